@@ -1,0 +1,175 @@
+"""What the native core offers to Python. Internal: import from `nomyo` instead."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from types import TracebackType
+from typing import Any, Self, SupportsIndex, final
+
+from typing_extensions import Buffer
+
+@final
+class PublicKey:
+    """The RSA public key of a peer: 2048 to 8192 bits, odd exponent of 65537 or more."""
+
+    @staticmethod
+    def from_pem(pem: str | bytes) -> PublicKey:
+        """Read an SPKI PEM. Raises SecurityError where it is not an acceptable RSA key."""
+
+    @property
+    def pem(self) -> str:
+        """SPKI PEM, as `openssl pkey -pubout` writes it."""
+
+    @property
+    def bits(self) -> int:
+        """Size of the modulus in bits."""
+
+    @property
+    def fingerprint(self) -> str:
+        """`SHA256:` and the unpadded base64 of SHA-256 over the SPKI DER."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class PrivateKey:
+    """An RSA key pair whose private half exists in the arena only. No pickle, no copy; repr shows the fingerprint."""
+
+    @staticmethod
+    def generate(bits: int) -> PrivateKey:
+        """Draw a new pair of 2048 or 4096 bits (ValueError otherwise), exponent 65537. Releases the GIL."""
+
+    @staticmethod
+    def from_pem(pem: Buffer, password: str | SecureBuffer | None = None) -> PrivateKey:
+        """Read PKCS#8 PEM, plain, PBES2 or the JavaScript client's form. Raises SecurityError."""
+
+    @property
+    def public_key(self) -> PublicKey: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def wiped(self) -> bool:
+        """Whether `wipe` was called."""
+
+    def to_pem(self, password: str | SecureBuffer | None = None) -> SecureBuffer:
+        """Write PKCS#8 PEM into locked memory; with a password, as PBES2."""
+
+    def wipe(self) -> None:
+        """Wipe the private half now, or when the last operation under way has ended. Idempotent.
+
+        Any later operation raises DisposedError.
+        """
+
+@final
+class SecureBuffer:
+    """Locked, guarded, wiped memory for one secret."""
+
+    def __new__(cls, data_or_size: Buffer | int, /) -> Self: ...
+    @staticmethod
+    def from_file(path: str | PathLike[str]) -> SecureBuffer:
+        """Read a whole file straight into locked memory. Raises OSError."""
+
+    @property
+    def data(self) -> memoryview:
+        """A writable view of the content."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def locked(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+    def lock(self) -> bool: ...
+    def unlock(self) -> bool: ...
+    def zero(self) -> None: ...
+    def wipe(self) -> None: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def __bytes__(self) -> bytes: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class PageLock:
+    """Holds the pages of a caller's own writable buffer in memory; its size cannot change meanwhile.
+
+    Pages shared with another PageLock stay locked until the last one is released.
+    """
+
+    def __new__(cls, buffer: Buffer, /, *, lock: bool = True) -> Self: ...
+    @property
+    def locked(self) -> bool:
+        """Whether every page is locked now."""
+
+    def wipe(self) -> None:
+        """Overwrite the buffer with zeros, in a way that no optimiser removes."""
+
+    def release(self) -> None:
+        """Unlock and let go of the buffer. Idempotent."""
+
+def load_key_pair(
+    private_key_path: str | PathLike[str],
+    public_key_path: str | PathLike[str] | None = None,
+    password: str | SecureBuffer | None = None,
+) -> tuple[PrivateKey, list[str]]:
+    """Read a pair from files; the second value names the files whose mode lets others in.
+
+    Raises SecurityError (cannot be opened, halves do not belong together, symbolic link, foreign owner), OSError.
+    """
+
+def open_key_directory(
+    key_dir: str | PathLike[str], bits: int, password: str | SecureBuffer | None = None
+) -> tuple[PrivateKey, bool, list[str]]:
+    """Load the pair in a directory, or generate one there: (key, whether it is new, files whose mode is too open).
+
+    Processes that start on one empty directory at once all end with the same pair. Raises SecurityError, OSError.
+    """
+
+def write_key_directory(
+    key_dir: str | PathLike[str], key: PrivateKey, password: str | SecureBuffer | None = None
+) -> None:
+    """Replace the pair in a directory, atomically. Raises SecurityError, OSError."""
+
+def seal(
+    payload: Mapping[str, Any],
+    key: PublicKey,
+    *,
+    limit_bytes: int = ...,
+    processed_at: int | None = None,
+) -> bytes:
+    """Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
+
+    `payload` is a dict. Raises ValueError or TypeError that names the path to what JSON cannot hold (`messages[3].content`),
+    ValueError beyond `limit_bytes` of plaintext JSON (default 10 MiB).
+    """
+
+def open_package(
+    package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] = ...
+) -> tuple[Any, str, int | float | None]:
+    """Open a package: (the plaintext JSON, always an object; the algorithm's name; processed_at of the outer object).
+
+    Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
+    """
+
+def warm_up() -> None:
+    """Draw the process's first random bytes (some 30 ms), so that no request waits for them. Releases the GIL."""
+
+def can_lock() -> bool:
+    """Whether a page can be locked under the present limit: really tried, then released."""
+
+def memory_status() -> dict[str, int]:
+    """Figures of the arena in bytes: locked_bytes, unlocked_bytes, in_use_bytes, limit_bytes, budget_bytes, page_size.
+
+    `limit_bytes` is -1 where there is no limit.
+    """
+
+def harden_process() -> None:
+    """Switch off core dumps and ptrace by others for this process. Raises OSError."""
+
+def crypto_version() -> str:
+    """Name and version of the crypto library."""

@@ -1,0 +1,96 @@
+"""Every error that nomyo raises of its own.
+
+    NomyoError
+    ├── APIError                     the router answered with an error
+    │   ├── InvalidRequestError          400
+    │   ├── AuthenticationError          401
+    │   ├── ForbiddenError               403
+    │   ├── RateLimitError               429
+    │   ├── ServerError                  500
+    │   └── ServiceUnavailableError      503
+    ├── APIConnectionError           no answer: network failure or timeout
+    ├── SecurityError                plain HTTP, header injection, pins, keys, every failure to open a package
+    └── DisposedError                the client was disposed of
+
+Mistakes in the call itself (a payload that is no mapping, a tier that does not exist) are
+`ValueError` or `TypeError`. No error holds plaintext, keys or tokens, in its message or in
+its context.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class NomyoError(Exception):
+    """The root of all errors that nomyo defines."""
+
+
+class APIError(NomyoError):
+    """The router answered with an HTTP error.
+
+    Args:
+        message: The server's own words, bounded and without control characters.
+        status_code: The HTTP status; where it is not given, the one that the class stands for, if any.
+        error_details: The parsed error body, or None where it was not JSON.
+    """
+
+    _status: ClassVar[int | None] = None
+
+    def __init__(self, message: str, status_code: int | None = None, error_details: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = self._status if status_code is None else status_code
+        self.error_details = error_details
+
+    def __reduce__(self) -> tuple[type[APIError], tuple[str, int | None, Any]]:
+        """Pickle with all three arguments; `Exception` alone would keep the message only."""
+        return type(self), (self.message, self.status_code, self.error_details)
+
+
+class InvalidRequestError(APIError):
+    """HTTP 400: the router refused the request as malformed."""
+
+    _status = 400
+
+
+class AuthenticationError(APIError):
+    """HTTP 401: the API key is missing or not valid."""
+
+    _status = 401
+
+
+class ForbiddenError(APIError):
+    """HTTP 403: the model is not allowed for the requested security tier."""
+
+    _status = 403
+
+
+class RateLimitError(APIError):
+    """HTTP 429, after all retries: too many requests."""
+
+    _status = 429
+
+
+class ServerError(APIError):
+    """HTTP 500, after all retries: the router failed."""
+
+    _status = 500
+
+
+class ServiceUnavailableError(APIError):
+    """HTTP 503, after all retries: the inference backend is unavailable."""
+
+    _status = 503
+
+
+class APIConnectionError(NomyoError):
+    """No answer came, after all retries: network failure or timeout."""
+
+
+class SecurityError(NomyoError):
+    """Going on would have been unsafe, or a package or key could not be opened."""
+
+
+class DisposedError(NomyoError):
+    """A method was called after `dispose()`."""
