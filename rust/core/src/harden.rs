@@ -1,0 +1,1 @@
+//! Core dumps, ptrace: what this platform really gives.

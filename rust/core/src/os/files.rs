@@ -1,0 +1,1 @@
+//! Placeholder: system calls for key files.

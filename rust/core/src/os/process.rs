@@ -1,0 +1,1 @@
+//! Limits, fork, core dumps.
