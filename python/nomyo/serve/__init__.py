@@ -1,0 +1,1 @@
+"""What listens: the router, the server side of the protocol. Needs the extra `serve`."""

@@ -1,0 +1,57 @@
+"""Where a server of ours listens: address, TLS files, the socket and the URL that follows from it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address to listen on.
+
+    Args:
+        host: A name or address; this machine alone by default.
+        port: 0: a free one, chosen when the socket is bound.
+        tls_cert: PEM file with the certificate chain; with `tls_key`, the server speaks TLS.
+        tls_key: PEM file with its private key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls_cert: str | os.PathLike[str] | None = None
+    tls_key: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ValueError(f"the port must lie between 0 and 65535, not {self.port}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("TLS needs both files, the certificate and its key")
+
+    @property
+    def in_clear_beyond_this_machine(self) -> bool:
+        """Whether others can reach it and it speaks plain HTTP."""
+        return self.tls_cert is None and not is_loopback(self.host)
+
+    def bind(self) -> socket.socket:
+        """Return a bound socket. Raises OSError where the address cannot be had."""
+        family = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((self.host, self.port), family=family, backlog=1024)
+
+    def url(self, bound: socket.socket) -> str:
+        """Return the URL under which the bound socket is reached."""
+        scheme = "http" if self.tls_cert is None else "https"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{bound.getsockname()[1]}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address means this machine."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

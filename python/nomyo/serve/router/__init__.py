@@ -1,0 +1,19 @@
+"""A NOMYO router for local work and tests: everything a client talks to, on your own machine. Not for production.
+
+    from nomyo.serve.router import RouterConfig, RunningRouter
+
+    with RunningRouter(RouterConfig(key_bits=2048)) as router:
+        ...  # SecureChatCompletion(base_url=router.url, allow_http=True, key_dir=None)
+
+`create_app(config)` is the same router as an ASGI application, for a server of your own.
+
+Promises, each held by a test: no log line and no error body carries plaintext, a key or a token; the private key never
+leaves the native core; what an upstream says in an error never reaches a client.
+"""
+
+from nomyo.serve.router.app import create_app
+from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
+from nomyo.serve.router.router import Router
+from nomyo.serve.router.running import RunningRouter
+
+__all__ = ["RateLimit", "Router", "RouterConfig", "RunningRouter", "UpstreamConfig", "create_app"]

@@ -1,0 +1,125 @@
+"""The router as an ASGI application: HTTP in, HTTP out, nothing else."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from nomyo.serve.access_log import AccessLog
+from nomyo.serve.router.config import RouterConfig
+from nomyo.serve.router.refusal import Refusal
+from nomyo.serve.router.router import Router
+
+KEY_PATH: Final = "/pki/public_key"
+COMPLETION_PATH: Final = "/v1/chat/secure_completion"
+
+_log = logging.getLogger("nomyo.router")
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+def create_app(config: RouterConfig | None = None, *, router: Router | None = None) -> Starlette:
+    """Return a router as an ASGI application. Its key is drawn here, and wiped when the application's lifespan ends.
+
+    Args:
+        config: The settings; defaults where None.
+        router: A router made before, instead of a new one from `config`; `app.state.router` in any case.
+    """
+    if router is None:
+        router = Router(config or RouterConfig())
+    access_log = Middleware(
+        AccessLog, logger=_log, routes=frozenset({KEY_PATH, COMPLETION_PATH}), answers=router.answers
+    )
+    app = Starlette(
+        routes=[
+            Route(KEY_PATH, _public_key, methods=["GET"]),
+            Route(COMPLETION_PATH, _secure_completion, methods=["POST"]),
+        ],
+        middleware=[access_log],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=_lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.router = router
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    router: Router = app.state.router
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(router.maintain)
+            yield
+            tasks.cancel_scope.cancel()
+    finally:
+        await router.aclose()
+
+
+async def _public_key(request: Request) -> Response:
+    router: Router = request.app.state.router
+    return PlainTextResponse(router.keys.public_pem, headers=_NO_STORE)
+
+
+async def _secure_completion(request: Request) -> Response:
+    router: Router = request.app.state.router
+    try:
+        with router.place():
+            address = request.client.host if request.client else "unknown"
+            head = router.admit(request.headers, address)
+            package = await _body(request, router.config)
+            sealed = await router.answer(head, package)
+        return Response(sealed, media_type="application/octet-stream", headers=_NO_STORE)
+    except Refusal as refusal:
+        _log.info("refused: %d %s", refusal.status, refusal.detail)
+        return refusal.response()
+    except ClientDisconnect:
+        return Refusal(400, "The request's body did not arrive").response()
+    except MemoryError:
+        _log.error("out of protected memory")
+        return Refusal(503, "The router is out of protected memory", retry_after_s=1).response()
+    except Exception as error:
+        _log_without_message(error)
+        return Refusal(500, "Internal Server Error").response()
+
+
+async def _body(request: Request, config: RouterConfig) -> bytes:
+    too_large = Refusal(413, f"The request may have {config.max_body_bytes} bytes at most")
+    declared = request.headers.get("Content-Length", "0")
+    if declared.isdigit() and int(declared) > config.max_body_bytes:
+        raise too_large
+    body = bytearray()
+    with anyio.move_on_after(config.body_timeout_s) as deadline:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > config.max_body_bytes:
+                raise too_large
+    if deadline.cancelled_caught:
+        raise Refusal(408, "The request's body took too long to arrive")
+    return bytes(body)
+
+
+def _log_without_message(error: Exception) -> None:
+    """Log where an unforeseen error came from, but not its words: they may quote the request."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"
+    _log.error("unforeseen %s at %s", type(error).__name__, where)
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    """Give Starlette's own refusals (404, 405) the protocol's form."""
+    if not isinstance(error, HTTPException):
+        raise error
+    response = Refusal(error.status_code, error.detail).response()
+    response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,116 @@
+"""The router's settings: plain values, checked once, never changed afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from nomyo.serve.listener import Listener
+
+SECURITY_TIERS: Final = ("standard", "high", "maximum")
+DEFAULT_TIER: Final = "standard"
+MEBIBYTE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many requests one API key may send; the defaults are the public service's.
+
+    Args:
+        requests_per_second: What is always allowed, in any second.
+        burst_requests: What is allowed in one second, once per window; at least `requests_per_second`.
+        burst_window_s: Seconds from the start of one burst to the next.
+    """
+
+    requests_per_second: int = 2
+    burst_requests: int = 4
+    burst_window_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.requests_per_second < 1:
+            raise ValueError(f"requests_per_second must be 1 or more, not {self.requests_per_second}")
+        if self.burst_requests < self.requests_per_second:
+            raise ValueError("burst_requests must not be below requests_per_second")
+        if self.burst_window_s < 1.0:
+            raise ValueError(f"burst_window_s must be 1 or more, not {self.burst_window_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamConfig:
+    """An OpenAI-compatible server that answers instead of the echo model.
+
+    Args:
+        url: Its base URL, with or without a final `/v1`.
+        api_key: Sent to it as a bearer token; never the token of the router's own client.
+        timeout_s: Seconds until the whole answer must be there.
+    """
+
+    url: str
+    api_key: str | None = field(default=None, repr=False)
+    timeout_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the upstream must be an http:// or https:// URL")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("the upstream's URL must hold no user, password, query or fragment; give its key apart")
+        if self.timeout_s <= 0:
+            raise ValueError(f"the upstream's timeout_s must be above 0, not {self.timeout_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class RouterConfig:
+    """Everything that can be set about a router.
+
+    Args:
+        listener: Where it listens, and its TLS files.
+        key_bits: Size of its own RSA key: 2048 or 4096.
+        key_rotation_interval_s: Seconds between two of its keys; 0: one key for as long as it runs.
+        key_rotation_grace_s: Seconds for which the key before is still accepted; 0: not at all.
+        api_keys: Bearer tokens that are let in; empty: everybody is.
+        tier_models: For a security tier the models allowed in it; a tier that is not named allows all.
+        rate_limit: Per API key, or per address where no key came; None: no limit.
+        upstream: Who answers; None: the built-in echo model.
+        max_plaintext_bytes: What a decrypted request may measure.
+        max_response_bytes: What an answer may measure before it is sealed.
+        max_requests_in_flight: Requests worked on at once; more get 503.
+        crypto_threads: Threads for RSA work.
+        body_timeout_s: Seconds within which a request's body must have arrived.
+    """
+
+    listener: Listener = field(default_factory=Listener)
+    key_bits: int = 4096
+    key_rotation_interval_s: float = 0.0
+    key_rotation_grace_s: float = 300.0
+    api_keys: frozenset[str] = field(default=frozenset(), repr=False)
+    tier_models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    rate_limit: RateLimit | None = None
+    upstream: UpstreamConfig | None = None
+    max_plaintext_bytes: int = 10 * MEBIBYTE
+    max_response_bytes: int = 32 * MEBIBYTE
+    max_requests_in_flight: int = 1024
+    crypto_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    body_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.key_bits not in (2048, 4096):
+            raise ValueError(f"key_bits must be 2048 or 4096, not {self.key_bits}")
+        if self.key_rotation_interval_s < 0 or self.key_rotation_grace_s < 0:
+            raise ValueError("the rotation's interval and grace must be 0 or more seconds")
+        if unknown := set(self.tier_models) - set(SECURITY_TIERS):
+            raise ValueError(f"no such security tier: {', '.join(sorted(unknown))}; there are {SECURITY_TIERS}")
+        if not all(key.isascii() and key.isprintable() and key.strip() == key != "" for key in self.api_keys):
+            raise ValueError("an API key must be printable ASCII without spaces around it")
+        if min(self.max_plaintext_bytes, self.max_response_bytes, self.max_requests_in_flight) < 1:
+            raise ValueError("the router's limits must be 1 or more")
+        if self.crypto_threads < 1 or self.body_timeout_s <= 0:
+            raise ValueError("crypto_threads must be 1 or more, body_timeout_s above 0")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The longest package worth reading: the plaintext in base64, and room for everything around it."""
+        return 4 * (self.max_plaintext_bytes // 3 + 1) + 16 * 1024

@@ -1,0 +1,101 @@
+"""The router's own RSA keys: the current one, and for a while the one before.
+
+Promises: private halves exist in the native core's arena only, and are wiped when their time is over, at rotation or at
+the end. Nothing is ever written to a file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nomyo._core import PrivateKey, open_package
+from nomyo.errors import DisposedError, SecurityError
+
+
+class KeyRing:
+    """Holds the key that clients seal to, and the one before it during its grace. Safe to use from several threads.
+
+    Args:
+        bits: Size of every key.
+        interval_s: Seconds after which `rotation_due` says so; 0: never.
+        grace_s: Seconds for which the key before opens packages after a rotation; 0: not at all.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, bits: int, *, interval_s: float, grace_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bits = bits
+        self._interval_s = interval_s
+        self._grace_s = grace_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._previous: PrivateKey | None = None
+        self._previous_until = 0.0
+        self._current = PrivateKey.generate(bits)
+        self._rotated_at = clock()
+
+    @property
+    def public_pem(self) -> str:
+        """The current public key as SPKI PEM."""
+        return self._current.public_key.pem
+
+    @property
+    def fingerprint(self) -> str:
+        """The current key's fingerprint, as a client pins it."""
+        return self._current.public_key.fingerprint
+
+    @property
+    def rotation_due(self) -> bool:
+        """Whether the current key is older than the interval."""
+        return self._interval_s > 0 and self._clock() - self._rotated_at >= self._interval_s
+
+    def rotate(self) -> None:
+        """Replace the current key by a new one; takes as long as drawing a key (half a second for 4096 bits)."""
+        fresh = PrivateKey.generate(self._bits)
+        with self._lock:
+            self._wipe_previous()
+            self._previous, self._current = self._current, fresh
+            self._rotated_at = self._clock()
+            self._previous_until = self._rotated_at + self._grace_s
+        self.retire_expired()
+
+    def retire_expired(self) -> None:
+        """Wipe the key before, where its grace is over."""
+        with self._lock:
+            if self._clock() >= self._previous_until:
+                self._wipe_previous()
+
+    def open(self, package: bytes) -> dict[str, Any]:
+        """Open a package with the current key, or with the one before during its grace.
+
+        Raises:
+            SecurityError: None of them opens it; why is not told.
+        """
+        for key in self._accepted():
+            try:
+                request, _algorithm, _processed_at = open_package(package, key)
+            except (SecurityError, DisposedError):  # DisposedError: the key's grace ended just now
+                continue
+            opened: dict[str, Any] = request
+            return opened
+        raise SecurityError("no key of this router opens the package")
+
+    def close(self) -> None:
+        """Wipe every key. Nothing opens afterwards."""
+        with self._lock:
+            self._wipe_previous()
+            self._current.wipe()
+
+    def _accepted(self) -> list[PrivateKey]:
+        self.retire_expired()
+        with self._lock:
+            return [self._current] if self._previous is None else [self._current, self._previous]
+
+    def _wipe_previous(self) -> None:
+        if self._previous is not None:
+            self._previous.wipe()
+            self._previous = None

@@ -1,0 +1,96 @@
+"""Who may ask, and how often: API keys and rate limits."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from nomyo.serve.router.config import RateLimit
+
+_SECOND: Final = 1.0
+_MAX_CALLERS: Final = 4096
+
+
+class ApiKeys:
+    """The bearer tokens that are let in. Only their SHA-256 digests are kept here.
+
+    Args:
+        tokens: The tokens; where there are none, everybody is let in.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self._digests = [_digest(token) for token in tokens]
+
+    def admit(self, authorization: str | None) -> bool:
+        """Tell whether an `Authorization` header holds one of the tokens, in time that does not depend on which."""
+        if not self._digests:
+            return True
+        presented = _digest(bearer_token(authorization) or "")
+        admitted = False
+        for digest in self._digests:
+            admitted |= hmac.compare_digest(digest, presented)
+        return admitted
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """Return the token of an `Authorization: Bearer TOKEN` header, None where it is something else."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+@dataclass(slots=True)
+class _Caller:
+    recent: deque[float] = field(default_factory=deque)
+    burst_began_at: float | None = None
+
+
+class RateLimiter:
+    """Counts each caller's requests over the last second, with one burst per window.
+
+    Refused requests do not count. It remembers the 4,096 callers seen last.
+
+    Args:
+        limit: What a caller may do.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._callers: OrderedDict[str, _Caller] = OrderedDict()
+
+    def wait_s(self, caller: str) -> float:
+        """Admit a request of `caller` and return 0.0, or return the seconds after which one is admitted again."""
+        now = self._clock()
+        seen = self._remember(caller)
+        while seen.recent and now - seen.recent[0] >= _SECOND:
+            seen.recent.popleft()
+        count = len(seen.recent)
+        steady = self._limit.requests_per_second
+        if count < steady or (count < self._limit.burst_requests and self._in_burst(seen, now)):
+            seen.recent.append(now)
+            return 0.0
+        return seen.recent[count - steady] + _SECOND - now
+
+    def _in_burst(self, seen: _Caller, now: float) -> bool:
+        began_at = seen.burst_began_at
+        if began_at is None or now - began_at >= self._limit.burst_window_s:
+            seen.burst_began_at = now
+            return True
+        return now - began_at < _SECOND
+
+    def _remember(self, caller: str) -> _Caller:
+        seen = self._callers.setdefault(caller, _Caller())
+        self._callers.move_to_end(caller)
+        if len(self._callers) > _MAX_CALLERS:
+            self._callers.popitem(last=False)
+        return seen

@@ -1,0 +1,172 @@
+"""One request from sealed bytes to sealed bytes, and everything a router holds while it runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import ceil
+from typing import Any, Protocol
+
+import anyio
+import anyio.to_thread
+from starlette.datastructures import Headers
+
+from nomyo._core import seal
+from nomyo.errors import SecurityError
+from nomyo.serve.router.checks import (
+    RequestHead,
+    check_chat_request,
+    check_model_allowed,
+    check_plaintext_size,
+    read_head,
+)
+from nomyo.serve.router.config import RouterConfig
+from nomyo.serve.router.echo import EchoModel
+from nomyo.serve.router.keys import KeyRing
+from nomyo.serve.router.limits import ApiKeys, RateLimiter, bearer_token
+from nomyo.serve.router.protection import cuda_device, memory_protection
+from nomyo.serve.router.refusal import Refusal
+from nomyo.serve.router.upstream import Upstream
+
+_log = logging.getLogger("nomyo.router")
+
+
+class ChatModel(Protocol):
+    """Who answers a decrypted chat request."""
+
+    async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a chat completion, or raise Refusal."""
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+
+
+class Router:
+    """A router's state: its keys, its limits, and the model that answers.
+
+    Drawing the first key takes half a second for 4096 bits. `close` wipes the keys; a closed router serves no more.
+
+    Args:
+        config: Its settings.
+        clock: Monotonic seconds, for key rotation and rate limits.
+    """
+
+    def __init__(self, config: RouterConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.config = config
+        self.answers: Counter[tuple[str, int]] = Counter()
+        """How many answers went out, by path and status; a path that does not exist counts as `-`."""
+        self.keys = KeyRing(
+            config.key_bits,
+            interval_s=config.key_rotation_interval_s,
+            grace_s=config.key_rotation_grace_s,
+            clock=clock,
+        )
+        self._api_keys = ApiKeys(config.api_keys)
+        self._rate = None if config.rate_limit is None else RateLimiter(config.rate_limit, clock)
+        self._model: ChatModel = (
+            EchoModel() if config.upstream is None else Upstream(config.upstream, config.max_response_bytes)
+        )
+        self._crypto_threads = anyio.CapacityLimiter(config.crypto_threads)
+        self._in_flight = 0
+
+    def rotate(self) -> None:
+        """Replace the router's key now; the one before stays accepted for the configured grace. From any thread."""
+        self.keys.rotate()
+
+    async def maintain(self) -> None:
+        """Rotate and retire keys as configured, until cancelled."""
+        while True:
+            await anyio.sleep(min(1.0, self.config.key_rotation_interval_s or 1.0))
+            self.keys.retire_expired()
+            if self.keys.rotation_due:
+                await self._rotate_or_keep()
+
+    async def aclose(self) -> None:
+        """Let go of the upstream and wipe every key."""
+        await self._model.aclose()
+        self.close()
+
+    def close(self) -> None:
+        """Wipe every key."""
+        self.keys.close()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of the places for requests in flight. Raises Refusal, 503, where there is none."""
+        if self._in_flight >= self.config.max_requests_in_flight:
+            raise Refusal(503, "The router is busy", retry_after_s=1)
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    def admit(self, headers: Headers, address: str) -> RequestHead:
+        """Check who asks, how often, and the protocol's headers, in this order.
+
+        Args:
+            headers: The request's headers.
+            address: Where it came from; stands for the caller where no API key came.
+
+        Raises:
+            Refusal: 401, 429 or 400.
+        """
+        authorization = headers.get("Authorization")
+        if not self._api_keys.admit(authorization):
+            raise Refusal(401, "Invalid or missing API key")
+        if self._rate is not None:
+            wait_s = self._rate.wait_s(bearer_token(authorization) or address)
+            if wait_s > 0:
+                raise Refusal(429, "Rate limit exceeded", retry_after_s=ceil(wait_s))
+        return read_head(headers)
+
+    async def answer(self, head: RequestHead, package: bytes) -> bytes:
+        """Open a package, have the model answer, and seal the answer to the client's key.
+
+        RSA work runs in worker threads. The request and its answer live in this coroutine's objects and nowhere else.
+
+        Raises:
+            Refusal: The request is not served; the words hold nothing of it.
+        """
+        request = await self._open(package)
+        check_chat_request(request)
+        check_model_allowed(request["model"], head.security_tier, self.config.tier_models)
+        completion = await self._model.complete(request)
+        return await self._seal(completion | {"_metadata": _metadata(head)}, head)
+
+    async def _rotate_or_keep(self) -> None:
+        try:
+            await anyio.to_thread.run_sync(self.rotate)
+        except Exception as error:  # no memory for a key, say: the present one goes on, the next round tries again
+            _log.error("the key could not be rotated: %s", type(error).__name__)
+
+    async def _open(self, package: bytes) -> dict[str, Any]:
+        check_plaintext_size(package, self.config.max_plaintext_bytes)
+        try:
+            return await anyio.to_thread.run_sync(self.keys.open, package, limiter=self._crypto_threads)
+        except SecurityError:
+            pass
+        raise Refusal(400, "Failed to decrypt the request")
+
+    async def _seal(self, completion: dict[str, Any], head: RequestHead) -> bytes:
+        def sealed() -> bytes:
+            limit_bytes = self.config.max_response_bytes
+            return seal(completion, head.client_key, limit_bytes=limit_bytes, processed_at=int(time.time()))
+
+        try:
+            return await anyio.to_thread.run_sync(sealed, limiter=self._crypto_threads)
+        except (ValueError, TypeError):  # too large, too deep, or not JSON
+            pass
+        raise Refusal(502, "The model's answer cannot be sent")
+
+
+def _metadata(head: RequestHead) -> dict[str, Any]:
+    return {
+        "response_status": "success",
+        "security_tier": head.security_tier,
+        "memory_protection": memory_protection(),
+        "cuda_device": cuda_device(),
+    }

@@ -1,0 +1,75 @@
+"""A whole router in a thread, for tests, examples and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from starlette.types import ASGIApp
+
+from nomyo.serve.router.app import create_app
+from nomyo.serve.router.config import RouterConfig
+from nomyo.serve.router.router import Router
+from nomyo.serve.server import BackgroundServer
+
+
+class RunningRouter:
+    """Runs a router on this machine while a `with` block lasts, on a free loopback port unless told otherwise.
+
+    Args:
+        config: Its settings; defaults where None.
+        wrap: Given the application, returns the one to serve: where a test puts its network faults.
+        router: A router made before, instead of a new one from `config`.
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig | None = None,
+        *,
+        wrap: Callable[[ASGIApp], ASGIApp] | None = None,
+        router: Router | None = None,
+    ) -> None:
+        app = create_app(config, router=router)
+        self.router: Router = app.state.router
+        """The router's state, `answers` for one."""
+        self._server = BackgroundServer(wrap(app) if wrap else app, self.router.config.listener)
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        return self._server.url
+
+    @property
+    def public_pem(self) -> str:
+        """Its current public key."""
+        return self.router.keys.public_pem
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its current key, as a client pins it."""
+        return self.router.keys.fingerprint
+
+    def rotate(self) -> None:
+        """Replace its key now."""
+        self.router.rotate()
+
+    def start(self) -> None:
+        """Start serving; returns when requests are answered."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop serving and wipe its keys. Idempotent."""
+        self._server.stop()
+        self.router.close()
+
+    def __enter__(self) -> Self:
+        """Start serving."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Stop serving."""
+        self.stop()
