@@ -148,6 +148,9 @@ def seal(
     ValueError beyond `limit_bytes` of plaintext JSON (default 10 MiB).
     """
 
+def check_payload(payload: Mapping[str, Any], *, limit_bytes: int = ...) -> None:
+    """Raise whatever `seal` would raise for this payload, without sealing it (a dry run of the same walk)."""
+
 def open_package(
     package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] = ...
 ) -> tuple[Any, str, int | float | None]:

@@ -1,0 +1,62 @@
+# Everything a developer runs. Needs Python 3.11 or later, a Rust toolchain and make; the rest goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REFERENCE := .venv-reference
+CARGO_TEST := cargo test --release --locked --package nomyo-core
+
+.PHONY: setup build demo test test-rust test-python lint bench wheel reference clean
+
+setup: $(VENV)/ready build
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+# The package is installed in place, with all extras: Python code is used as it stands, Rust after `make build`.
+build: $(VENV)/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release --locked --extras all --quiet
+
+demo: setup
+	$(BIN)/nomyo demo
+
+test: setup test-rust test-python
+
+test-rust: $(VENV)/ready
+	$(CARGO_TEST)
+
+test-python: build reference wheel
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/python tests/coverage_floor.py
+	$(BIN)/python -m mypy.stubtest nomyo._core
+
+# The public Python client, as the other side in tests of compatibility.
+reference: $(REFERENCE)/ready
+
+$(REFERENCE)/ready: tests/reference-requirements.txt
+	$(PYTHON) -m venv $(REFERENCE)
+	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/reference-requirements.txt
+	touch $@
+
+wheel: $(VENV)/ready
+	rm -rf dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist
+
+lint: build
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests/readme_examples.py
+
+bench: build
+	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops
+
+clean:
+	rm -rf $(VENV) $(REFERENCE) dist target

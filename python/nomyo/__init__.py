@@ -1,0 +1,99 @@
+"""Talk to an LLM without anyone between you and the model reading a word.
+
+>>> from nomyo import SecureChatCompletion
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    APIConnectionError,
+    APIError,
+    AuthenticationError,
+    DisposedError,
+    ForbiddenError,
+    InvalidRequestError,
+    NomyoError,
+    RateLimitError,
+    SecurityError,
+    ServerError,
+    ServiceUnavailableError,
+)
+from .memory import (
+    ProtectionInfo,
+    SecureBuffer,
+    SecureByteContext,
+    disable_secure_memory,
+    enable_secure_memory,
+    get_memory_protection_info,
+    harden_process,
+    secure_bytearray,
+    secure_bytes,
+)
+from .response import ChatCompletionResponse
+
+if TYPE_CHECKING:
+    from .chat import SecureChatCompletion, SyncSecureChatCompletion
+    from .client import SecureCompletionClient, SyncSecureCompletionClient
+
+__version__ = "1.0.0"
+
+# The names of the JavaScript client.
+getMemoryProtectionInfo = get_memory_protection_info  # noqa: N816
+enableSecureMemory = enable_secure_memory  # noqa: N816
+disableSecureMemory = disable_secure_memory  # noqa: N816
+
+# Importing the clients imports the HTTP libraries (over 100 ms): done when one is first asked for.
+_CLIENTS = {
+    "SecureChatCompletion": "chat",
+    "SyncSecureChatCompletion": "chat",
+    "SecureCompletionClient": "client",
+    "SyncSecureCompletionClient": "client",
+}
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "AuthenticationError",
+    "ChatCompletionResponse",
+    "DisposedError",
+    "ForbiddenError",
+    "InvalidRequestError",
+    "NomyoError",
+    "ProtectionInfo",
+    "RateLimitError",
+    "SecureBuffer",
+    "SecureByteContext",
+    "SecureChatCompletion",
+    "SecureCompletionClient",
+    "SecurityError",
+    "ServerError",
+    "ServiceUnavailableError",
+    "SyncSecureChatCompletion",
+    "SyncSecureCompletionClient",
+    "disableSecureMemory",
+    "disable_secure_memory",
+    "enableSecureMemory",
+    "enable_secure_memory",
+    "getMemoryProtectionInfo",
+    "get_memory_protection_info",
+    "harden_process",
+    "secure_bytearray",
+    "secure_bytes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a client when it is first asked for."""
+    if name not in _CLIENTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_CLIENTS[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

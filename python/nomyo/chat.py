@@ -1,0 +1,241 @@
+"""`SecureChatCompletion`: chat completions as with the OpenAI SDK, encrypted end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .client import SecureCompletionClient, SyncSecureCompletionClient, announce
+from .exchange.flow import Call
+from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
+from .response import ChatCompletionResponse
+
+if TYPE_CHECKING:
+    import httpx
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class _ChatCompletion:
+    """What the async and the sync client have in common: their options and their end."""
+
+    _client: SecureCompletionClient | SyncSecureCompletionClient
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_BASE_URL,
+        allow_http: bool = False,
+        api_key: str | None = None,
+        secure_memory: SecureMemory = True,
+        *,
+        timeout: float = 60.0,
+        debug: bool = False,
+        max_retries: int = 2,
+        key_dir: KeyDir | None = DEFAULT_KEY_DIR,
+        key_rotation_interval: float = 86_400.0,
+        key_rotation_dir: KeyDir | None = DEFAULT_KEY_DIR,
+        key_rotation_password: Password | None = None,
+        server_key_ttl: float = 300.0,
+        server_key_fingerprint: str | Collection[str] | None = None,
+        max_connections: int = 100,
+        http_client: httpx.AsyncClient | httpx.Client | None = None,
+    ) -> None:
+        """Make a client; its key pair is opened or generated in the background.
+
+        Args:
+            base_url: The router; `https://` unless `allow_http`. The default gives way to the
+                environment variable `NOMYO_BASE_URL`.
+            allow_http: Allow plain HTTP, with a warning: for local work only.
+            api_key: Sent as a bearer token; None reads `NOMYO_API_KEY`.
+            secure_memory: True locks what working memory it can and warns once of what it could
+                not, "require" raises instead, False does not warn.
+            timeout: Seconds that connecting, each wait for data, and the body may take; more than 0.
+            debug: Log each step to stderr, through `logging`: sizes, times, statuses; no content.
+            max_retries: Extra attempts after 429, 500, 502, 503, 504 and network failures, after
+                1 s, 2 s, 4 s, ...; a POST that timed out may have been served, and billed.
+            key_dir: Where the key pair is loaded from, or generated into; None keeps it in memory only.
+            key_rotation_interval: Seconds between rotations of the key pair; 0 for never.
+            key_rotation_dir: Where a rotated pair is written; with `key_dir=None`, nowhere by default.
+            key_rotation_password: Opens and encrypts the private key files; at least 8 characters.
+            server_key_ttl: Seconds for which the router's key is kept; 0 asks before every request.
+            server_key_fingerprint: Pins the router's key, or several: "SHA256:" and the unpadded
+                base64 of SHA-256 over its SPKI DER.
+            max_connections: Connections open at once.
+            http_client: Your own `httpx.AsyncClient` (`httpx.Client` for the sync client), for proxies,
+                certificates and the like. It stays yours to close; redirects are not followed all the same.
+
+        Raises:
+            ValueError, TypeError: An option is out of range or of the wrong type.
+            SecurityError: The API key cannot be an HTTP header; or `secure_memory="require"` and
+                memory cannot be locked.
+        """
+        settings = Settings(
+            base_url=base_url,
+            allow_http=allow_http,
+            api_key=api_key,
+            secure_memory=secure_memory,
+            timeout=timeout,
+            debug=debug,
+            max_retries=max_retries,
+            key_dir=key_dir,
+            key_rotation_interval=key_rotation_interval,
+            key_rotation_dir=key_rotation_dir,
+            key_rotation_password=key_rotation_password,
+            server_key_ttl=server_key_ttl,
+            server_key_fingerprint=server_key_fingerprint,
+            max_connections=max_connections,
+            http_client=http_client,
+        )
+        self._client = self._open_client(settings)
+        announce(settings, stacklevel=3)
+
+    @staticmethod
+    def _open_client(settings: Settings) -> SecureCompletionClient | SyncSecureCompletionClient:
+        raise NotImplementedError
+
+    def dispose(self) -> None:
+        """Stop key rotation, wipe the private key, close the connections. Idempotent.
+
+        Requests under way end with DisposedError, and so does every later call.
+        """
+        self._client.dispose()
+
+
+class SecureChatCompletion(_ChatCompletion):
+    """Chat completions for asyncio, encrypted end to end.
+
+    One client serves any number of requests at once, from several event loops too; make one and
+    keep it. `async with`, `aclose()` or `dispose()` ends it.
+    """
+
+    _client: SecureCompletionClient
+
+    @staticmethod
+    def _open_client(settings: Settings) -> SecureCompletionClient:
+        return SecureCompletionClient.from_settings(settings)
+
+    async def create(
+        self,
+        request: Mapping[str, Any] | None = None,
+        /,
+        *,
+        model: str | None = None,
+        messages: Messages | None = None,
+        **params: Any,
+    ) -> ChatCompletionResponse:
+        """Send an encrypted chat completion request.
+
+        Args:
+            request: The request as one mapping, instead of keywords or beside them.
+            model: The model's ID; required.
+            messages: The conversation; required.
+            params: All other parameters of a chat completion (`temperature`, `tools`, ...), passed
+                on as they are; `stream` is ignored by the router: the full response comes back.
+                Three never enter the payload: `api_key` takes precedence over the client's own,
+                `base_url` sends this one request elsewhere through a temporary client, and
+                `security_tier` is "standard", "high" or "maximum".
+
+        Returns:
+            The decrypted response.
+
+        Raises:
+            TypeError, ValueError: The request is incomplete, not JSON, or larger than 10 MiB (the
+                message names the path); or the tier does not exist.
+            APIError: The router refused, by its status; see `nomyo.errors`.
+            APIConnectionError: No answer came.
+            SecurityError: Plain HTTP, a value that cannot be a header, pins, key files or an answer
+                that cannot be opened.
+            DisposedError: The client was disposed of.
+        """
+        call, base_url = prepare(request, model, messages, params)
+        del request, model, messages, params  # a traceback shows local variables
+        if base_url is None:
+            return await self._client.send(call)
+        self._client.check_usable()
+        elsewhere = dataclasses.replace(self._client.settings, base_url=base_url)
+        async with SecureCompletionClient.from_settings(elsewhere) as client:
+            return await client.send(call)
+
+    acreate = create
+
+    async def aclose(self) -> None:
+        """Do what `dispose` does, and wait until the connections are closed."""
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return the client; leaving the block disposes of it."""
+        self._client.check_usable()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Dispose of the client."""
+        await self.aclose()
+
+
+class SyncSecureChatCompletion(_ChatCompletion):
+    """Chat completions without asyncio, encrypted end to end; for any number of threads."""
+
+    _client: SyncSecureCompletionClient
+
+    @staticmethod
+    def _open_client(settings: Settings) -> SyncSecureCompletionClient:
+        return SyncSecureCompletionClient.from_settings(settings)
+
+    def create(
+        self,
+        request: Mapping[str, Any] | None = None,
+        /,
+        *,
+        model: str | None = None,
+        messages: Messages | None = None,
+        **params: Any,
+    ) -> ChatCompletionResponse:
+        """Send an encrypted chat completion request; see `SecureChatCompletion.create`."""
+        call, base_url = prepare(request, model, messages, params)
+        del request, model, messages, params  # a traceback shows local variables
+        if base_url is None:
+            return self._client.send(call)
+        self._client.check_usable()
+        elsewhere = dataclasses.replace(self._client.settings, base_url=base_url)
+        with SyncSecureCompletionClient.from_settings(elsewhere) as client:
+            return client.send(call)
+
+    acreate = create
+
+    def close(self) -> None:
+        """Do what `dispose` does."""
+        self.dispose()
+
+    def __enter__(self) -> Self:
+        """Return the client; leaving the block disposes of it."""
+        self._client.check_usable()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Dispose of the client."""
+        self.dispose()
+
+
+def prepare(
+    request: Mapping[str, Any] | None, model: str | None, messages: Messages | None, params: dict[str, Any]
+) -> tuple[Call, str | None]:
+    """Return what `create` was asked for: the call, and another router's URL if one was named.
+
+    Raises:
+        TypeError: The request is no mapping, or lacks the model or the messages.
+    """
+    if request is not None and not isinstance(request, Mapping):
+        raise TypeError(f"the request must be a mapping, not {type(request).__name__}")
+    named = {"model": model, "messages": messages}
+    payload = {**(request or {}), **{name: value for name, value in named.items() if value is not None}, **params}
+    missing = [name for name in named if payload.get(name) is None]
+    if missing:
+        raise TypeError(f"the request lacks {' and '.join(missing)}")
+    api_key, base_url, tier = (payload.pop(name, None) for name in ("api_key", "base_url", "security_tier"))
+    return Call(payload, api_key=api_key, security_tier=tier), base_url

@@ -1,0 +1,104 @@
+"""Runs a flow: with an event loop, and without.
+
+Outcomes are sent into the flow outside of any `except` block, so that an error which the flow
+raises has no `__context__`: the HTTP library's exceptions hold requests, and those hold keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
+from typing import Any, TypeVar, assert_never
+
+from .effects import Compute, Effect, Flow, Send, Sleep, Wait
+from .http import AsyncHttp, SyncHttp
+from .workers import crypto_pool
+
+T = TypeVar("T")
+
+
+async def run_async(flow: Flow[T], http: AsyncHttp) -> T:
+    """Run a flow in the running event loop, which never stalls: heavy work goes to threads."""
+    outcome: Any = None
+    error: Exception | None = None
+    try:
+        while True:
+            effect = flow.send(outcome) if error is None else flow.throw(error)
+            outcome = error = None
+            try:
+                outcome = await _perform_async(effect, http)
+            except Exception as raised:  # noqa: BLE001 - the flow decides
+                error = raised
+    except StopIteration as stop:
+        result: T = stop.value
+    finally:
+        flow.close()
+        outcome = error = None  # an error refers to this frame: without this, a cycle would keep the payload alive
+    return result
+
+
+def run_sync(flow: Flow[T], http: SyncHttp) -> T:
+    """Run a flow in the calling thread."""
+    outcome: Any = None
+    error: Exception | None = None
+    try:
+        while True:
+            effect = flow.send(outcome) if error is None else flow.throw(error)
+            outcome = error = None
+            try:
+                outcome = _perform_sync(effect, http)
+            except Exception as raised:  # noqa: BLE001 - the flow decides
+                error = raised
+    except StopIteration as stop:
+        result: T = stop.value
+    finally:
+        flow.close()
+        outcome = error = None  # an error refers to this frame: without this, a cycle would keep the payload alive
+    return result
+
+
+async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
+    match effect:
+        case Send(request):
+            return await http.send(request)
+        case Sleep(seconds):
+            return await asyncio.sleep(seconds)
+        case Compute(call):
+            return await asyncio.get_running_loop().run_in_executor(crypto_pool(), call)
+        case Wait(future):
+            return await _until_done(future)
+        case _:
+            assert_never(effect)
+
+
+def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
+    match effect:
+        case Send(request):
+            return http.send(request)
+        case Sleep(seconds):
+            return time.sleep(seconds)
+        case Compute(call):
+            return call()
+        case Wait(future):
+            wait_for_futures([future])
+            return None
+        case _:
+            assert_never(effect)
+
+
+async def _until_done(future: Future[Any]) -> None:
+    """Wait for a future that others wait for too: cancelling this task must not cancel it."""
+    await asyncio.wait([asyncio.wrap_future(_mirror(future))])
+
+
+def _mirror(future: Future[Any]) -> Future[None]:
+    mirror: Future[None] = Future()
+
+    def finish(_: Future[Any]) -> None:
+        if mirror.set_running_or_notify_cancel():
+            mirror.set_result(None)
+
+    future.add_done_callback(finish)
+    return mirror

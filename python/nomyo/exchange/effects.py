@@ -1,0 +1,103 @@
+"""What a flow may ask of its driver.
+
+A flow is a generator: it yields an effect, the driver performs it and sends the outcome back.
+So the flow itself knows neither threads nor event loops, and one flow serves the sync and the
+async client alike (the pattern of httpx's `Auth.auth_flow`).
+
+No effect shows what it carries in its repr: drivers hold effects in local variables, and those
+end up in tracebacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
+    """An HTTP request as the flow describes it."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    response_limit_bytes: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Response:
+    """An HTTP response within its bounds.
+
+    `fault` says why there is no body to use: it was compressed, or larger than its bound.
+    """
+
+    status: int
+    body: bytes
+    retry_after: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFailure:
+    """No response came; `reason` is fit to be shown."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Send:
+    """Exchange one request for a `Response` or a `NetworkFailure`."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait for a time."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Compute:
+    """Call a function that is heavy on the CPU and releases the GIL."""
+
+    call: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Wait:
+    """Wait until a future is done, without cancelling it; the outcome is left in the future."""
+
+    future: Future[Any]
+
+
+Effect: TypeAlias = Send | Sleep | Compute | Wait
+Flow: TypeAlias = Generator[Effect, Any, T]
+
+
+def send(request: Request) -> Flow[Response | NetworkFailure]:
+    """Send a request."""
+    outcome: Response | NetworkFailure = yield Send(request)
+    return outcome
+
+
+def sleep(seconds: float) -> Flow[None]:
+    """Wait for a time."""
+    yield Sleep(seconds)
+
+
+def compute(call: Callable[[], T]) -> Flow[T]:
+    """Have a heavy function called."""
+    result: T = yield Compute(call)
+    return result
+
+
+def wait(future: Future[Any]) -> Flow[None]:
+    """Wait until a future is done."""
+    yield Wait(future)

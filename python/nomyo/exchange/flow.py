@@ -1,0 +1,247 @@
+"""One encrypted request, from payload to response, as a flow without I/O."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from .. import _core
+from ..errors import APIConnectionError, APIError, DisposedError, SecurityError
+from ..response import ChatCompletionResponse
+from .client_keys import ClientKeys, KeyPair
+from .effects import Flow, NetworkFailure, Request, Response, compute, send, sleep
+from .protocol import (
+    PAYLOAD_LIMIT_BYTES,
+    add_metadata,
+    check_header_value,
+    check_security_tier,
+    completion_headers,
+    completion_request,
+    error_for,
+    server_key_request,
+    usable_body,
+)
+from .retries import RETRIED_STATUSES, delay_before
+from .server_key import ServerKey
+from .settings import KeyDir, Password, Settings
+from .trace import logger, timed
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Call:
+    """One chat request; it does not show itself, because tracebacks print local variables."""
+
+    payload: Mapping[str, Any]
+    payload_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    api_key: str | None = None
+    security_tier: str | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be sent, before anything is.
+
+        Raises:
+            TypeError: The payload is no mapping, or a header value no str.
+            ValueError: The payload is empty, or the tier does not exist.
+            SecurityError: A value cannot stand in an HTTP header.
+        """
+        check_header_value("payload_id", self.payload_id)
+        if not self.payload_id:
+            raise ValueError("payload_id must not be empty")
+        if self.api_key is not None:
+            check_header_value("api_key", self.api_key)
+        check_security_tier(self.security_tier)
+        check_payload_type(self.payload)
+
+
+def check_payload_type(payload: object) -> None:
+    """Raise TypeError for a payload that is no mapping, ValueError for an empty one."""
+    if not isinstance(payload, Mapping):
+        raise TypeError(f"the payload must be a mapping, not {type(payload).__name__}")
+    if not payload:
+        raise ValueError("the payload must not be empty")
+
+
+class Exchange:
+    """What one client says to one router: its keys, the router's key, and the flows that use them."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start opening our keys in the background; see `ClientKeys`."""
+        self.settings = settings
+        self._process = os.getpid()
+        self._disposed = False
+        self._keys = ClientKeys(settings)
+        self._server_key = ServerKey(settings)
+
+    def check_usable(self) -> None:
+        """Refuse to go on after `dispose` or in a forked child.
+
+        Raises:
+            DisposedError: The client was disposed of.
+            SecurityError: The client was made before a fork, by the parent process.
+        """
+        if self._disposed:
+            raise DisposedError("the client was disposed of")
+        if self._process != os.getpid():
+            raise SecurityError("this client was made by the parent process before fork(); make a new one here")
+
+    def dispose(self) -> None:
+        """Wipe our keys; flows under way end with DisposedError. Idempotent."""
+        self._disposed = True
+        if self._process == os.getpid():
+            self._keys.dispose()
+
+    def send(self, call: Call) -> Flow[ChatCompletionResponse]:
+        """Seal a request, send it, and open the answer."""
+        self._check_reachable()
+        call.check()
+        yield from self._prepare(call.payload)
+        yield from self._keys_ready()
+        with self._keys.lease() as pair:
+            return (yield from self._send_with(pair, call))
+
+    def seal(self, payload: Mapping[str, Any]) -> Flow[bytes]:
+        """Seal a payload for the router."""
+        self._check_reachable()
+        check_payload_type(payload)
+        server_key = yield from self._prepare(payload)
+        return (yield from self._seal(payload, server_key))
+
+    def open(self, package: bytes, payload_id: str) -> Flow[ChatCompletionResponse]:
+        """Open an answer that was sealed for us."""
+        self.check_usable()
+        yield from self._keys_ready()
+        with self._keys.lease() as pair:
+            return (yield from self._open(package, pair, payload_id))
+
+    def fetch_server_key(self) -> Flow[str]:
+        """Ask the router for its public key, as PEM."""
+        self._check_reachable()
+        key = yield from self._server_key.fetch(self._request_server_key)
+        return key.pem
+
+    def generate_keys(self, bits: int | None, key_dir: KeyDir | None, password: Password | None) -> Flow[None]:
+        """Generate a pair of our own, and use it from now on."""
+        self.check_usable()
+        yield from self._keys.generate(self.settings.key_size if bits is None else bits, key_dir, password)
+
+    def load_keys(self, private_path: KeyDir, public_path: KeyDir | None, password: Password | None) -> Flow[None]:
+        """Load a pair of our own, and use it from now on."""
+        self.check_usable()
+        yield from self._keys.load(private_path, public_path, password)
+        self._warn_of_open_files()
+
+    def _check_reachable(self) -> None:
+        self.check_usable()
+        if self.settings.plain_http and not self.settings.allow_http:
+            raise SecurityError("the router's URL is plain HTTP; use https://, or allow_http=True for local work")
+
+    def _prepare(self, payload: Mapping[str, Any]) -> Flow[_core.PublicKey]:
+        """Return the router's key; a payload that cannot be sealed is refused before asking for it."""
+        if self._server_key.cached() is None:
+            yield from compute(partial(_core.check_payload, dict(payload), limit_bytes=PAYLOAD_LIMIT_BYTES))
+        return (yield from self._server_key.get(self._request_server_key))
+
+    def _keys_ready(self) -> Flow[None]:
+        yield from self._keys.ready()
+        self._warn_of_open_files()
+
+    def _warn_of_open_files(self) -> None:
+        for path in self._keys.take_too_open():
+            warnings.warn(
+                f"{path} can be read or changed by others: set its mode to 0600 (a directory's to 0700)", stacklevel=2
+            )
+
+    def _request_server_key(self) -> Flow[Response]:
+        response = yield from self._attempts(server_key_request(self.settings.base_url))
+        if response.status != 200:
+            raise error_for(response)
+        return response
+
+    def _send_with(self, pair: KeyPair, call: Call) -> Flow[ChatCompletionResponse]:
+        """Send a request under one key pair of ours; under two keys of the router's, if it changed its own."""
+        server_key = yield from self._server_key.get(self._request_server_key)
+        response = yield from self._post(call, pair, server_key)
+        if response.status == 400:
+            newer = yield from self._newer_server_key(server_key)
+            if newer is not None:
+                logger.debug("the router changed its key: sealing again")
+                response = yield from self._post(call, pair, newer)
+        if response.status != 200:
+            raise error_for(response)
+        return (yield from self._open(usable_body(response), pair, call.payload_id))
+
+    def _post(self, call: Call, pair: KeyPair, server_key: _core.PublicKey) -> Flow[Response]:
+        package = yield from self._seal(call.payload, server_key)
+        return (yield from self._attempts(self._request(call, pair, package)))
+
+    def _request(self, call: Call, pair: KeyPair, package: bytes) -> Request:
+        api_key = call.api_key if call.api_key is not None else self.settings.api_key
+        headers = completion_headers(call.payload_id, pair.public_key_pem, api_key, call.security_tier)
+        return completion_request(self.settings.base_url, headers, package)
+
+    def _newer_server_key(self, refused: _core.PublicKey) -> Flow[_core.PublicKey | None]:
+        """Return the router's present key if it is another than the one it refused."""
+        try:
+            key = yield from self._server_key.get_other_than(refused, self._request_server_key)
+        except (APIError, APIConnectionError):
+            return None  # the refusal itself says more to the caller than this
+        return key if key != refused else None
+
+    def _attempts(self, request: Request) -> Flow[Response]:
+        """Send one request, again where that may help; the same bytes each time.
+
+        Raises:
+            APIConnectionError: No attempt brought an answer.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            with timed(f"{request.method} attempt {attempt}, {len(request.body)} bytes"):
+                outcome = yield from send(request)
+            self.check_usable()
+            _log_outcome(outcome)
+            if isinstance(outcome, Response) and outcome.status not in RETRIED_STATUSES:
+                return outcome
+            delay_s = self._delay_after(attempt, outcome)
+            if delay_s is None:
+                break
+            logger.debug("next attempt in %.1f s", delay_s)
+            yield from sleep(delay_s)
+            self.check_usable()
+        if isinstance(outcome, Response):
+            return outcome
+        raise APIConnectionError(f"no answer from {self.settings.base_url} ({attempt} attempts): {outcome.reason}")
+
+    def _delay_after(self, attempt: int, outcome: Response | NetworkFailure) -> float | None:
+        if attempt > self.settings.max_retries:
+            return None
+        return delay_before(attempt, outcome.retry_after if isinstance(outcome, Response) else None)
+
+    def _seal(self, payload: Mapping[str, Any], server_key: _core.PublicKey) -> Flow[bytes]:
+        with timed("sealed"):
+            package = yield from compute(
+                partial(_core.seal, dict(payload), server_key, limit_bytes=PAYLOAD_LIMIT_BYTES)
+            )
+        logger.debug("package: %d bytes", len(package))
+        return package
+
+    def _open(self, package: bytes, pair: KeyPair, payload_id: str) -> Flow[ChatCompletionResponse]:
+        with timed("opened"):
+            response, algorithm, processed_at = yield from compute(
+                partial(_core.open_package, package, pair.private_key, ChatCompletionResponse)
+            )
+        add_metadata(response, payload_id, algorithm, processed_at)
+        assert isinstance(response, ChatCompletionResponse)
+        return response
+
+
+def _log_outcome(outcome: Response | NetworkFailure) -> None:
+    if isinstance(outcome, Response):
+        logger.debug("answer: HTTP %d, %d bytes", outcome.status, len(outcome.body))
+    else:
+        logger.debug("no answer: %s", outcome.reason)

@@ -1,0 +1,301 @@
+"""The one module that names the HTTP library: httpx, over aiohttp where there is an event loop.
+
+Rules, for both twins:
+
+- One pooled client for a client's lifetime (and event loop), made on first use.
+- No redirect is followed, no compressed body is unpacked, and no more is read than the bound.
+- Whatever goes wrong on the way becomes a `NetworkFailure`, a value: an exception of the HTTP
+  library would carry the request, and with it the API key, in its context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import AsyncGenerator
+from functools import lru_cache
+
+import aiohttp
+import httpx
+from httpx_aiohttp import HttpxAiohttpClient
+
+from .effects import NetworkFailure, Request, Response
+from .protocol import ERROR_LIMIT_BYTES
+from .settings import Settings
+
+# aiohttp's own errors pass through httpx-aiohttp where it has no counterpart, for malformed HTTP
+# above all; ValueError comes from what cannot even be parsed.
+_FAILURES = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, EOFError, ValueError)
+_TIMEOUTS = (httpx.TimeoutException, TimeoutError)
+_CLOSED = NetworkFailure("the client was closed")
+
+
+class _Body:
+    """Collects a response within its bounds."""
+
+    def __init__(self, request: Request, response: httpx.Response, timeout_s: float) -> None:
+        self._status = response.status_code
+        self._retry_after = response.headers.get("retry-after")
+        self._limit_bytes = request.response_limit_bytes if self._status == 200 else ERROR_LIMIT_BYTES
+        self._deadline = time.monotonic() + timeout_s
+        self._chunks: list[bytes] = []
+        self._size_bytes = 0
+        self.fault = self._fault_of(response)
+
+    def _fault_of(self, response: httpx.Response) -> str | None:
+        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            return "its body is compressed"
+        announced = response.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced[:20]) > self._limit_bytes:
+            return self._too_large()
+        return None
+
+    def _too_large(self) -> str:
+        return f"its body is larger than {self._limit_bytes} bytes"
+
+    def take(self, chunk: bytes) -> bool:
+        """Keep a chunk; return whether to read on.
+
+        Raises:
+            httpx.ReadTimeout: The body did not end in time.
+        """
+        self._size_bytes += len(chunk)
+        if self._size_bytes > self._limit_bytes:
+            self.fault = self._too_large()
+            return False
+        if time.monotonic() > self._deadline:
+            raise httpx.ReadTimeout("the body did not end in time")
+        self._chunks.append(chunk)
+        return True
+
+    def response(self) -> Response:
+        """Return what was read; nothing of a body with a fault."""
+        body = b"" if self.fault else b"".join(self._chunks)
+        return Response(self._status, body, self._retry_after, self.fault)
+
+
+class SyncHttp:
+    """Sends requests from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make nothing yet: the pooled client is made by the first request.
+
+        Raises:
+            TypeError: `http_client` is not an `httpx.Client`.
+        """
+        self._settings = settings
+        self._own: httpx.Client | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        _check_client_type(settings.http_client, httpx.Client)
+
+    def send(self, request: Request) -> Response | NetworkFailure:
+        """Exchange one request for its response."""
+        if self._closed:
+            return _CLOSED
+        client = self._client()
+        try:
+            response = client.send(_built(client, request, self._settings), stream=True, follow_redirects=False)
+            try:
+                return self._read(request, response)
+            finally:
+                response.close()
+        except _FAILURES as error:
+            failure = NetworkFailure(_reason(error))
+        return failure
+
+    def close(self) -> None:
+        """Close the connections that are ours. Idempotent."""
+        with self._lock:
+            self._closed = True
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
+
+    def _read(self, request: Request, response: httpx.Response) -> Response:
+        body = _Body(request, response, self._settings.timeout)
+        if body.fault is None:
+            for chunk in response.iter_raw():
+                if not body.take(chunk):
+                    break
+        return body.response()
+
+    def _client(self) -> httpx.Client:
+        given = self._settings.http_client
+        if given is not None:
+            assert isinstance(given, httpx.Client)
+            return given
+        with self._lock:
+            if self._own is None:
+                self._own = httpx.Client(verify=_ssl_context(), limits=_limits(self._settings))
+            return self._own
+
+
+class AsyncHttp:
+    """Sends requests from any event loop: connections belong to the loop that made them."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make nothing yet: the pooled client of a loop is made by its first request.
+
+        Raises:
+            TypeError: `http_client` is not an `httpx.AsyncClient`.
+        """
+        self._settings = settings
+        self._pools: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
+        self._closed = False
+        self._lock = threading.Lock()
+        _check_client_type(settings.http_client, httpx.AsyncClient)
+
+    async def send(self, request: Request) -> Response | NetworkFailure:
+        """Exchange one request for its response."""
+        if self._closed:
+            return _CLOSED
+        client = await self._client()
+        try:
+            response = await client.send(_built(client, request, self._settings), stream=True, follow_redirects=False)
+            try:
+                return await self._read(request, response)
+            finally:
+                await response.aclose()
+        except _FAILURES as error:
+            failure = NetworkFailure(_reason(error))
+        return failure
+
+    def close(self) -> None:
+        """Close the connections that are ours, from anywhere: with or without a running loop. Idempotent."""
+        for pool in self._take_pools():
+            pool.close()
+
+    async def aclose(self) -> None:
+        """Close the connections that are ours, and wait for those of the running loop. Idempotent."""
+        for pool in self._take_pools():
+            if pool.loop is asyncio.get_running_loop():
+                await pool.aclose()
+            else:
+                pool.close()
+
+    async def _read(self, request: Request, response: httpx.Response) -> Response:
+        body = _Body(request, response, self._settings.timeout)
+        if body.fault is None:
+            async for chunk in response.aiter_raw():
+                if not body.take(chunk):
+                    break
+        return body.response()
+
+    async def _client(self) -> httpx.AsyncClient:
+        given = self._settings.http_client
+        if given is not None:
+            assert isinstance(given, httpx.AsyncClient)
+            return given
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = _LoopPool(loop, self._settings)
+            with self._lock:
+                self._pools = {known: p for known, p in self._pools.items() if not known.is_closed()}
+                self._pools[loop] = pool
+            await pool.open()
+        return pool.client
+
+    def _take_pools(self) -> list[_LoopPool]:
+        with self._lock:
+            self._closed = True
+            pools, self._pools = self._pools, {}
+        return list(pools.values())
+
+
+class _LoopPool:
+    """The pooled client of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings) -> None:
+        self.loop = loop
+        self.client = HttpxAiohttpClient(verify=_ssl_context(), limits=_limits(settings))
+        self._guard = _close_with_loop(self.client)
+        self._closing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Have the loop close the client when it shuts its asynchronous generators down."""
+        await anext(self._guard)
+
+    async def aclose(self) -> None:
+        """Close the connections; in the loop."""
+        await self._guard.aclose()
+        await self.client.aclose()  # where `open` was cancelled
+
+    def close(self) -> None:
+        """Close the connections; from anywhere."""
+        if self.loop.is_closed():
+            return  # closed with the loop, by the guard
+        if self.loop.is_running():
+            self.loop.call_soon_threadsafe(self._start_closing)
+        elif asyncio._get_running_loop() is None:
+            self.loop.run_until_complete(self.aclose())
+
+    def _start_closing(self) -> None:
+        self._closing = self.loop.create_task(self.aclose())
+
+
+async def _close_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+    """Close a client at the latest when its loop ends.
+
+    `asyncio.run` closes every asynchronous generator before it closes the loop; afterwards a
+    connection could not be closed any more ("Event loop is closed").
+    """
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+def _built(client: httpx.Client | httpx.AsyncClient, request: Request, settings: Settings) -> httpx.Request:
+    return client.build_request(
+        request.method,
+        request.url,
+        headers=dict(request.headers),
+        content=request.body or None,
+        # Waiting for a free connection is the caller's own back-pressure, and no failure.
+        timeout=httpx.Timeout(settings.timeout, pool=None),
+    )
+
+
+def _limits(settings: Settings) -> httpx.Limits:
+    return httpx.Limits(
+        max_connections=settings.max_connections, max_keepalive_connections=settings.max_connections
+    )
+
+
+def _ssl_context() -> ssl.SSLContext:
+    """Return the context that httpx would make; loading the CA bundle takes some 20 ms, so it is shared."""
+    return _ssl_context_for(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=8)
+def _ssl_context_for(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=True)
+
+
+def _check_client_type(client: object, wanted: type[httpx.Client] | type[httpx.AsyncClient]) -> None:
+    if client is not None and not isinstance(client, wanted):
+        raise TypeError(f"http_client must be an httpx.{wanted.__name__}, not {type(client).__name__}")
+
+
+def _reason(error: BaseException) -> str:
+    """Say why there was no answer, in words that hold nothing of the request."""
+    if isinstance(error, _TIMEOUTS):
+        return "timed out"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate was refused: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed: {cause.reason}"
+        if isinstance(cause, socket.gaierror):
+            return f"the host's name was not found: {cause.strerror}"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return f"the connection failed ({type(error).__name__})"

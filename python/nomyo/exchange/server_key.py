@@ -1,0 +1,110 @@
+"""The router's public key: fetched once however many requests wait for it, cached, pinned.
+
+Rules:
+
+- A key that matches no pin is refused, whether fetched first or again.
+- With a lifetime of 0 every encryption asks for the key, as the reference client does.
+- One request fetches, the others wait for it and share its outcome. Where the fetching one was
+  cancelled, the next takes its place.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from .. import _core
+from ..errors import NomyoError, SecurityError
+from .effects import Flow, Response, wait
+from .protocol import usable_body
+from .settings import Settings
+from .trace import logger
+
+Fetch = Callable[[], Flow[Response]]
+
+
+class ServerKey:
+    """The cached public key of one router."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pins = settings.pins
+        self._ttl_s = settings.server_key_ttl
+        self._lock = threading.Lock()
+        self._key: _core.PublicKey | None = None
+        self._fetched_at = 0.0
+        self._fetching: Future[_core.PublicKey | None] | None = None
+
+    def get(self, fetch: Fetch) -> Flow[_core.PublicKey]:
+        """Return the cached key, or the one that `fetch` brings.
+
+        Raises:
+            SecurityError: It is no acceptable RSA key, or it matches no pin.
+            APIError, APIConnectionError: The router did not give it.
+        """
+        key = self.cached()
+        if key is not None:
+            return key
+        if self._ttl_s == 0:
+            return (yield from self.fetch(fetch))
+        return (yield from self._fetch_once(fetch))
+
+    def get_other_than(self, stale: _core.PublicKey, fetch: Fetch) -> Flow[_core.PublicKey]:
+        """Ask for the key once more, unless another request has brought a new one meanwhile."""
+        key = self.cached()
+        if key is not None and key != stale:
+            return key
+        return (yield from self._fetch_once(fetch))
+
+    def cached(self) -> _core.PublicKey | None:
+        """Return the key while it is fresh."""
+        with self._lock:
+            fresh = self._key is not None and time.monotonic() - self._fetched_at < self._ttl_s
+            return self._key if fresh else None
+
+    def _fetch_once(self, fetch: Fetch) -> Flow[_core.PublicKey]:
+        """Fetch, or share the outcome of the fetch under way."""
+        while True:
+            with self._lock:
+                fetching = self._fetching
+                if fetching is None:
+                    mine = self._fetching = Future()
+                    break
+            yield from wait(fetching)
+            error = fetching.exception()
+            if error is not None:
+                raise copy.copy(error)
+            key = fetching.result()
+            if key is not None:
+                return key
+        return (yield from self._lead(mine, fetch))
+
+    def _lead(self, mine: Future[_core.PublicKey | None], fetch: Fetch) -> Flow[_core.PublicKey]:
+        """Fetch for all who wait on `mine`; it ends without a key where this flow is cancelled."""
+        outcome: _core.PublicKey | NomyoError | None = None
+        try:
+            outcome = yield from self.fetch(fetch)
+            return outcome
+        except NomyoError as error:
+            outcome = error
+            raise
+        finally:
+            with self._lock:
+                self._fetching = None
+            if isinstance(outcome, NomyoError):
+                mine.set_exception(copy.copy(outcome).with_traceback(None))
+            else:
+                mine.set_result(outcome)
+
+    def fetch(self, fetch: Fetch) -> Flow[_core.PublicKey]:
+        """Fetch the key, whatever the cache holds, and keep it."""
+        response = yield from fetch()
+        key = _core.PublicKey.from_pem(usable_body(response))
+        if self._pins and key.fingerprint not in self._pins:
+            raise SecurityError(f"the router's key {key.fingerprint} matches none of the pinned fingerprints")
+        with self._lock:
+            self._key, self._fetched_at = key, time.monotonic()
+        logger.debug("router's key: RSA-%d %s", key.bits, key.fingerprint)
+        return key

@@ -1,0 +1,144 @@
+"""The options of a client, checked once, when it is made."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from .._core import SecureBuffer
+from .protocol import check_header_value
+
+KeyDir: TypeAlias = str | PathLike[str]
+SecureMemory: TypeAlias = bool | Literal["require"]
+Password: TypeAlias = str | SecureBuffer
+
+KEY_SIZES = (2048, 4096)
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
+
+
+class Default(str):
+    """The default of an option, told apart from the same text given by the caller."""
+
+    __slots__ = ()
+
+
+DEFAULT_BASE_URL = Default("https://api.nomyo.ai")
+DEFAULT_KEY_DIR = Default("client_keys")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that a client was asked for; see `SecureChatCompletion` for the meaning of each."""
+
+    base_url: str = DEFAULT_BASE_URL
+    allow_http: bool = False
+    api_key: str | None = field(default=None, repr=False)
+    secure_memory: SecureMemory = True
+    timeout: float = 60.0
+    debug: bool = False
+    max_retries: int = 2
+    key_size: int = 4096
+    key_dir: KeyDir | None = DEFAULT_KEY_DIR
+    key_rotation_interval: float = 86_400.0
+    key_rotation_dir: KeyDir | None = DEFAULT_KEY_DIR
+    key_rotation_password: Password | None = field(default=None, repr=False)
+    server_key_ttl: float = 300.0
+    server_key_fingerprint: str | Collection[str] | None = None
+    max_connections: int = 100
+    http_client: Any = None
+    pins: frozenset[str] = field(init=False, default=frozenset())
+    """Fingerprints, one of which the router's key must have; empty for no pinning."""
+
+    def __post_init__(self) -> None:
+        """Fill in what the environment gives, and refuse what cannot work.
+
+        Raises:
+            ValueError: An option is out of range, or the URL is not an http(s) URL.
+            TypeError: An option has the wrong type.
+            SecurityError: The API key cannot be sent as an HTTP header.
+        """
+        self._set("base_url", _base_url(self.base_url))
+        self._set("api_key", _api_key(self.api_key))
+        self._set("pins", _fingerprints(self.server_key_fingerprint))
+        if self.secure_memory not in (True, False, "require"):
+            raise ValueError("secure_memory must be True, False or 'require'")
+        if self.key_size not in KEY_SIZES:
+            raise ValueError(f"key_size must be 2048 or 4096, not {self.key_size!r}")
+        _check_number("timeout", self.timeout, above=0.0)
+        _check_number("key_rotation_interval", self.key_rotation_interval)
+        _check_number("server_key_ttl", self.server_key_ttl)
+        _check_count("max_retries", self.max_retries, least=0)
+        _check_count("max_connections", self.max_connections, least=1)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether the router is spoken to without TLS."""
+        return self.base_url.startswith("http://")
+
+    @property
+    def rotation_target(self) -> KeyDir | None:
+        """Where rotation writes: nowhere for keys in memory, unless a directory was given."""
+        if self.key_dir is None and isinstance(self.key_rotation_dir, Default):
+            return None
+        return self.key_rotation_dir
+
+
+def _base_url(url: str) -> str:
+    """Return the router's URL without a trailing slash; the default gives way to the environment."""
+    if isinstance(url, Default):
+        url = os.environ.get("NOMYO_BASE_URL") or url
+    if not isinstance(url, str):
+        raise TypeError(f"the router's URL must be a str, not {type(url).__name__}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("the router's URL must start with https:// (or http://) and name a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("the router's URL must not hold credentials, a query or a fragment")
+    if parts.port == 0:  # `port` itself raises ValueError for what is no port at all
+        raise ValueError("the router's URL must not name port 0")
+    if not url.isascii() or any(c <= " " for c in url):
+        raise ValueError("the router's URL must be ASCII without spaces")
+    return str(parts._replace(path=parts.path.rstrip("/")).geturl())
+
+
+def _api_key(api_key: str | None) -> str | None:
+    key = os.environ.get("NOMYO_API_KEY") if api_key is None else api_key
+    if key is not None:
+        check_header_value("api_key", key)
+    return key or None
+
+
+def _fingerprints(pins: str | Collection[str] | None) -> frozenset[str]:
+    """Return the pins as a set.
+
+    An empty collection is refused: whoever passes one meant to pin, and would not be.
+    """
+    if pins is None:
+        return frozenset()
+    wanted = frozenset([pins] if isinstance(pins, str) else pins)
+    if not wanted or not all(isinstance(pin, str) and _FINGERPRINT.fullmatch(pin) for pin in wanted):
+        raise ValueError('server_key_fingerprint must be "SHA256:" and 43 base64 characters, or several of these')
+    return wanted
+
+
+def _check_number(name: str, value: float, *, above: float | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
+    if not math.isfinite(value) or value < 0 or (above is not None and value <= above):
+        raise ValueError(f"{name} must be {'more than 0' if above is not None else '0 or more'} and finite, not {value}")
+
+
+def _check_count(name: str, value: int, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, not {value}")

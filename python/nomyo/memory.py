@@ -1,0 +1,264 @@
+"""What a program can ask of locked memory, and do with it.
+
+`SecureBuffer` (from the native core) is memory of our own: locked, guarded, wiped.
+`SecureByteContext` locks and wipes the caller's own buffer, where it lies.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+
+from . import _core
+from ._core import PageLock, SecureBuffer, harden_process
+from .errors import SecurityError
+
+__all__ = [
+    "ProtectionInfo",
+    "SecureBuffer",
+    "SecureByteContext",
+    "check_working_memory",
+    "disable_secure_memory",
+    "enable_secure_memory",
+    "get_memory_protection_info",
+    "harden_process",
+    "secure_bytearray",
+    "secure_bytes",
+]
+
+logger = logging.getLogger("nomyo")
+
+Method: TypeAlias = Literal["mlock", "zero-only", "none"]
+LockableT = TypeVar("LockableT", bytearray, memoryview, SecureBuffer)
+T = TypeVar("T")
+
+
+class _Switch:
+    """Whether `SecureByteContext` and its relatives protect where they are not told."""
+
+    enabled = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionInfo(Mapping[str, Any]):
+    """The memory protection in force; measured, not assumed.
+
+    Reads as attributes and as a mapping, in the spelling of this package, of the JavaScript
+    client (`canLock`) and of the earlier Python client (`has_memory_locking`).
+    """
+
+    can_lock: bool
+    """Whether memory can be locked now, under the present limit: really tried."""
+    is_platform_secure: bool
+    """Whether memory is locked and wiped: `method` is "mlock"."""
+    method: Method
+    details: str
+    """For people: the limit, and what to do about a weakness."""
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a value by any of its names."""
+        return self._values()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over all names."""
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        """Return the number of names."""
+        return len(self._values())
+
+    def _values(self) -> dict[str, Any]:
+        locks, wipes = self.method == "mlock", self.method != "none"
+        return {
+            "can_lock": self.can_lock,
+            "is_platform_secure": self.is_platform_secure,
+            "method": self.method,
+            "details": self.details,
+            "canLock": self.can_lock,
+            "isPlatformSecure": self.is_platform_secure,
+            "enabled": _Switch.enabled,
+            "platform": sys.platform,
+            "protection_level": {"mlock": "full", "zero-only": "zeroing_only", "none": "none"}[self.method],
+            "has_memory_locking": locks,
+            "has_secure_zeroing": wipes,
+            "supports_full_protection": locks and wipes,
+            "page_size": _core.memory_status()["page_size"],
+        }
+
+
+def get_memory_protection_info() -> ProtectionInfo:
+    """Try what memory protection is available, and return the outcome.
+
+    Source: mlock(2) on a fresh page under the present RLIMIT_MEMLOCK; the page is released again.
+    """
+    can_lock = _core.can_lock()
+    method: Method = ("mlock" if can_lock else "zero-only") if _Switch.enabled else "none"
+    return ProtectionInfo(can_lock, method == "mlock", method, _details(can_lock))
+
+
+def _details(can_lock: bool) -> str:
+    status = _core.memory_status()
+    limit = "no limit" if status["limit_bytes"] < 0 else f"a limit of {status['limit_bytes'] // 1024} KiB"
+    use = f"{status['locked_bytes'] // 1024} KiB locked, {status['unlocked_bytes'] // 1024} KiB not"
+    if can_lock:
+        return f"memory can be locked under {limit} ({use})"
+    return f"memory cannot be locked under {limit} ({use}): raise it with `ulimit -l` or grant CAP_IPC_LOCK"
+
+
+def enable_secure_memory() -> None:
+    """Have `SecureByteContext` protect again where it is not told otherwise."""
+    _Switch.enabled = True
+
+
+def disable_secure_memory() -> None:
+    """Have new `SecureByteContext`s neither lock nor wipe where they are not told otherwise.
+
+    Clients are not affected: the native core locks and wipes all the same.
+    """
+    _Switch.enabled = False
+
+
+class SecureByteContext(Generic[LockableT]):
+    """Locks the caller's own buffer for a while, and wipes it on every way out.
+
+    Args:
+        buffer: A bytearray, writable memoryview or `SecureBuffer`. It is locked where it lies
+            (whole pages, mlock(2)), and cannot change its size meanwhile.
+        use_secure: Whether to lock and wipe; None asks `enable_secure_memory` and its opposite.
+
+    Raises:
+        TypeError: The buffer is not writable.
+
+    Copies that the program makes of the content are its own affair.
+    """
+
+    def __init__(self, buffer: LockableT, use_secure: bool | None = None) -> None:
+        """Check the buffer; nothing is locked before the context is entered."""
+        with memoryview(buffer) as view:
+            if view.readonly:
+                raise TypeError("the buffer must be writable, to be wiped: use a bytearray or a SecureBuffer")
+        self._buffer = buffer
+        self._secure = _Switch.enabled if use_secure is None else use_secure
+        self._page_lock: PageLock | None = None
+
+    @property
+    def locked(self) -> bool:
+        """Whether the buffer's pages are locked now."""
+        return self._page_lock is not None and self._page_lock.locked
+
+    def __enter__(self) -> LockableT:
+        """Lock the buffer and return it."""
+        if self._page_lock is not None:
+            raise RuntimeError("the context was entered already")
+        if self._secure:
+            self._page_lock = PageLock(self._buffer)
+        return self._buffer
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Wipe the buffer and unlock it."""
+        page_lock, self._page_lock = self._page_lock, None
+        if page_lock is not None:
+            page_lock.wipe()
+            page_lock.release()
+
+    @overload
+    def use(self, function: Callable[[LockableT], Coroutine[Any, Any, T]], /) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def use(self, function: Callable[[LockableT], T], /) -> T: ...
+    def use(self, function: Callable[[LockableT], Any], /) -> Any:
+        """Call a function with the protected buffer.
+
+        Returns:
+            The value of a plain function. For an async function, a coroutine of its value: the
+            buffer is locked from here on, and wiped when the coroutine ends, is cancelled or is
+            dropped without ever having run.
+        """
+        data = self.__enter__()
+        if inspect.iscoroutinefunction(function):
+            return self._wiping(_call(function, data))
+        try:
+            outcome = function(data)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        if inspect.isawaitable(outcome):
+            return self._wiping(_await(outcome))
+        self.__exit__(None, None, None)
+        return outcome
+
+    def _wiping(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """Leave the context when a coroutine ends; one that is dropped unstarted runs no `finally`."""
+
+        async def run() -> T:
+            try:
+                return await work
+            finally:
+                self.__exit__(None, None, None)
+
+        running = run()
+        weakref.finalize(running, _abandon, work, self)
+        return running
+
+
+async def _call(function: Callable[[LockableT], Coroutine[Any, Any, T]], data: LockableT) -> T:
+    return await function(data)
+
+
+async def _await(outcome: Awaitable[T]) -> T:
+    return await outcome
+
+
+def _abandon(work: Coroutine[Any, Any, Any], context: SecureByteContext[Any]) -> None:
+    work.close()
+    context.__exit__(None, None, None)
+
+
+@contextmanager
+def secure_bytearray(data: bytes | bytearray, lock: bool = True) -> Iterator[SecureBuffer]:
+    """Hold a copy of `data` in a `SecureBuffer`, wiped when the block ends.
+
+    Args:
+        data: The content; a bytearray is wiped at once, bytes cannot be.
+        lock: Whether to lock the copy.
+    """
+    with SecureBuffer(data) as buffer:
+        if not lock:
+            buffer.unlock()
+        yield buffer
+
+
+@contextmanager
+def secure_bytes(data: bytes, lock: bool = True) -> Iterator[SecureBuffer]:
+    """Do what `secure_bytearray` does, with a warning in the log: `data` itself cannot be wiped."""
+    logger.warning("secure_bytes: the original bytes object cannot be wiped; use secure_bytearray with a bytearray")
+    with secure_bytearray(data, lock) as buffer:
+        yield buffer
+
+
+_warned = threading.Event()
+
+
+def check_working_memory(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
+    """Hold a client's `secure_memory` against what the machine gives.
+
+    Raises:
+        SecurityError: "require", and memory cannot be locked.
+    """
+    if secure_memory is False or _core.can_lock():
+        return
+    if secure_memory == "require":
+        raise SecurityError(f'secure_memory="require": {_details(False)}')
+    if not _warned.is_set():
+        _warned.set()
+        warnings.warn(f"{_details(False)}. Secrets are wiped all the same, but may reach swap.", stacklevel=stacklevel)
