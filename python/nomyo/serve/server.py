@@ -83,7 +83,7 @@ class BackgroundServer:
     def _run(self) -> None:
         try:
             self._server.run(sockets=[self._bound])
-        except BaseException as error:  # uvicorn leaves with SystemExit where it cannot start
+        except BaseException as error:  # noqa: BLE001 - raised in start(); uvicorn leaves with SystemExit
             self._failure = error
         finally:
             self._ready.set()

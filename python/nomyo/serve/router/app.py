@@ -88,7 +88,7 @@ async def _secure_completion(request: Request) -> Response:
     except MemoryError:
         _log.error("out of protected memory")
         return Refusal(503, "The router is out of protected memory", retry_after_s=1).response()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, its words and traceback must not reach the log
         _log_without_message(error)
         return Refusal(500, "Internal Server Error").response()
 

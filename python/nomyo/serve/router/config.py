@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from nomyo.serve.listener import Listener
+from nomyo.serve.listener import Listener, is_loopback
 
 SECURITY_TIERS: Final = ("standard", "high", "maximum")
 DEFAULT_TIER: Final = "standard"
@@ -60,6 +60,12 @@ class UpstreamConfig:
             raise ValueError("the upstream's URL must hold no user, password, query or fragment; give its key apart")
         if self.timeout_s <= 0:
             raise ValueError(f"the upstream's timeout_s must be above 0, not {self.timeout_s}")
+
+    @property
+    def in_clear_beyond_this_machine(self) -> bool:
+        """Whether decrypted requests leave this machine over plain HTTP."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,13 +35,14 @@ def core_dumps_are_off() -> bool:
     """Tell whether a crash of this process would leave no core dump."""
     if sys.platform == "win32":
         return False
-    if sys.platform == "linux":
+    elif sys.platform == "linux":  # noqa: RET505 - mypy follows such branches only
         # The size limit alone does not count: it does not hold for a core piped to a program (core(5)).
         dumpable: int = ctypes.CDLL(None).prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)
         return dumpable == 0
-    import resource  # absent on Windows
+    else:
+        import resource  # absent on Windows
 
-    return resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+        return resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
 
 
 def _working_memory_is_locked() -> bool:

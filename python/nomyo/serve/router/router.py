@@ -75,6 +75,7 @@ class Router:
     def rotate(self) -> None:
         """Replace the router's key now; the one before stays accepted for the configured grace. From any thread."""
         self.keys.rotate()
+        _log.info("the key was rotated: fingerprint=%s", self.keys.fingerprint)
 
     async def maintain(self) -> None:
         """Rotate and retire keys as configured, until cancelled."""
@@ -140,7 +141,7 @@ class Router:
     async def _rotate_or_keep(self) -> None:
         try:
             await anyio.to_thread.run_sync(self.rotate)
-        except Exception as error:  # no memory for a key, say: the present one goes on, the next round tries again
+        except Exception as error:  # noqa: BLE001 - the present key goes on, and the next round tries again
             _log.error("the key could not be rotated: %s", type(error).__name__)
 
     async def _open(self, package: bytes) -> dict[str, Any]:

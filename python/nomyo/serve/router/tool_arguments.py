@@ -134,7 +134,7 @@ def _number(schema: Mapping[str, Any], otherwise: float) -> float:
     if isinstance(exclusive := schema.get("exclusiveMinimum"), int | float):
         low = exclusive + 1
     if isinstance(low, int | float):
-        return low if otherwise < low else otherwise
+        return max(otherwise, low)
     return high if isinstance(high, int | float) and high < otherwise else otherwise
 
 

@@ -1,0 +1,66 @@
+"""The command `nomyo`: finds the subcommand, and says which extra it lacks.
+
+Only the module of the command that was asked for is imported, so `nomyo doctor` works where no extra is installed, and
+no command waits for the imports of another.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import Final
+
+_EXTRAS: Final = {
+    "cli": ("typer", "rich"),
+    "serve": ("typer", "rich", "starlette", "uvicorn"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    module: str
+    """Has `main(arguments: list[str]) -> int`."""
+    summary: str
+    extra: str | None = None
+
+
+_COMMANDS: Final = {
+    "demo": _Command("nomyo.serve.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
+    "router": _Command("nomyo.serve.router.command", "A router for local work; not for production", "serve"),
+    "doctor": _Command("nomyo.doctor", "How well this machine can protect secrets in memory"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows `nomyo`; the process's own where None.
+
+    Returns:
+        The exit code: 0; 1 where the command failed; 2 where it cannot be run as asked.
+    """
+    name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(_usage())
+        return 0
+    if name in ("--version", "-V"):
+        print(f"nomyo {metadata.version('nomyo')}")
+        return 0
+    command = _COMMANDS.get(name)
+    if command is None:
+        print(f"nomyo: there is no such command.\n\n{_usage()}", file=sys.stderr)
+        return 2
+    if command.extra and any(find_spec(module) is None for module in _EXTRAS[command.extra]):
+        print(f"nomyo {name} needs the extra {command.extra!r}: pip install 'nomyo[{command.extra}]'", file=sys.stderr)
+        return 2
+    code: int = import_module(command.module).main(rest)
+    return code
+
+
+def _usage() -> str:
+    commands = "\n".join(f"  {name:8} {command.summary}" for name, command in _COMMANDS.items())
+    return f"Usage: nomyo COMMAND [OPTIONS]\n\n{commands}\n\n`nomyo COMMAND --help` tells more. `nomyo --version`."

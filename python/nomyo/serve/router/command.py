@@ -1,0 +1,156 @@
+"""`nomyo router`: options in, a serving router out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nomyo import _core
+from nomyo.serve.listener import Listener
+from nomyo.serve.router.app import create_app
+from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
+from nomyo.serve.router.router import Router
+from nomyo.serve.server import serve
+
+_log = logging.getLogger("nomyo.router")
+# Tracebacks of typer's own show local variables, which may hold secrets.
+_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class _LogLevel(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; leaves with SystemExit, as click does."""
+    _app(args=list(arguments), prog_name="nomyo router")
+    return 0
+
+
+@_app.command()
+def router(
+    host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 12435,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file: the certificate chain.", dir_okay=False)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key.", dir_okay=False)] = None,
+    key_bits: Annotated[int, typer.Option(help="Size of the router's RSA key: 2048 or 4096.")] = 4096,
+    key_rotation: Annotated[float, typer.Option(help="Seconds between two keys; 0: never.", min=0)] = 0.0,
+    key_grace: Annotated[float, typer.Option(help="Seconds the key before is still accepted.", min=0)] = 300.0,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Bearer token to let in; repeatable, in the variable separated by spaces. None: everybody.",
+            envvar="NOMYO_ROUTER_API_KEYS",
+        ),
+    ] = None,
+    tier_model: Annotated[
+        list[str] | None, typer.Option(help="TIER=MODEL: the tier allows this model and others so named; repeatable.")
+    ] = None,
+    rate_limit: Annotated[int, typer.Option(help="Requests a second for each API key; 0: no limit.", min=0)] = 0,
+    burst: Annotated[int | None, typer.Option(help="Requests in the second of a burst; twice the limit.")] = None,
+    burst_window: Annotated[float, typer.Option(help="Seconds from one burst to the next.", min=1)] = 10.0,
+    upstream: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible server that answers; none: the echo model.")
+    ] = None,
+    upstream_api_key: Annotated[
+        str | None, typer.Option(help="Bearer token for it.", envvar="NOMYO_ROUTER_UPSTREAM_API_KEY")
+    ] = None,
+    upstream_api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the bearer token for it.")
+    ] = None,
+    upstream_timeout: Annotated[float, typer.Option(help="Seconds for its whole answer.")] = 600.0,
+    log_level: Annotated[_LogLevel, typer.Option(help="What the log on stderr tells.")] = _LogLevel.INFO,
+) -> None:
+    """Run a NOMYO router on this machine, for local work and tests. Not for production.
+
+    It answers GET /pki/public_key and POST /v1/chat/secure_completion with a key of its own, drawn at the start and
+    kept in memory only. Once it serves, one line on stdout tells the URL and the key's fingerprint.
+    """
+    try:
+        config = RouterConfig(
+            listener=Listener(host, port, tls_cert, tls_key),
+            key_bits=key_bits,
+            key_rotation_interval_s=key_rotation,
+            key_rotation_grace_s=key_grace,
+            api_keys=frozenset(api_key or ()),
+            tier_models=_tier_models(tier_model or ()),
+            rate_limit=_rate_limit(rate_limit, burst, burst_window),
+            upstream=_upstream(upstream, upstream_api_key or _variable(upstream_api_key_env), upstream_timeout),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    _log_to_stderr(log_level)
+    raise typer.Exit(_run(config))
+
+
+def _run(config: RouterConfig) -> int:
+    try:
+        _core.harden_process()
+    except OSError as error:
+        _log.warning("core dumps and ptrace could not be switched off: %s", error.strerror)
+    _warn_of_plain_http(config)
+    running = Router(config)
+    try:
+        serve(create_app(router=running), config.listener, lambda url: _announce(url, running))
+    except OSError as error:
+        typer.echo(f"nomyo router: cannot serve on {config.listener.host}: {error.strerror or error}", err=True)
+        return 1
+    finally:
+        running.close()
+    return 0
+
+
+def _announce(url: str, running: Router) -> None:
+    typer.echo(f"nomyo router ready url={url} fingerprint={running.keys.fingerprint}")
+    model = "The echo model" if running.config.upstream is None else "The upstream"
+    typer.echo(f"{model} answers. For local work and tests, not for production. Ctrl-C stops.", err=True)
+
+
+def _warn_of_plain_http(config: RouterConfig) -> None:
+    if config.listener.in_clear_beyond_this_machine:
+        _log.warning("others can reach this router over plain HTTP, which does not tell them whom they talk to")
+    if config.upstream is not None and config.upstream.in_clear_beyond_this_machine:
+        _log.warning("decrypted requests leave this machine over plain HTTP: give the upstream an https:// URL")
+
+
+def _tier_models(pairs: Sequence[str]) -> dict[str, frozenset[str]]:
+    models: dict[str, frozenset[str]] = {}
+    for pair in pairs:
+        tier, _, model = pair.partition("=")
+        if not model:
+            raise ValueError("a tier's model is given as TIER=MODEL")
+        models[tier] = models.get(tier, frozenset()) | {model}
+    return models
+
+
+def _rate_limit(per_second: int, burst: int | None, window_s: float) -> RateLimit | None:
+    if per_second == 0:
+        return None
+    return RateLimit(per_second, 2 * per_second if burst is None else burst, window_s)
+
+
+def _upstream(url: str | None, api_key: str | None, timeout_s: float) -> UpstreamConfig | None:
+    return None if url is None else UpstreamConfig(url, api_key, timeout_s)
+
+
+def _variable(name: str | None) -> str | None:
+    if name is None:
+        return None
+    value = os.environ.get(name)
+    if not value:
+        raise ValueError(f"the environment variable {name} is not set")
+    return value
+
+
+def _log_to_stderr(level: _LogLevel) -> None:
+    # Ours at the chosen level; of other libraries warnings only, since some log requests below that.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("nomyo").setLevel(level.value.upper())
