@@ -1,0 +1,70 @@
+//! Opening: base64 goes in, plaintext comes out, in place and in one pass.
+
+use crate::aead::Decryptor;
+use crate::package::{self, Fields, Number};
+use crate::rsa::PrivateKey;
+use crate::{Error, Result, stack};
+use base64_simd::{Out, STANDARD};
+
+/// Characters of base64 decoded and decrypted at once, so that both work in the cache.
+const CHUNK_CHARS: usize = 32 * 1024;
+
+/// A package whose outer shape was checked; borrows from the package.
+pub struct Sealed<'a>(Fields<'a>);
+
+impl<'a> Sealed<'a> {
+    /// Checks the outer shape: [`Error::Package`] for whatever is wrong with it.
+    pub fn parse(package: &'a [u8]) -> Result<Self> {
+        package::parse(package).map(Self)
+    }
+
+    /// Seconds since 1970, by the sender's unauthenticated word.
+    pub fn processed_at(&self) -> Option<Number> {
+        self.0.processed_at
+    }
+
+    /// Bytes of plaintext that [`Self::open`] will need room for in the arena.
+    pub fn plaintext_len(&self) -> usize {
+        STANDARD.decoded_length(&self.0.ciphertext).unwrap_or(0)
+    }
+
+    /// Opens the package; the plaintext lies in the arena.
+    ///
+    /// [`Error::Package`] for every failure, [`Error::Forked`] in a forked child,
+    /// [`Error::Memory`] where the plaintext does not fit.
+    pub fn open(&self, key: &PrivateKey) -> Result<Vec<u8>> {
+        stack::scrubbed(|| self.open_here(key))
+    }
+
+    fn open_here(&self, key: &PrivateKey) -> Result<Vec<u8>> {
+        let modulus_len = key.public_key().modulus_len();
+        if STANDARD.decoded_length(&self.0.wrapped_key).ok() != Some(modulus_len) {
+            return Err(Error::Package);
+        }
+        let mut wrapped = vec![0; modulus_len];
+        STANDARD
+            .decode(&self.0.wrapped_key, Out::from_slice(&mut wrapped))
+            .map_err(|_| Error::Package)?;
+        let aes_key = key.unwrap(&wrapped)?;
+        let decryptor = Decryptor::new(&aes_key, &self.0.nonce)?;
+        self.decrypt(decryptor)
+    }
+
+    fn decrypt(&self, mut decryptor: Decryptor) -> Result<Vec<u8>> {
+        let len = self.plaintext_len();
+        let mut plaintext = Vec::new();
+        plaintext
+            .try_reserve_exact(len)
+            .map_err(|_| Error::Memory("no memory for the plaintext of a package"))?;
+        for chars in self.0.ciphertext.chunks(CHUNK_CHARS) {
+            let room = Out::from_uninit_slice(plaintext.spare_capacity_mut());
+            let bytes = STANDARD.decode(chars, room).map_err(|_| Error::Package)?;
+            decryptor.decrypt_in_place(bytes)?;
+            let decoded = bytes.len();
+            // SAFETY: `decode` wrote that many bytes at the beginning of the spare room.
+            unsafe { plaintext.set_len(plaintext.len() + decoded) };
+        }
+        decryptor.finish(&self.0.tag)?;
+        Ok(plaintext)
+    }
+}

@@ -1,0 +1,165 @@
+//! Sealing, as a stream: plaintext goes in piece by piece, base64 of the ciphertext comes out.
+
+use super::Package;
+use crate::aead::{Encryptor, Key, NONCE_BYTES};
+use crate::rsa::PublicKey;
+use crate::{Error, Result, package, random, stack};
+use base64_simd::{Out, STANDARD};
+
+/// Bytes of the window that plaintext passes through.
+pub const WINDOW_BYTES: usize = 32 * 1024;
+/// Most room that [`Sealer::window`] can be asked for.
+pub const MAX_WINDOW_REQUEST_BYTES: usize = 4096;
+
+/// What a package has besides its ciphertext: names, nonce, tag, and the largest wrapped key.
+const FIXED_BYTES: usize = 2048;
+const TOO_LARGE: Error = Error::Value("the plaintext is larger than the limit");
+
+/// Seals one package, of which no more than the window is ever in memory as plaintext.
+///
+/// After an error it is of no further use.
+pub struct Sealer {
+    encryptor: Encryptor,
+    key: Key,
+    nonce: [u8; NONCE_BYTES],
+    window: Box<[u8]>,
+    /// Bytes of the window in use: first ciphertext left over, then plaintext.
+    filled: usize,
+    /// Bytes of ciphertext that did not make a whole group of base64: at most two.
+    left_over: usize,
+    written: usize,
+    limit: usize,
+    package: Package,
+}
+
+impl Sealer {
+    /// Begins a package of at most `limit_bytes` of plaintext, under a fresh key and nonce.
+    pub fn new(limit_bytes: usize) -> Result<Self> {
+        let key = Key::random()?;
+        let mut nonce = [0; NONCE_BYTES];
+        random::fill(&mut nonce)?;
+        let capacity = limit_bytes
+            .div_ceil(3)
+            .saturating_mul(4)
+            .saturating_add(FIXED_BYTES);
+        let mut package = Package::with_capacity(capacity);
+        package.push(b"{\"version\": \"")?;
+        package.push(package::VERSION.as_bytes())?;
+        package.push(b"\", \"algorithm\": \"")?;
+        package.push(package::ALGORITHM.as_bytes())?;
+        package.push(b"\", \"encrypted_payload\": {\"ciphertext\": \"")?;
+        Ok(Self {
+            encryptor: Encryptor::new(&key, &nonce)?,
+            key,
+            nonce,
+            window: vec![0; WINDOW_BYTES].into_boxed_slice(),
+            filled: 0,
+            left_over: 0,
+            written: 0,
+            limit: limit_bytes,
+            package,
+        })
+    }
+
+    /// Adds plaintext; [`Error::Value`] beyond the limit.
+    pub fn write(&mut self, plaintext: &[u8]) -> Result<()> {
+        self.count(plaintext.len())?;
+        let mut rest = plaintext;
+        while !rest.is_empty() {
+            if self.filled == WINDOW_BYTES {
+                self.flush()?;
+            }
+            let room = &mut self.window[self.filled..];
+            let (now, later) = rest.split_at(rest.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Room for the caller to write at least `at_least` bytes of plaintext into, at most 4096; then
+    /// [`Self::advance`].
+    pub fn window(&mut self, at_least: usize) -> Result<&mut [u8]> {
+        if at_least > MAX_WINDOW_REQUEST_BYTES {
+            return Err(Error::Value("the window gives at most 4096 bytes at once"));
+        }
+        if WINDOW_BYTES - self.filled < at_least {
+            self.flush()?;
+        }
+        Ok(&mut self.window[self.filled..])
+    }
+
+    /// Says that `n` bytes of the window were filled; [`Error::Value`] beyond the limit.
+    pub fn advance(&mut self, n: usize) -> Result<()> {
+        if n > WINDOW_BYTES - self.filled {
+            return Err(Error::Value("more bytes than the window has"));
+        }
+        self.count(n)?;
+        self.filled += n;
+        Ok(())
+    }
+
+    /// Bytes of plaintext so far.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Ends the package: wraps its key for `key`, adds `processed_at` where it is given.
+    pub fn finish(self, key: &PublicKey, processed_at: Option<i64>) -> Result<Package> {
+        stack::scrubbed(|| self.finish_here(key, processed_at))
+    }
+
+    fn finish_here(mut self, key: &PublicKey, processed_at: Option<i64>) -> Result<Package> {
+        self.flush()?;
+        let mut package = self.package;
+        push_base64(&mut package, &self.window[..self.left_over])?;
+        package.push(b"\", \"nonce\": \"")?;
+        push_base64(&mut package, &self.nonce)?;
+        package.push(b"\", \"tag\": \"")?;
+        push_base64(&mut package, &self.encryptor.finish()?)?;
+        package.push(b"\"}, \"encrypted_aes_key\": \"")?;
+        let mut wrapped = vec![0; key.modulus_len()];
+        key.wrap(self.key.as_bytes(), &mut wrapped)?;
+        push_base64(&mut package, &wrapped)?;
+        package.push(b"\", \"key_algorithm\": \"")?;
+        package.push(package::KEY_ALGORITHM.as_bytes())?;
+        package.push(b"\", \"payload_algorithm\": \"")?;
+        package.push(package::PAYLOAD_ALGORITHM.as_bytes())?;
+        package.push(b"\"")?;
+        if let Some(seconds) = processed_at {
+            package.push(b", \"processed_at\": ")?;
+            package.push(seconds.to_string().as_bytes())?;
+        }
+        package.push(b"}")?;
+        Ok(package)
+    }
+
+    /// Encrypts what is in the window, in place, and moves it on as base64 in whole groups of three.
+    fn flush(&mut self) -> Result<()> {
+        self.encryptor
+            .encrypt_in_place(&mut self.window[self.left_over..self.filled])?;
+        let whole = self.filled / 3 * 3;
+        push_base64(&mut self.package, &self.window[..whole])?;
+        self.window.copy_within(whole..self.filled, 0);
+        self.left_over = self.filled - whole;
+        self.filled = self.left_over;
+        Ok(())
+    }
+
+    fn count(&mut self, n: usize) -> Result<()> {
+        if n > self.limit - self.written {
+            return Err(TOO_LARGE);
+        }
+        self.written += n;
+        Ok(())
+    }
+}
+
+fn push_base64(package: &mut Package, bytes: &[u8]) -> Result<()> {
+    let chars = STANDARD.encoded_length(bytes.len());
+    let room = package.spare(chars)?;
+    let _ = STANDARD.encode(bytes, Out::from_slice(&mut room[..chars]));
+    package.advance(chars);
+    Ok(())
+}

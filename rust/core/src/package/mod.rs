@@ -1,0 +1,143 @@
+//! The outer JSON object of an encrypted package, read strictly (RFC 8259).
+//!
+//! Rules:
+//! - Any order of fields, any white space, every escape that JSON has; exactly one object, nothing
+//!   behind it. A repeated name is refused at either level, known or not; an unknown name is
+//!   skipped. Nesting and the number of names are bounded.
+//! - `version` and `algorithm` are exact. `key_algorithm` and `payload_algorithm` may be missing,
+//!   as the public client permits, but must be exact where they are.
+//! - Base64 is standard, padded and canonical (RFC 4648, section 3.5), and checked here to the last
+//!   character, so that past this module a package can fail in one place only: at its tag.
+//! - Nothing here is secret, so nothing here is constant time. Nothing is copied, but for a text
+//!   with escapes, which is unescaped into pages outside the arena.
+
+mod scanner;
+mod text;
+
+use crate::aead::{NONCE_BYTES, TAG_BYTES};
+use crate::{Error, Result};
+use base64_simd::{Out, STANDARD};
+use scanner::Scanner;
+pub use scanner::{MAX_DEPTH, MAX_NAMES};
+pub use text::Text;
+
+/// The version of the protocol.
+pub const VERSION: &str = "1.0";
+/// The algorithm's name, whatever the size of the RSA key.
+pub const ALGORITHM: &str = "hybrid-aes256-rsa4096";
+/// How the AES key is wrapped.
+pub const KEY_ALGORITHM: &str = "RSA-OAEP-SHA256";
+/// How the payload is sealed.
+pub const PAYLOAD_ALGORITHM: &str = "AES-256-GCM";
+
+/// A JSON number, as `processed_at` has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// Without fraction and exponent.
+    Integer(i64),
+    /// With one of them; always finite.
+    Float(f64),
+}
+
+/// What a package is made of. The base64 texts are valid.
+pub struct Fields<'a> {
+    /// Base64 of the ciphertext.
+    pub ciphertext: Text<'a>,
+    /// Base64 of the wrapped AES key.
+    pub wrapped_key: Text<'a>,
+    /// The nonce.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The tag.
+    pub tag: [u8; TAG_BYTES],
+    /// Seconds since 1970, by the sender's word alone.
+    pub processed_at: Option<Number>,
+}
+
+/// Reads a package; [`Error::Package`] for whatever is wrong with it.
+pub fn parse(package: &[u8]) -> Result<Fields<'_>> {
+    let mut outer = Outer::default();
+    let mut scanner = Scanner::new(package);
+    scanner.object(|scanner, name| outer.read(scanner, name))?;
+    scanner.end()?;
+    outer.finish()
+}
+
+#[derive(Default)]
+struct Outer<'a> {
+    version: bool,
+    algorithm: bool,
+    payload: Option<Payload<'a>>,
+    wrapped_key: Option<Text<'a>>,
+    processed_at: Option<Number>,
+}
+
+impl<'a> Outer<'a> {
+    fn read(&mut self, scanner: &mut Scanner<'a>, name: &[u8]) -> Result<()> {
+        match name {
+            b"version" => self.version = scanner.exactly(VERSION)?,
+            b"algorithm" => self.algorithm = scanner.exactly(ALGORITHM)?,
+            b"encrypted_payload" => self.payload = Some(Payload::read(scanner)?),
+            b"encrypted_aes_key" => self.wrapped_key = Some(base64_text(scanner)?),
+            b"key_algorithm" => drop(scanner.exactly(KEY_ALGORITHM)?),
+            b"payload_algorithm" => drop(scanner.exactly(PAYLOAD_ALGORITHM)?),
+            b"processed_at" => self.processed_at = scanner.number_or_null()?,
+            _ => scanner.skip_value()?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Fields<'a>> {
+        if !self.version || !self.algorithm {
+            return Err(Error::Package);
+        }
+        let payload = self.payload.ok_or(Error::Package)?;
+        Ok(Fields {
+            ciphertext: payload.ciphertext.ok_or(Error::Package)?,
+            wrapped_key: self.wrapped_key.ok_or(Error::Package)?,
+            nonce: payload.nonce.ok_or(Error::Package)?,
+            tag: payload.tag.ok_or(Error::Package)?,
+            processed_at: self.processed_at,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Payload<'a> {
+    ciphertext: Option<Text<'a>>,
+    nonce: Option<[u8; NONCE_BYTES]>,
+    tag: Option<[u8; TAG_BYTES]>,
+}
+
+impl<'a> Payload<'a> {
+    fn read(scanner: &mut Scanner<'a>) -> Result<Self> {
+        let mut payload = Self::default();
+        scanner.object(|scanner, name| {
+            match name {
+                b"ciphertext" => payload.ciphertext = Some(base64_text(scanner)?),
+                b"nonce" => payload.nonce = Some(base64_array(scanner)?),
+                b"tag" => payload.tag = Some(base64_array(scanner)?),
+                _ => scanner.skip_value()?,
+            }
+            Ok(())
+        })?;
+        Ok(payload)
+    }
+}
+
+fn base64_text<'a>(scanner: &mut Scanner<'a>) -> Result<Text<'a>> {
+    let text = scanner.string()?.text()?;
+    STANDARD.check(&text).map_err(|_| Error::Package)?;
+    Ok(text)
+}
+
+fn base64_array<const N: usize>(scanner: &mut Scanner<'_>) -> Result<[u8; N]> {
+    let text = base64_text(scanner)?;
+    let mut bytes = [0; N];
+    if STANDARD.decoded_length(&text).ok() != Some(N) {
+        return Err(Error::Package);
+    }
+    STANDARD
+        .decode(&text, Out::from_slice(&mut bytes))
+        .map_err(|_| Error::Package)?;
+    Ok(bytes)
+}
