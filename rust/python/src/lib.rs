@@ -1,1 +1,57 @@
-//! Placeholder.
+//! `nomyo._core`: the Python face of nomyo-core.
+//!
+//! It adapts and decides nothing. Its rules:
+//! - every byte that Rust allocates comes from the core's arena, which is locked and wiped on free;
+//! - the GIL is released around RSA, key generation, PBKDF2, files and large texts;
+//! - no content enters an exception, a message or a `repr`;
+//! - no copy of a text stays behind in Python's heap beyond the objects that the caller gave or gets.
+
+mod errors;
+mod exported;
+mod json_path;
+mod json_read;
+mod json_text;
+mod json_write;
+mod key_files;
+mod keys;
+mod known_keys;
+mod no_copy;
+mod numbers;
+mod page_lock;
+mod password;
+mod process;
+mod sealing;
+mod secure_buffer;
+mod unicode;
+
+use nomyo_core::arena::Arena;
+use pyo3::prelude::*;
+
+#[global_allocator]
+static ARENA: Arena = Arena;
+
+/// What the native core offers to Python. Internal: import from `nomyo` instead.
+#[pymodule]
+mod _core {
+    use super::*;
+
+    #[pymodule_export]
+    use super::key_files::{load_key_pair, open_key_directory, write_key_directory};
+    #[pymodule_export]
+    use super::keys::{PrivateKey, PublicKey};
+    #[pymodule_export]
+    use super::page_lock::PageLock;
+    #[pymodule_export]
+    use super::process::{can_lock, crypto_version, harden_process, memory_status, warm_up};
+    #[pymodule_export]
+    use super::sealing::{open_package, seal};
+    #[pymodule_export]
+    use super::secure_buffer::SecureBuffer;
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Before anything of AWS-LC: see `nomyo_core::init`.
+        nomyo_core::init();
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Buffers of the caller's own objects, held through the buffer protocol.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ffi::c_int;
+
+/// A contiguous buffer of another object, held so that its address and size cannot change.
+///
+/// Its content can: whoever has the object may write to it at any time. So it is copied out through
+/// a raw pointer, and never borrowed as a slice.
+pub struct Exported {
+    // Boxed, since some exporters keep pointers into the struct itself (`shape` to `len`).
+    view: Box<ffi::Py_buffer>,
+}
+
+// SAFETY: a Py_buffer belongs to no thread. Releasing it needs the GIL, which Drop takes.
+unsafe impl Send for Exported {}
+// SAFETY: no method changes the view.
+unsafe impl Sync for Exported {}
+
+impl Exported {
+    /// A buffer to read.
+    pub fn readable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::export(object, ffi::PyBUF_SIMPLE)
+    }
+
+    /// A buffer to write to; TypeError where the object has none.
+    pub fn writable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::export(object, ffi::PyBUF_WRITABLE).map_err(|_| {
+            PyTypeError::new_err(format!(
+                "a writable, contiguous buffer is needed (bytearray, memoryview, SecureBuffer), not {}",
+                type_name(object)
+            ))
+        })
+    }
+
+    /// Whether the object has a buffer at all.
+    pub fn offered_by(object: &Bound<'_, PyAny>) -> bool {
+        // SAFETY: the object is alive; the call cannot fail.
+        unsafe { ffi::PyObject_CheckBuffer(object.as_ptr()) != 0 }
+    }
+
+    fn export(object: &Bound<'_, PyAny>, flags: c_int) -> PyResult<Self> {
+        let mut view = Box::new(ffi::Py_buffer::new());
+        // SAFETY: `view` is a fresh Py_buffer at an address that stays.
+        let failed = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &mut *view, flags) } != 0;
+        if failed {
+            return Err(PyErr::fetch(object.py()));
+        }
+        Ok(Self { view })
+    }
+
+    /// Where it starts. Not null, also where it is empty.
+    pub fn pointer(&self) -> *mut u8 {
+        if self.view.buf.is_null() {
+            return std::ptr::dangling_mut();
+        }
+        self.view.buf.cast()
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.view.len.unsigned_abs()
+    }
+
+    /// Copies the content out.
+    pub fn copy_to(&self, out: &mut [u8]) {
+        assert!(out.len() <= self.len());
+        // SAFETY: the export keeps `len` bytes at `pointer` readable; `out` is ours alone.
+        unsafe { std::ptr::copy_nonoverlapping(self.pointer(), out.as_mut_ptr(), out.len()) }
+    }
+
+    /// Overwrites the content with zeros. Only for an export made by [`Exported::writable`].
+    pub fn wipe(&self) {
+        assert!(self.view.readonly == 0);
+        // SAFETY: the export keeps `len` bytes at `pointer` writable.
+        unsafe { nomyo_core::os::wipe(self.pointer(), self.len()) }
+    }
+}
+
+impl Drop for Exported {
+    fn drop(&mut self) {
+        // SAFETY: the view was filled by PyObject_GetBuffer and is released once.
+        Python::attach(|_| unsafe { ffi::PyBuffer_Release(&mut *self.view) });
+    }
+}
+
+/// The name of an object's class, which is no content.
+pub fn type_name(object: &Bound<'_, PyAny>) -> String {
+    object
+        .get_type()
+        .name()
+        .map_or_else(|_| "an object".to_owned(), |name| name.to_string())
+}

@@ -1,0 +1,210 @@
+//! The text inside JSON's quotation marks (RFC 8259, section 7): found, escaped, unescaped.
+//!
+//! Works on eight bytes at a time in plain arithmetic, which every platform has.
+
+use nomyo_core::Result;
+use nomyo_core::envelope::Sealer;
+
+/// Room that one step of escaping needs: eight bytes copied at once, or one escape of six.
+const STEP_BYTES: usize = 8;
+/// Least room asked of the sealer's window, so that a step is never the only one.
+const WINDOW_BYTES: usize = 64;
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Where the first quotation mark, backslash or control character is.
+#[inline]
+pub fn find_special(text: &[u8]) -> Option<usize> {
+    let (words, tail) = text.as_chunks::<STEP_BYTES>();
+    for (index, word) in words.iter().enumerate() {
+        let marks = special_marks(*word);
+        if marks != 0 {
+            return Some(index * STEP_BYTES + first_mark(marks));
+        }
+    }
+    let tail_start = text.len() - tail.len();
+    tail.iter()
+        .position(|byte| is_special(*byte))
+        .map(|position| tail_start + position)
+}
+
+/// Escapes UTF-8 text into the sealer's window.
+pub fn write_escaped(out: &mut Sealer, mut text: &[u8]) -> Result<()> {
+    while !text.is_empty() {
+        let room = out.window(WINDOW_BYTES)?;
+        let (taken, filled) = escape_into(room, text);
+        out.advance(filled)?;
+        text = &text[taken..];
+    }
+    Ok(())
+}
+
+/// Escapes characters into the sealer's window; false at a lone surrogate, which UTF-8 cannot hold.
+///
+/// Stops after `limit` characters at the latest, since whoever calls may want to do something else
+/// in between; an empty iterator tells the end.
+pub fn write_characters(
+    out: &mut Sealer,
+    characters: &mut impl ExactSizeIterator<Item = u32>,
+    limit: usize,
+) -> Result<bool> {
+    let last = characters.len().saturating_sub(limit);
+    while characters.len() > last {
+        let room = out.window(WINDOW_BYTES)?;
+        let mut filled = 0;
+        let mut well_formed = true;
+        while room.len() - filled >= STEP_BYTES && characters.len() > last {
+            let Some(character) = characters.next().map(char::from_u32) else {
+                break;
+            };
+            let Some(character) = character else {
+                well_formed = false;
+                break;
+            };
+            filled += escape_character(&mut room[filled..], character);
+        }
+        out.advance(filled)?;
+        if !well_formed {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Escapes as much of `text` as fits: (bytes taken, bytes filled).
+fn escape_into(room: &mut [u8], text: &[u8]) -> (usize, usize) {
+    let (mut taken, mut filled) = (0, 0);
+    while taken < text.len() && room.len() - filled >= STEP_BYTES {
+        let clean = match text[taken..].first_chunk::<STEP_BYTES>() {
+            Some(word) => {
+                room[filled..filled + STEP_BYTES].copy_from_slice(word);
+                first_mark(special_marks(*word))
+            }
+            None if is_special(text[taken]) => 0,
+            None => {
+                room[filled] = text[taken];
+                1
+            }
+        };
+        taken += clean;
+        filled += clean;
+        if clean == 0 {
+            filled += escape_byte(&mut room[filled..], text[taken]);
+            taken += 1;
+        }
+    }
+    (taken, filled)
+}
+
+#[inline]
+fn escape_character(room: &mut [u8], character: char) -> usize {
+    match u8::try_from(character) {
+        Ok(byte) if is_special(byte) => escape_byte(room, byte),
+        _ => character.encode_utf8(room).len(),
+    }
+}
+
+/// Writes the escape of a special byte, as Python's json has it; how long it is.
+fn escape_byte(room: &mut [u8], byte: u8) -> usize {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0C => b'f',
+        _ => {
+            const DIGITS: &[u8; 16] = b"0123456789abcdef";
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 0xF));
+            room[..6].copy_from_slice(&[b'\\', b'u', b'0', b'0', DIGITS[high], DIGITS[low]]);
+            return 6;
+        }
+    };
+    room[..2].copy_from_slice(&[b'\\', short]);
+    2
+}
+
+#[inline]
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// A high bit for each special byte. Bits above the lowest one may be false (a borrow ran on), so
+/// only the lowest counts ("Bit Twiddling Hacks", determine if a word has a byte less than n).
+#[inline]
+fn special_marks(word: [u8; STEP_BYTES]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = zeros(word ^ (ONES * u64::from(b'"')));
+    let backslash = zeros(word ^ (ONES * u64::from(b'\\')));
+    (control | quote | backslash) & HIGH
+}
+
+/// The byte that the lowest mark is for, or STEP_BYTES without any.
+#[inline]
+fn first_mark(marks: u64) -> usize {
+    marks.trailing_zeros() as usize / 8
+}
+
+/// Resolves the escapes of a JSON string in place; its new length, or None where one is malformed.
+///
+/// The outcome is generalised UTF-8: an escaped lone surrogate stands as its three bytes. It is never
+/// longer than the text, so no second buffer holds it.
+pub fn unescape(text: &mut [u8]) -> Option<usize> {
+    let (mut read, mut written) = (0, 0);
+    while let Some(run) = memchr::memchr(b'\\', &text[read..]) {
+        text.copy_within(read..read + run, written);
+        written += run;
+        read += run + 1;
+        let (code_point, size) = escape_at(&text[read..])?;
+        read += size;
+        written += put_wtf8(&mut text[written..], code_point);
+    }
+    text.copy_within(read.., written);
+    Some(written + text.len() - read)
+}
+
+/// What stands behind a backslash: (code point, bytes).
+fn escape_at(text: &[u8]) -> Option<(u32, usize)> {
+    let plain = match *text.first()? {
+        byte @ (b'"' | b'\\' | b'/') => byte,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 0x08,
+        b'f' => 0x0C,
+        b'u' => return unicode_escape_at(text),
+        _ => return None,
+    };
+    Some((u32::from(plain), 1))
+}
+
+/// `uXXXX`, or a surrogate pair `uD8XX\uDCXX`.
+fn unicode_escape_at(text: &[u8]) -> Option<(u32, usize)> {
+    let unit = hex4(text.get(1..5)?)?;
+    if !(0xD800..0xDC00).contains(&unit) || text.get(5..7) != Some(b"\\u") {
+        return Some((unit, 5));
+    }
+    let second = hex4(text.get(7..11)?)?;
+    if !(0xDC00..0xE000).contains(&second) {
+        return Some((unit, 5));
+    }
+    Some((0x10000 + ((unit - 0xD800) << 10) + (second - 0xDC00), 11))
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| {
+        Some(value << 4 | char::from(*digit).to_digit(16)?)
+    })
+}
+
+fn put_wtf8(out: &mut [u8], code_point: u32) -> usize {
+    if let Some(character) = char::from_u32(code_point) {
+        return character.encode_utf8(out).len();
+    }
+    let low = |shift: u32| 0x80 | (code_point >> shift & 0x3F) as u8;
+    out[..3].copy_from_slice(&[0xED, low(6), low(0)]);
+    3
+}

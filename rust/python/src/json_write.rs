@@ -1,0 +1,294 @@
+//! Python objects as JSON, written straight into a sealer's window.
+//!
+//! The text is what `json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))`
+//! gives, for the same classes and their subclasses, except that an int may have any size, that
+//! nesting ends at [`DEEPEST`], and that a SecureBuffer may stand for any string value.
+//! Plaintext exists in the window only, never as a whole.
+
+use crate::exported::type_name;
+use crate::json_path::{Fault, Step};
+use crate::json_text::{write_characters, write_escaped};
+use crate::numbers::{FloatText, big_int_digits, small_int};
+use crate::secure_buffer::{Pinned, SecureBuffer};
+use crate::unicode::Text;
+use nomyo_core::Error;
+use nomyo_core::envelope::Sealer;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use std::ptr;
+
+/// Levels of arrays and objects below the payload itself.
+pub const DEEPEST: usize = 200;
+/// From this many bytes on, an ASCII text is escaped and encrypted with the GIL released.
+const LONG_BYTES: usize = 64 * 1024;
+/// After this many characters of other text (some 1.5 ms) another thread gets a chance at the GIL.
+const CHARACTERS_IN_A_ROW: usize = 512 * 1024;
+/// A SecureBuffer is copied out in pieces of this size, since its owner may write to it meanwhile.
+const PIECE_BYTES: usize = 4096;
+
+type Written = Result<(), Box<Fault>>;
+
+/// Writes a dict as JSON.
+pub fn write_payload(
+    payload: &Bound<'_, PyDict>,
+    out: &mut Sealer,
+    limit_bytes: usize,
+) -> PyResult<()> {
+    let mut writer = Writer {
+        out,
+        limit_bytes,
+        ancestors: Vec::with_capacity(16),
+    };
+    writer
+        .dict(payload)
+        .map_err(|fault| fault.raise(payload.py(), limit_bytes))
+}
+
+struct Writer<'out> {
+    out: &'out mut Sealer,
+    limit_bytes: usize,
+    /// The containers that are being written, outermost first. Compared, never followed.
+    ancestors: Vec<*mut ffi::PyObject>,
+}
+
+impl Writer<'_> {
+    fn value(&mut self, value: &Bound<'_, PyAny>) -> Written {
+        if let Ok(string) = value.cast::<PyString>() {
+            return self.string(string);
+        }
+        if value.is_none() {
+            return self.raw(b"null");
+        }
+        if let Ok(truth) = value.cast::<PyBool>() {
+            return self.raw(truth_text(truth));
+        }
+        if let Ok(int) = value.cast::<PyInt>() {
+            return self.int(int);
+        }
+        if let Ok(float) = value.cast::<PyFloat>() {
+            return self.float(float);
+        }
+        if let Ok(dict) = value.cast::<PyDict>() {
+            return self.dict(dict);
+        }
+        if let Ok(list) = value.cast::<PyList>() {
+            return self.array(value, |index| list.get_item(index).ok());
+        }
+        if let Ok(tuple) = value.cast::<PyTuple>() {
+            return self.array(value, |index| tuple.get_item(index).ok());
+        }
+        if let Ok(buffer) = value.cast::<SecureBuffer>() {
+            return self.secure_buffer(value.py(), buffer.get());
+        }
+        Err(Fault::class(format!(
+            "{} is not a JSON type: dict, list, tuple, str, int, float, bool, None or SecureBuffer",
+            type_name(value)
+        )))
+    }
+
+    fn raw(&mut self, json: &[u8]) -> Written {
+        Ok(self.out.write(json)?)
+    }
+
+    fn int(&mut self, int: &Bound<'_, PyInt>) -> Written {
+        if let Some(value) = small_int(int)? {
+            return self.raw(itoa::Buffer::new().format(value).as_bytes());
+        }
+        let left = self.limit_bytes.saturating_sub(self.out.written());
+        match big_int_digits(int, left)? {
+            Some(digits) => self.raw(digits.as_bytes()),
+            None => Err(Error::Value("larger than the limit").into()),
+        }
+    }
+
+    fn float(&mut self, float: &Bound<'_, PyFloat>) -> Written {
+        let value = float.value();
+        if !value.is_finite() {
+            return Err(Fault::value("JSON has no NaN and no infinity"));
+        }
+        self.raw(FloatText::of(value).as_bytes())
+    }
+
+    fn string(&mut self, string: &Bound<'_, PyString>) -> Written {
+        self.raw(b"\"")?;
+        match Text::of(string)? {
+            Text::Ascii(bytes) if bytes.len() < LONG_BYTES => write_escaped(self.out, bytes)?,
+            Text::Ascii(bytes) => string.py().detach(|| write_escaped(self.out, bytes))?,
+            Text::Wide(mut characters) => {
+                while characters.len() > 0 {
+                    if !write_characters(self.out, &mut characters, CHARACTERS_IN_A_ROW)? {
+                        return Err(Fault::value("a lone surrogate has no UTF-8 form"));
+                    }
+                    if characters.len() > 0 {
+                        string.py().detach(|| ());
+                    }
+                }
+            }
+        }
+        self.raw(b"\"")
+    }
+
+    fn secure_buffer(&mut self, py: Python<'_>, buffer: &SecureBuffer) -> Written {
+        let content = buffer.pin(py)?;
+        self.raw(b"\"")?;
+        let valid = py.detach(|| write_pinned(self.out, &content))?;
+        if !valid {
+            return Err(Fault::value("the SecureBuffer does not hold UTF-8 text"));
+        }
+        self.raw(b"\"")
+    }
+
+    fn array<'py>(
+        &mut self,
+        array: &Bound<'py, PyAny>,
+        item: impl Fn(usize) -> Option<Bound<'py, PyAny>>,
+    ) -> Written {
+        self.enter(array.as_ptr())?;
+        self.raw(b"[")?;
+        let mut index = 0;
+        // Asked for one by one: another thread may shorten a list while the GIL is released.
+        while let Some(value) = item(index) {
+            if index > 0 {
+                self.raw(b",")?;
+            }
+            self.value(&value)
+                .map_err(|fault| fault.below(Step::Index(index)))?;
+            index += 1;
+        }
+        self.ancestors.pop();
+        self.raw(b"]")
+    }
+
+    fn dict(&mut self, dict: &Bound<'_, PyDict>) -> Written {
+        self.enter(dict.as_ptr())?;
+        self.raw(b"{")?;
+        // SAFETY: an object is given.
+        if unsafe { ffi::PyDict_CheckExact(dict.as_ptr()) } != 0 {
+            self.exact_dict(dict)?;
+        } else {
+            self.items_of(dict)?;
+        }
+        self.ancestors.pop();
+        self.raw(b"}")
+    }
+
+    fn exact_dict(&mut self, dict: &Bound<'_, PyDict>) -> Written {
+        let py = dict.py();
+        let size = dict.len();
+        let mut next = 0;
+        let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+        let mut position = 0;
+        // SAFETY: the GIL is held, and the references are made strong before anything else runs. A dict
+        // that another thread changed meanwhile is safe to read on, and told by its size.
+        while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut next, &mut key, &mut value) } != 0 {
+            // SAFETY: as above.
+            let (key, value) = unsafe {
+                (
+                    Bound::from_borrowed_ptr(py, key),
+                    Bound::from_borrowed_ptr(py, value),
+                )
+            };
+            self.member(&key, &value, position)?;
+            if dict.len() != size {
+                return Err(Fault::changed());
+            }
+            position += 1;
+        }
+        Ok(())
+    }
+
+    /// The members of a subclass, which may have an order of its own (OrderedDict), by its `items`.
+    fn items_of(&mut self, dict: &Bound<'_, PyDict>) -> Written {
+        // SAFETY: a mapping is given; the result is a new list.
+        let items = unsafe {
+            Bound::from_owned_ptr_or_err(dict.py(), ffi::PyMapping_Items(dict.as_ptr()))?
+        };
+        for (position, item) in items.try_iter()?.enumerate() {
+            let Ok((key, value)) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>() else {
+                return Err(Fault::value("items() of the dict must give pairs"));
+            };
+            self.member(&key, &value, position)?;
+        }
+        Ok(())
+    }
+
+    fn member(
+        &mut self,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        position: usize,
+    ) -> Written {
+        if position > 0 {
+            self.raw(b",")?;
+        }
+        self.key(key)
+            .map_err(|fault| fault.below(Step::Key(position)))?;
+        self.raw(b":")?;
+        self.value(value)
+            .map_err(|fault| fault.below(step_to(key, position)))
+    }
+
+    /// A key, turned into a string as `json.dumps` does.
+    fn key(&mut self, key: &Bound<'_, PyAny>) -> Written {
+        if let Ok(string) = key.cast::<PyString>() {
+            return self.string(string);
+        }
+        let coerced = key.is_none()
+            || key.is_instance_of::<PyInt>() // bool is an int
+            || key.is_instance_of::<PyFloat>();
+        if !coerced {
+            return Err(Fault::class(format!(
+                "a key must be str, int, float, bool or None, not {}",
+                type_name(key)
+            )));
+        }
+        self.raw(b"\"")?;
+        self.value(key)?;
+        self.raw(b"\"")
+    }
+
+    fn enter(&mut self, container: *mut ffi::PyObject) -> Written {
+        if self.ancestors.contains(&container) {
+            return Err(Fault::value("it contains itself"));
+        }
+        // The payload itself is the level above the first.
+        if self.ancestors.len() > DEEPEST {
+            return Err(Fault::value(format!("nested more than {DEEPEST} deep")));
+        }
+        self.ancestors.push(container);
+        Ok(())
+    }
+}
+
+fn truth_text(truth: &Bound<'_, PyBool>) -> &'static [u8] {
+    if truth.is_true() { b"true" } else { b"false" }
+}
+
+fn step_to(key: &Bound<'_, PyAny>, position: usize) -> Step {
+    match key.cast::<PyString>().map(Text::of) {
+        Ok(Ok(Text::Ascii(name))) => Step::to_key(name, position),
+        _ => Step::Key(position),
+    }
+}
+
+/// Escapes the content of a SecureBuffer; false where it is not UTF-8.
+fn write_pinned(out: &mut Sealer, content: &Pinned<'_>) -> nomyo_core::Result<bool> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let (mut copied, mut carried) = (0, 0);
+    while copied < content.len() {
+        let end = PIECE_BYTES.min(carried + content.len() - copied);
+        content.copy_to(copied, &mut piece[carried..end]);
+        copied += end - carried;
+        let valid = match std::str::from_utf8(&piece[..end]) {
+            Ok(_) => end,
+            // A character cut by the end of the piece goes on in the next.
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => return Ok(false),
+        };
+        write_escaped(out, &piece[..valid])?;
+        piece.copy_within(valid..end, 0);
+        carried = end - valid;
+    }
+    Ok(carried == 0)
+}

@@ -1,0 +1,49 @@
+//! What concerns the process as a whole.
+
+use crate::errors::OrRaise;
+use nomyo_core::{arena, harden, os, random};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// Draw the process's first random bytes (some 30 ms), so that no request waits for them. Releases the GIL.
+#[pyfunction]
+pub fn warm_up(py: Python<'_>) -> PyResult<()> {
+    py.detach(random::warm_up).or_raise(py)
+}
+
+/// Whether a page can be locked under the present limit: really tried, then released.
+#[pyfunction]
+pub fn can_lock() -> bool {
+    os::can_lock()
+}
+
+/// Figures of the arena in bytes: locked_bytes, unlocked_bytes, in_use_bytes, limit_bytes, budget_bytes, page_size.
+///
+/// `limit_bytes` is -1 where there is no limit.
+#[pyfunction]
+pub fn memory_status(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let status = arena::status();
+    let figures = PyDict::new(py);
+    figures.set_item("locked_bytes", status.locked_bytes)?;
+    figures.set_item("unlocked_bytes", status.unlocked_bytes)?;
+    figures.set_item("in_use_bytes", status.in_use_bytes)?;
+    match status.limit_bytes {
+        Some(limit) => figures.set_item("limit_bytes", limit)?,
+        None => figures.set_item("limit_bytes", -1)?,
+    }
+    figures.set_item("budget_bytes", status.budget_bytes)?;
+    figures.set_item("page_size", status.page_size)?;
+    Ok(figures)
+}
+
+/// Switch off core dumps and ptrace by others for this process. Raises OSError.
+#[pyfunction]
+pub fn harden_process(py: Python<'_>) -> PyResult<()> {
+    harden::process().or_raise(py)
+}
+
+/// Name and version of the crypto library.
+#[pyfunction]
+pub fn crypto_version() -> String {
+    "AWS-LC".to_owned()
+}

@@ -1,0 +1,110 @@
+//! Packages sealed and opened.
+
+use crate::errors::{self, OrRaise};
+use crate::exported::{Exported, type_name};
+use crate::json_read::read_object;
+use crate::json_write::write_payload;
+use crate::keys::{PrivateKey, PublicKey};
+use nomyo_core::envelope::{Number, Sealed, Sealer};
+use nomyo_core::{Error, package, rsa, stack};
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyType};
+
+/// Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
+///
+/// `payload` is a dict. Raises ValueError or TypeError that names the path to what JSON cannot hold
+/// (`messages[3].content`), ValueError beyond `limit_bytes` of plaintext JSON (default 10 MiB).
+#[pyfunction]
+#[pyo3(signature = (payload, key, *, limit_bytes = 10 * 1024 * 1024, processed_at = None))]
+pub fn seal<'py>(
+    payload: &Bound<'py, PyAny>,
+    key: &Bound<'py, PublicKey>,
+    limit_bytes: usize,
+    processed_at: Option<i64>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let py = payload.py();
+    let Ok(payload) = payload.cast::<PyDict>() else {
+        let message = format!("a payload is a dict, not {}", type_name(payload));
+        return Err(errors::type_error(py, &message));
+    };
+    if payload.is_empty() {
+        return Err(errors::value_error(py, "the payload is empty"));
+    }
+    let mut sealer = Sealer::new(limit_bytes).or_raise(py)?;
+    stack::scrubbed(|| write_payload(payload, &mut sealer, limit_bytes))?;
+    let key = key.get().core();
+    let package = py
+        .detach(|| stack::scrubbed(|| sealer.finish(key, processed_at)))
+        .or_raise(py)?;
+    Ok(PyBytes::new(py, &package))
+}
+
+/// Open a package: (the plaintext JSON, always an object; the algorithm's name; processed_at of the outer object).
+///
+/// The objects are instances of `object_type`, a subclass of dict that can be made without arguments.
+/// Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
+#[pyfunction]
+#[pyo3(signature = (package, key, object_type = None))]
+pub fn open_package<'py>(
+    package: &Bound<'py, PyAny>,
+    key: &Bound<'py, PrivateKey>,
+    object_type: Option<&Bound<'py, PyType>>,
+) -> PyResult<(Bound<'py, PyAny>, &'static str, Bound<'py, PyAny>)> {
+    let py = package.py();
+    let dict = py.get_type::<PyDict>();
+    let object_type = object_type.unwrap_or(&dict);
+    if !object_type.is_subclass(&dict)? {
+        return Err(PyTypeError::new_err(
+            "object_type must be a subclass of dict",
+        ));
+    }
+    let sealed = as_bytes(package)?;
+    let content = sealed.as_bytes();
+    let key = key.get().core(py)?;
+    let (mut text, processed_at) = py
+        .detach(|| stack::scrubbed(|| open_text(content, &key)))
+        .or_raise(py)?;
+    let object = stack::scrubbed(|| read_object(object_type, &mut text))?;
+    py.detach(|| drop(text));
+    Ok((object, package::ALGORITHM, python_number(py, processed_at)?))
+}
+
+/// The plaintext, which is UTF-8, and the time stamp beside it.
+fn open_text(
+    package: &[u8],
+    key: &rsa::PrivateKey,
+) -> nomyo_core::Result<(Vec<u8>, Option<Number>)> {
+    let sealed = Sealed::parse(package)?;
+    let text = sealed.open(key)?;
+    if std::str::from_utf8(&text).is_err() {
+        return Err(Error::Package);
+    }
+    Ok((text, sealed.processed_at()))
+}
+
+/// The package as an object that cannot change while the GIL is released: itself, or a copy of it
+/// (which is ciphertext).
+fn as_bytes<'py>(package: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = package.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    if !Exported::offered_by(package) {
+        let message = format!("a package is bytes-like, not {}", type_name(package));
+        return Err(errors::type_error(package.py(), &message));
+    }
+    // SAFETY: an object with the buffer protocol is given; the result is a new bytes object.
+    let copy = unsafe {
+        Bound::from_owned_ptr_or_err(package.py(), ffi::PyBytes_FromObject(package.as_ptr()))?
+    };
+    Ok(copy.cast_into()?)
+}
+
+fn python_number(py: Python<'_>, number: Option<Number>) -> PyResult<Bound<'_, PyAny>> {
+    match number {
+        None => Ok(py.None().into_bound(py)),
+        Some(Number::Integer(value)) => Ok(value.into_pyobject(py)?.into_any()),
+        Some(Number::Float(value)) => Ok(value.into_pyobject(py)?.into_any()),
+    }
+}

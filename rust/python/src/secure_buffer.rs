@@ -1,0 +1,371 @@
+//! `SecureBuffer`: the core's guarded memory as a Python object with the buffer protocol.
+//!
+//! The memory's address and size stay while anyone holds a view or an operation is under way: `close`
+//! is then refused. The mutex guards that count and is never held while Python code runs or the GIL
+//! is waited for. The content itself belongs to whoever writes through a view, so nothing here keeps
+//! a slice of it across a call.
+
+use crate::errors::OrRaise;
+use crate::exported::{Exported, type_name};
+use crate::no_copy;
+use nomyo_core::buffer::SecureBuffer as Memory;
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt, PyString};
+use std::ffi::c_int;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locked, guarded, wiped memory for one secret.
+///
+/// Made from a size in bytes (zeros) or from bytes-like data. A writable source is wiped after it was
+/// copied. `with` locks it, and wipes and closes it at the end. Compares in constant time; repr shows no
+/// content; no pickle, no copy. Every use after `close` raises ValueError.
+#[pyclass(frozen, module = "nomyo._core")]
+pub struct SecureBuffer {
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None once closed.
+    memory: Option<Memory>,
+    /// Views and operations that rely on the memory's address.
+    pins: usize,
+}
+
+/// The content of a SecureBuffer, kept open for one operation.
+pub struct Pinned<'a> {
+    owner: &'a SecureBuffer,
+    pointer: *mut u8,
+    len: usize,
+}
+
+// SAFETY: the pointer stays valid until Drop, in whichever thread; it is read by copying alone.
+unsafe impl Send for Pinned<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Pinned<'_> {}
+
+impl Pinned<'_> {
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies the bytes from `start` on.
+    pub fn copy_to(&self, start: usize, out: &mut [u8]) {
+        assert!(start + out.len() <= self.len);
+        // SAFETY: the pin keeps `len` bytes readable. Another thread may write to them through a view
+        // meanwhile: what is copied may then be old, new or torn, and is judged after the copy.
+        unsafe {
+            std::ptr::copy_nonoverlapping(self.pointer.add(start), out.as_mut_ptr(), out.len())
+        }
+    }
+
+    /// All of it, in the arena.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut copy = vec![0; self.len];
+        self.copy_to(0, &mut copy);
+        copy
+    }
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        self.owner.state().pins -= 1;
+    }
+}
+
+impl SecureBuffer {
+    /// Wraps memory of the core.
+    pub fn from_memory(memory: Memory) -> Self {
+        let state = State {
+            memory: Some(memory),
+            pins: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+
+    /// A buffer that holds a copy of `content`.
+    pub fn from_slice(content: &[u8]) -> nomyo_core::Result<Self> {
+        let mut memory = Memory::new(content.len())?;
+        memory.as_mut_slice()?.copy_from_slice(content);
+        Ok(Self::from_memory(memory))
+    }
+
+    /// Keeps the content open until the result is dropped.
+    pub fn pin(&self, py: Python<'_>) -> PyResult<Pinned<'_>> {
+        let (pointer, len) = self.with_memory(py, |memory, pins| {
+            let slice = memory.as_mut_slice()?;
+            *pins += 1;
+            Ok((slice.as_mut_ptr(), slice.len()))
+        })?;
+        Ok(Pinned {
+            owner: self,
+            pointer,
+            len,
+        })
+    }
+
+    fn from_size(py: Python<'_>, size: &Bound<'_, PyInt>) -> PyResult<Self> {
+        let size: usize = size.extract().map_err(|_| {
+            if size.lt(0).unwrap_or(false) {
+                PyValueError::new_err("the size of a SecureBuffer cannot be negative")
+            } else {
+                PyOverflowError::new_err("the size of a SecureBuffer does not fit into memory")
+            }
+        })?;
+        Memory::new(size).map(Self::from_memory).or_raise(py)
+    }
+
+    fn from_data(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = data.py();
+        let writable = Exported::writable(data).ok();
+        let source = match &writable {
+            Some(source) => source,
+            None => &Exported::readable(data)?,
+        };
+        let mut memory = Memory::new(source.len()).or_raise(py)?;
+        source.copy_to(memory.as_mut_slice().or_raise(py)?);
+        if let Some(source) = &writable {
+            source.wipe();
+        }
+        Ok(Self::from_memory(memory))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on the open memory and its count of pins, under the mutex; ValueError where it is closed.
+    fn with_memory<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Memory, &mut usize) -> nomyo_core::Result<T>,
+    ) -> PyResult<T> {
+        let outcome = {
+            let State { memory, pins } = &mut *self.state();
+            memory.as_mut().map(|memory| work(memory, pins))
+        };
+        match outcome {
+            Some(outcome) => outcome.or_raise(py),
+            None => Err(PyValueError::new_err("the SecureBuffer is closed")),
+        }
+    }
+
+    /// Wipes and unmaps it; false, and wiped only, where a view or an operation still needs the address.
+    fn wipe_and_close(&self, py: Python<'_>) -> bool {
+        let mut state = self.state();
+        if let Some(memory) = state.memory.as_mut() {
+            memory.wipe();
+        }
+        if state.pins > 0 {
+            return false;
+        }
+        let memory = state.memory.take();
+        drop(state);
+        // Unmapping waits for other processors: not while others wait for the GIL.
+        py.detach(|| drop(memory));
+        true
+    }
+}
+
+#[pymethods]
+impl SecureBuffer {
+    #[new]
+    #[pyo3(signature = (data_or_size, /))]
+    fn new(data_or_size: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(size) = data_or_size.cast::<PyInt>() {
+            return Self::from_size(data_or_size.py(), size);
+        }
+        if !Exported::offered_by(data_or_size) {
+            return Err(PyTypeError::new_err(format!(
+                "a SecureBuffer is made of bytes-like data or a size, not {}{}",
+                type_name(data_or_size),
+                if data_or_size.is_instance_of::<PyString>() {
+                    " (encode it)"
+                } else {
+                    ""
+                },
+            )));
+        }
+        Self::from_data(data_or_size)
+    }
+
+    /// Read a whole file straight into locked memory. Raises OSError.
+    #[staticmethod]
+    fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let memory = py.detach(|| Memory::from_file(&path)).or_raise(py)?;
+        Ok(Self::from_memory(memory))
+    }
+
+    /// A writable view of the content.
+    #[getter]
+    fn data<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: an object is given; the result is a new reference.
+        unsafe {
+            let view = ffi::PyMemoryView_FromObject(slf.as_ptr());
+            Bound::from_owned_ptr_or_err(slf.py(), view)
+        }
+    }
+
+    /// Bytes of content.
+    #[getter]
+    fn size(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with_memory(py, |memory, _| Ok(memory.len()))
+    }
+
+    /// Where the content lies in memory.
+    #[getter]
+    fn address(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with_memory(py, |memory, _| Ok(memory.as_slice()?.as_ptr().addr()))
+    }
+
+    /// Whether all of it is locked in memory now. False once closed.
+    #[getter]
+    fn locked(&self) -> bool {
+        self.state().memory.as_ref().is_some_and(Memory::locked)
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.state().memory.is_none()
+    }
+
+    /// Lock it in memory; whether that worked.
+    fn lock(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with_memory(py, |memory, _| Ok(memory.lock()))
+    }
+
+    /// Let the system swap it out again; whether that worked.
+    fn unlock(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with_memory(py, |memory, _| Ok(memory.unlock()))
+    }
+
+    /// Overwrite the content with zeros. The same as `wipe`.
+    fn zero(&self) {
+        self.wipe();
+    }
+
+    /// Overwrite the content with zeros, in a way that no optimiser removes. Nothing is left to do once closed.
+    fn wipe(&self) {
+        if let Some(memory) = self.state().memory.as_mut() {
+            memory.wipe();
+        }
+    }
+
+    /// Wipe the content and give the memory back. Idempotent.
+    ///
+    /// Raises BufferError, with the content wiped all the same, while a view is held or an operation is under way.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.wipe_and_close(py) {
+            return Ok(());
+        }
+        Err(PyBufferError::new_err(
+            "the SecureBuffer was wiped but cannot be closed: a view of it is still held",
+        ))
+    }
+
+    fn __enter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        slf.get().lock(slf.py())?;
+        Ok(slf)
+    }
+
+    /// Closes it. An exception under way is not replaced by a BufferError.
+    #[pyo3(signature = (exc_type, exc, tb, /))]
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc: &Bound<'_, PyAny>,
+        tb: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc, tb);
+        match self.close(exc_type.py()) {
+            Err(_) if !exc_type.is_none() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.size(py)
+    }
+
+    fn __bytes__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let content = self.pin(py)?;
+        PyBytes::new_with(py, content.len(), |out| {
+            content.copy_to(0, out);
+            Ok(())
+        })
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = other.py();
+        if !Exported::offered_by(other) {
+            return Ok(py.NotImplemented());
+        }
+        let theirs = Exported::readable(other)?;
+        let mut copy = vec![0; theirs.len()];
+        theirs.copy_to(&mut copy);
+        let equal = self.with_memory(py, |memory, _| Ok(memory.ct_eq(&copy)))?;
+        Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind())
+    }
+
+    fn __repr__(&self) -> String {
+        match self.state().memory.as_ref() {
+            None => "<SecureBuffer closed>".to_owned(),
+            Some(memory) => {
+                let lock = if memory.locked() {
+                    "locked"
+                } else {
+                    "not locked"
+                };
+                format!("<SecureBuffer {} bytes, {lock}>", memory.len())
+            }
+        }
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(no_copy::refuse("SecureBuffer"))
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(no_copy::refuse("SecureBuffer"))
+    }
+
+    // SAFETY: called by the buffer protocol alone, with a view to fill in.
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no view was given"));
+        }
+        let pinned = slf.get().pin(slf.py())?;
+        // SAFETY: the pin keeps the memory at its address until `__releasebuffer__`; the view takes a
+        // reference to the object.
+        let failed = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                pinned.pointer.cast(),
+                pinned.len.cast_signed(),
+                0,
+                flags,
+            ) != 0
+        };
+        if failed {
+            return Err(PyErr::fetch(slf.py()));
+        }
+        std::mem::forget(pinned);
+        Ok(())
+    }
+
+    // SAFETY: called by the buffer protocol alone, once for each successful `__getbuffer__`.
+    unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
+        self.state().pins -= 1;
+    }
+}
