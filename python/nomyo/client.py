@@ -77,17 +77,18 @@ class _CompletionClient:
             max_connections=max_connections,
             http_client=http_client,
         )
-        self._start(settings)
+        self.start(settings)
         announce(settings, stacklevel=3)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Make a client from options that were checked and announced already."""
         client = cls.__new__(cls)
-        client._start(settings)
+        client.start(settings)
         return client
 
-    def _start(self, settings: Settings) -> None:
+    def start(self, settings: Settings) -> None:
+        """Open the keys and the connection pool; called once, by the constructors."""
         self._http = self._open_http(settings)
         self._exchange = Exchange(settings)
         weakref.finalize(self, self._http.close)

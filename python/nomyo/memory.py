@@ -38,7 +38,7 @@ __all__ = [
 logger = logging.getLogger("nomyo")
 
 Method: TypeAlias = Literal["mlock", "zero-only", "none"]
-LockableT = TypeVar("LockableT", bytearray, memoryview, SecureBuffer)
+LockableT = TypeVar("LockableT", bound=bytearray | memoryview | SecureBuffer)
 T = TypeVar("T")
 
 

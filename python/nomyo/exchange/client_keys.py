@@ -113,12 +113,12 @@ class ClientKeys:
     def generate(self, bits: int, key_dir: KeyDir | None, password: Password | None) -> Flow[None]:
         """Generate a pair, write it to `key_dir` unless that is None, and use it from now on."""
         opened = yield from compute(lambda: _generate(bits, key_dir, password))
-        self._use(opened)
+        self.use(opened)
 
     def load(self, private_path: KeyDir, public_path: KeyDir | None, password: Password | None) -> Flow[None]:
         """Read a pair from files and use it from now on."""
         opened = yield from compute(lambda: OpenedKeys(*_load(private_path, public_path, password)))
-        self._use(opened)
+        self.use(opened)
 
     def rotate(self) -> None:
         """Replace the pair; called in a thread of the key pool. A failure is logged, and the old pair stays."""
@@ -128,7 +128,7 @@ class ClientKeys:
         except (NomyoError, OSError, ValueError, MemoryError) as error:
             logger.warning("key rotation failed (%s); the present key pair stays in use", type(error).__name__)
             return
-        self._use(opened)
+        self.use(opened)
         logger.debug("key pair rotated: %s", opened.private_key.public_key.fingerprint)
 
     def dispose(self) -> None:
@@ -150,7 +150,7 @@ class ClientKeys:
         key_pool().submit(_open_for, weakref.ref(self), self._settings, opening)
         return opening
 
-    def _use(self, opened: OpenedKeys, *, unless_there: bool = False) -> None:
+    def use(self, opened: OpenedKeys, *, unless_there: bool = False) -> None:
         """Make a pair the present one; with `unless_there`, only where there is none yet."""
         new = KeyPair(opened.private_key, opened.private_key.public_key.pem)
         with self._lock:
@@ -177,7 +177,7 @@ def _open_for(owner: weakref.ref[ClientKeys], settings: Settings, opening: Futur
     if keys is None:
         opened.private_key.wipe()
     else:
-        keys._use(opened, unless_there=True)
+        keys.use(opened, unless_there=True)
     opening.set_result(None)
 
 

@@ -232,11 +232,19 @@ class _LoopPool:
             return  # closed with the loop, by the guard
         if self.loop.is_running():
             self.loop.call_soon_threadsafe(self._start_closing)
-        elif asyncio._get_running_loop() is None:
+        elif not _in_a_loop():
             self.loop.run_until_complete(self.aclose())
 
     def _start_closing(self) -> None:
         self._closing = self.loop.create_task(self.aclose())
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _close_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
@@ -263,9 +271,7 @@ def _built(client: httpx.Client | httpx.AsyncClient, request: Request, settings:
 
 
 def _limits(settings: Settings) -> httpx.Limits:
-    return httpx.Limits(
-        max_connections=settings.max_connections, max_keepalive_connections=settings.max_connections
-    )
+    return httpx.Limits(max_connections=settings.max_connections, max_keepalive_connections=settings.max_connections)
 
 
 def _ssl_context() -> ssl.SSLContext:

@@ -73,9 +73,7 @@ def check_security_tier(tier: str | None) -> None:
 
 def server_key_request(base_url: str) -> Request:
     """Return the request for the router's public key."""
-    return Request(
-        "GET", f"{base_url}/pki/public_key", {"Accept-Encoding": "identity"}, b"", SERVER_KEY_LIMIT_BYTES
-    )
+    return Request("GET", f"{base_url}/pki/public_key", {"Accept-Encoding": "identity"}, b"", SERVER_KEY_LIMIT_BYTES)
 
 
 def completion_headers(

@@ -134,7 +134,9 @@ def _check_number(name: str, value: float, *, above: float | None = None) -> Non
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
     if not math.isfinite(value) or value < 0 or (above is not None and value <= above):
-        raise ValueError(f"{name} must be {'more than 0' if above is not None else '0 or more'} and finite, not {value}")
+        raise ValueError(
+            f"{name} must be {'more than 0' if above is not None else '0 or more'} and finite, not {value}"
+        )
 
 
 def _check_count(name: str, value: int, *, least: int) -> None:

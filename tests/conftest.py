@@ -1,0 +1,99 @@
+"""What most tests share: both twins, a real router, and key pairs that are made once."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import FaultyRouter
+from twins import TWINS, Twin
+
+from nomyo import _core
+from nomyo.serve.router.config import RouterConfig
+from nomyo.serve.router.running import RunningRouter
+
+PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests speak plain HTTP to 127.0.0.1; the warning has a test of its own."""
+    for item in items:
+        item.add_marker(pytest.mark.filterwarnings(PLAIN_HTTP))
+
+
+@pytest.fixture(autouse=True)
+def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No key directory, environment variable or log level of one test reaches another.
+
+    Garbage is collected while the test still counts, so that a ResourceWarning fails the test it belongs to.
+    """
+    monkeypatch.delenv("NOMYO_API_KEY", raising=False)
+    monkeypatch.delenv("NOMYO_BASE_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    yield
+    logger = logging.getLogger("nomyo")
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()
+    gc.collect()
+
+
+@pytest.fixture(params=sorted(TWINS))
+def twin(request: pytest.FixtureRequest) -> Iterator[Twin]:
+    """The sync and the async client in turn."""
+    twin = TWINS[request.param]()
+    yield twin
+    twin.close()
+
+
+@pytest.fixture(scope="session")
+def client_key() -> _core.PrivateKey:
+    """A 2048-bit pair, made once."""
+    return _core.PrivateKey.generate(2048)
+
+
+@pytest.fixture(scope="session")
+def key_directory(client_key: _core.PrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with that pair, so that clients need not generate one."""
+    directory = tmp_path_factory.mktemp("keys") / "client_keys"
+    _core.write_key_directory(directory, client_key)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def router() -> Iterator[RunningRouter]:
+    """A local router with the echo model."""
+    with RunningRouter(RouterConfig(key_bits=2048)) as running:
+        yield running
+
+
+@pytest.fixture
+def faulty_router() -> Iterator[FaultyRouter]:
+    """A router of its own, in front of which a test puts faults."""
+    with FaultyRouter() as faulty:
+        yield faulty
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between attempts, which take no time."""
+    waited: list[float] = []
+
+    async def note_async(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("nomyo.exchange.driver.asyncio.sleep", note_async)
+    monkeypatch.setattr("nomyo.exchange.driver.time.sleep", waited.append)
+    return waited
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A loopback port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,192 @@
+"""Every status of the protocol's table: which error, how many attempts, which waits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from faults import PUBLIC_KEY, Answer, FaultyRouter
+from twins import Twin
+
+import nomyo
+
+STATUSES = [
+    (400, nomyo.InvalidRequestError, False),
+    (401, nomyo.AuthenticationError, False),
+    (403, nomyo.ForbiddenError, False),
+    (404, nomyo.APIError, False),
+    (409, nomyo.APIError, False),
+    (413, nomyo.APIError, False),
+    (418, nomyo.APIError, False),
+    (429, nomyo.RateLimitError, True),
+    (500, nomyo.ServerError, True),
+    (501, nomyo.APIError, False),
+    (502, nomyo.APIError, True),
+    (503, nomyo.ServiceUnavailableError, True),
+    (504, nomyo.APIError, True),
+    (204, nomyo.APIError, False),
+    (206, nomyo.APIError, False),
+    (302, nomyo.APIError, False),
+]
+MESSAGES = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.mark.parametrize(("status", "error_class", "retried"), STATUSES)
+@pytest.mark.parametrize("max_retries", [0, 1, 2, 5])
+def test_status_gives_its_error_after_its_attempts(
+    twin: Twin,
+    faulty_router: FaultyRouter,
+    key_directory: Path,
+    sleeps: list[float],
+    status: int,
+    error_class: type[nomyo.APIError],
+    retried: bool,
+    max_retries: int,
+) -> None:
+    body = b"" if status == 204 else b'{"detail": "the words of the server", "code": 7}'
+    faulty_router.always(Answer(status, body, {"location": "http://127.0.0.1:9/elsewhere"}))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, max_retries=max_retries)
+
+    with pytest.raises(nomyo.APIError) as raised:
+        twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert type(raised.value) is error_class
+    assert raised.value.status_code == status
+    if body:
+        assert str(raised.value) == raised.value.message == "the words of the server"
+        assert raised.value.error_details == {"detail": "the words of the server", "code": 7}
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
+    extra_attempts = max_retries if retried else 0
+    assert len(faulty_router.posts) == 1 + extra_attempts
+    assert sleeps == [2.0**n for n in range(extra_attempts)]
+
+
+def test_attempts_send_the_same_bytes_under_one_payload_id(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, sleeps: list[float]
+) -> None:
+    faulty_router.answers.extend([Answer(503), Answer(429)])
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+
+    response = twin.call(chat.create, model="m", messages=MESSAGES)
+
+    posts = faulty_router.posts
+    assert response.choices[0].message.content == "Hello"
+    assert sleeps == [1.0, 2.0]
+    assert len(posts) == 3
+    assert len({post.body for post in posts}) == 1
+    assert {post.headers["x-payload-id"] for post in posts} == {response["_metadata"]["payload_id"]}
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "wait_s"),
+    [("7", 7.0), ("0", 1.0), ("0.5", 1.0), ("60", 60.0), ("soon", 1.0), ("-3", 1.0), ("nan", 1.0), ("inf", 1.0)],
+)
+def test_retry_after_lengthens_the_wait(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, sleeps: list[float], retry_after: str, wait_s: float
+) -> None:
+    faulty_router.answers.append(Answer(429, headers={"retry-after": retry_after}))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+
+    twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert sleeps == [wait_s]
+
+
+def test_retry_after_as_a_date_lengthens_the_wait(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, sleeps: list[float]
+) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    faulty_router.answers.append(Answer(503, headers={"retry-after": date}))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+
+    twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert len(sleeps) == 1
+    assert 25 < sleeps[0] <= 30
+
+
+@pytest.mark.parametrize("retry_after", ["61", "1800", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_retry_after_of_more_than_a_minute_raises_at_once(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, sleeps: list[float], retry_after: str
+) -> None:
+    faulty_router.always(Answer(503, headers={"retry-after": retry_after}))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+
+    with pytest.raises(nomyo.ServiceUnavailableError):
+        twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert len(faulty_router.posts) == 1
+    assert sleeps == []
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "details"),
+    [
+        (b'{"detail": "plain"}', "plain", {"detail": "plain"}),
+        (b'{"error": {"message": "nested"}}', "nested", {"error": {"message": "nested"}}),
+        (b'{"error": "flat"}', "flat", {"error": "flat"}),
+        (b'{"detail": [{"loc": ["body"]}]}', None, {"detail": [{"loc": ["body"]}]}),
+        (b'["a", "list"]', None, ["a", "list"]),
+        (b'"words"', None, "words"),
+        (b"null", None, None),
+        (b"<html><body>Bad</body></html>", None, None),
+        (b"", None, None),
+        (b"\xff\xfe\x00", None, None),
+        (b"[" * 60_000, None, None),
+        (b'{"detail": "' + b"x" * 70_000 + b'"}', None, None),
+        (b'{"detail": "a\\r\\nforged line \\u001b[31m\\u202e"}', "aforged line [31m", ...),
+        (b'{"detail": "' + b"y" * 5_000 + b'"}', "y" * 500, ...),
+    ],
+)
+def test_error_body_of_any_form_gives_the_right_class(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, body: bytes, message: str | None, details: object
+) -> None:
+    faulty_router.answers.append(Answer(403, body))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+
+    with pytest.raises(nomyo.ForbiddenError) as raised:
+        twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert raised.value.status_code == 403
+    expected = "HTTP 403: the model is not allowed for the requested security tier" if message is None else message
+    assert str(raised.value) == expected
+    if details is not ...:
+        assert raised.value.error_details == details
+
+
+@pytest.mark.parametrize(("status", "error_class", "retried"), STATUSES)
+def test_key_fetch_follows_the_same_table(
+    twin: Twin,
+    faulty_router: FaultyRouter,
+    key_directory: Path,
+    sleeps: list[float],
+    status: int,
+    error_class: type[nomyo.APIError],
+    retried: bool,
+) -> None:
+    faulty_router.path = PUBLIC_KEY
+    faulty_router.always(Answer(status, b""))
+    client = twin.client(faulty_router.url, key_dir=key_directory)
+
+    with pytest.raises(nomyo.APIError) as raised:
+        twin.call(client.fetch_server_public_key)
+
+    assert type(raised.value) is error_class
+    assert len(faulty_router.key_fetches) == (3 if retried else 1)
+    assert sleeps == ([1.0, 2.0] if retried else [])
+
+
+def test_network_failure_is_retried_and_then_raised_without_context(
+    twin: Twin, key_directory: Path, sleeps: list[float], unused_port: int
+) -> None:
+    chat = twin.chat(f"http://127.0.0.1:{unused_port}", key_dir=key_directory, api_key="secret-token")
+
+    with pytest.raises(nomyo.APIConnectionError, match=r"3 attempts.*refused") as raised:
+        twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert sleeps == [1.0, 2.0]
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
