@@ -1,59 +1,258 @@
-//! SecureBuffer: guarded memory for secrets that live long.
+//! [`SecureBuffer`]: memory for a secret that lives long, apart from all others.
+//!
+//! ```text
+//! | guard | ...... canary | content | guard |
+//! ```
+//!
+//! Promises:
+//! - Nothing else lies in its pages. They are locked where the limit allows ([`SecureBuffer::locked`]
+//!   tells), and kept out of core dumps.
+//! - A read or write beyond the end faults at once: the content ends where the guard begins. A write
+//!   before the beginning is found when the buffer is dropped, and ends the process.
+//! - The content is wiped before the pages are given back.
+//! - A forked child finds zeros, and [`Error::Forked`] instead of content.
 
-use crate::Result;
+use crate::arena::fork_generation;
+use crate::{Error, Result, os};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
 use std::path::Path;
+use std::slice;
+use std::sync::OnceLock;
+
+/// Bytes in front of the content that tell whether somebody wrote there.
+const CANARY_BYTES: usize = 16;
+
+/// What a file is read into when it does not tell its size.
+const FIRST_READ_BYTES: usize = 4096;
 
 /// Locked, guarded, wiped memory for one secret.
-pub struct SecureBuffer(Vec<u8>);
+pub struct SecureBuffer {
+    reservation: *mut u8,
+    /// Bytes of the pages between the guards.
+    inner: usize,
+    len: usize,
+    locked: bool,
+    generation: u64,
+}
+
+// SAFETY: the mapping belongs to this value alone, and only `&mut self` writes to it.
+unsafe impl Send for SecureBuffer {}
+// SAFETY: as above; shared references only read.
+unsafe impl Sync for SecureBuffer {}
 
 impl SecureBuffer {
-    /// `len` zero bytes.
+    /// `len` zero bytes, locked where the limit allows. `Error::Memory` where there is no memory.
     pub fn new(len: usize) -> Result<Self> {
-        Ok(Self(vec![0; len]))
+        Self::map(len).ok_or(Error::Memory("out of memory"))
     }
-    /// Reads a whole file straight into locked memory.
+
+    /// Reads a whole file straight into locked memory: its content passes through no other.
     pub fn from_file(path: &Path) -> Result<Self> {
-        std::fs::read(path)
-            .map(Self)
-            .map_err(|source| crate::Error::Io {
-                path: path.to_owned(),
-                source,
-            })
+        let io_error = |source| Error::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = File::open(path).map_err(io_error)?;
+        let told = file.metadata().map_err(io_error)?.len();
+        let told = usize::try_from(told).map_err(|_| Error::Memory("out of memory"))?;
+        let mut buffer = Self::new(if told == 0 { FIRST_READ_BYTES } else { told })?;
+        let mut filled = 0;
+        loop {
+            filled +=
+                read_full(&mut file, &mut buffer.content_mut()[filled..]).map_err(io_error)?;
+            if filled < buffer.len {
+                return buffer.resized(filled);
+            }
+            // One byte more tells whether this was all. A vector lies in the arena, unlike an array.
+            let mut beyond = vec![0_u8; 1];
+            if read_full(&mut file, &mut beyond).map_err(io_error)? == 0 {
+                return Ok(buffer);
+            }
+            buffer = buffer.resized(filled.saturating_mul(2))?;
+            buffer.content_mut()[filled] = beyond[0];
+            filled += 1;
+        }
     }
-    /// The content; `Error::Forked` in a forked child.
+
+    /// The content. `Error::Forked` in a forked child.
     pub fn as_slice(&self) -> Result<&[u8]> {
-        Ok(&self.0)
+        self.check_process()?;
+        Ok(self.content())
     }
-    /// The content, writable; `Error::Forked` in a forked child.
+
+    /// The content, to write to. `Error::Forked` in a forked child.
     pub fn as_mut_slice(&mut self) -> Result<&mut [u8]> {
-        Ok(&mut self.0)
+        self.check_process()?;
+        Ok(self.content_mut())
     }
+
+    /// Where the content begins. It does not move while the buffer lives.
+    pub fn address(&self) -> usize {
+        self.start() as usize
+    }
+
     /// Bytes of content.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.len
     }
+
     /// Whether there is no content.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len == 0
     }
+
     /// Whether all of it is locked now.
     pub fn locked(&self) -> bool {
-        false
+        self.locked && self.check_process().is_ok()
     }
-    /// Locks it; whether that worked.
+
+    /// Locks it; whether it is locked now.
     pub fn lock(&mut self) -> bool {
-        false
+        if !self.locked() && self.check_process().is_ok() {
+            // SAFETY: the pages between the guards are ours.
+            self.locked = unsafe { os::lock(self.pages(), self.inner) };
+        }
+        self.locked()
     }
-    /// Unlocks it; whether that worked.
+
+    /// Unlocks it; whether it is unlocked now.
     pub fn unlock(&mut self) -> bool {
-        true
+        if self.locked() {
+            // SAFETY: the pages between the guards are ours.
+            self.locked = !unsafe { os::unlock(self.pages(), self.inner) };
+        }
+        !self.locked()
     }
-    /// Overwrites the content with zeros.
+
+    /// Overwrites the content with zeros, in a way that no optimiser removes.
     pub fn wipe(&mut self) {
-        self.0.fill(0);
+        // SAFETY: the content is ours to write.
+        unsafe { os::wipe(self.start(), self.len) };
     }
-    /// Compares in constant time.
+
+    /// Compares with `other` in a time that depends on the lengths alone. False in a forked child.
     pub fn ct_eq(&self, other: &[u8]) -> bool {
-        self.0 == other
+        if self.check_process().is_err() || other.len() != self.len {
+            return false;
+        }
+        // SAFETY: both are valid for reads of `len` bytes.
+        unsafe {
+            aws_lc_sys::CRYPTO_memcmp(self.start().cast(), other.as_ptr().cast(), self.len) == 0
+        }
     }
+
+    fn map(len: usize) -> Option<Self> {
+        let page = os::page_size();
+        let inner = len
+            .checked_add(CANARY_BYTES)?
+            .checked_next_multiple_of(page)?;
+        let reserved = inner
+            .checked_add(2 * page)
+            .filter(|sum| isize::try_from(*sum).is_ok())?;
+        let reservation = os::reserve(reserved)?;
+        let generation = fork_generation();
+        // From here on Drop releases the reservation; it reads nothing before `inner` is set.
+        let mut buffer = Self {
+            reservation,
+            inner,
+            len,
+            locked: false,
+            generation,
+        };
+        // SAFETY: the pages between the guards of a fresh reservation.
+        unsafe {
+            if !os::open_pages(buffer.pages(), inner) {
+                os::release(reservation, reserved);
+                std::mem::forget(buffer);
+                return None;
+            }
+            os::hide_from_dumps(buffer.pages(), inner);
+            os::wipe_on_fork(buffer.pages(), inner);
+            buffer.locked = os::lock(buffer.pages(), inner);
+            buffer.canary_place().write_unaligned(canary());
+        }
+        Some(buffer)
+    }
+
+    /// The same content in a buffer of another size, cut off or followed by zeros.
+    fn resized(self, len: usize) -> Result<Self> {
+        if len == self.len {
+            return Ok(self);
+        }
+        let mut other = Self::new(len)?;
+        let kept = len.min(self.len);
+        other.content_mut()[..kept].copy_from_slice(&self.content()[..kept]);
+        Ok(other)
+    }
+
+    fn check_process(&self) -> Result<()> {
+        if self.generation == fork_generation() {
+            Ok(())
+        } else {
+            Err(Error::Forked)
+        }
+    }
+
+    fn content(&self) -> &[u8] {
+        // SAFETY: `len` bytes before the guard, initialised by the system.
+        unsafe { slice::from_raw_parts(self.start(), self.len) }
+    }
+
+    fn content_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `&mut self` is the only access.
+        unsafe { slice::from_raw_parts_mut(self.start(), self.len) }
+    }
+
+    fn pages(&self) -> *mut u8 {
+        self.reservation.wrapping_add(os::page_size())
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.pages().wrapping_add(self.inner - self.len)
+    }
+
+    fn canary_place(&self) -> *mut [u64; 2] {
+        self.start().wrapping_sub(CANARY_BYTES).cast()
+    }
+}
+
+impl Drop for SecureBuffer {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map`, released once. In a forked child the canary is zero.
+        unsafe {
+            let intact = self.canary_place().read_unaligned() == canary();
+            self.wipe();
+            if !intact && self.check_process().is_ok() {
+                os::die("a SecureBuffer was written to in front of its content");
+            }
+            os::release(self.reservation, self.inner + 2 * os::page_size());
+        }
+    }
+}
+
+/// Random bytes, the same for all buffers of a process. They guard against stray writes; whoever
+/// can read memory in front of a buffer needs no overrun.
+fn canary() -> [u64; 2] {
+    static CANARY: OnceLock<[u64; 2]> = OnceLock::new();
+    *CANARY.get_or_init(|| {
+        // The standard library's hash keys are drawn from the system's random source.
+        let keyed = RandomState::new();
+        [keyed.hash_one(0), keyed.hash_one(1)]
+    })
+}
+
+/// Reads until the buffer is full or the file ends; how many bytes came.
+fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }

@@ -1,60 +1,99 @@
-//! The arena: placeholder, the system's allocator for the time being.
+//! The arena: the one allocator of the native core, whose memory is locked, hidden and wiped.
+//!
+//! Promises:
+//! - Every block lies in pages that are locked into RAM, as far as the limit allows; what is not
+//!   locked is counted, see [`status`]. All pages are kept out of core dumps where the platform can.
+//! - A block is wiped when it is freed, the old block when a reallocation moves it, and the tail
+//!   when one shrinks in place. Free memory is zero throughout; the books lie elsewhere.
+//! - Untouchable pages lie on both sides of every chunk and of every large block.
+//! - A block freed twice, or freed though it never came from here, ends the process.
+//! - Nothing here panics. Where there is no memory left the answer is null.
+//!
+//! What it does not promise: that a block's neighbour in the same chunk is out of its reach (use
+//! [`crate::buffer::SecureBuffer`] for that), and anything about stacks (see [`crate::stack`]).
+//!
+//! How it is built, from the bottom: [`size`] and [`bits`] are arithmetic; [`chunk`] holds the books;
+//! [`heap`] moves slots and runs in them, without a system call; [`region`] opens and closes chunks
+//! within [`budget`]; [`mapping`] serves what is too large; [`blocks`] decides who serves what;
+//! [`shards`] spreads threads; [`fork`] and [`hooks`] connect to the system and to AWS-LC.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod bits;
+mod blocks;
+mod budget;
+mod chunk;
+mod fork;
+mod heap;
+mod hooks;
+mod mapping;
+mod region;
+mod shards;
+mod size;
+pub(crate) mod spin;
 
-/// The global allocator.
+pub use fork::generation as fork_generation;
+pub use hooks::install_crypto_hooks;
+pub use shards::with_keys;
+
+use crate::os;
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::Ordering;
+
+/// The global allocator: `#[global_allocator] static ARENA: Arena = Arena;`
 pub struct Arena;
 
-// SAFETY: delegates to the system's allocator.
+// SAFETY: blocks are distinct, large enough and aligned; the modules' tests hold them to it.
 unsafe impl GlobalAlloc for Arena {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
+        blocks::take(layout.size(), layout.align())
     }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // Free memory is zero already.
+        blocks::take(layout.size(), layout.align())
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, _layout: Layout) {
         // SAFETY: the caller's promise.
-        unsafe { System.dealloc(ptr, layout) }
+        unsafe { blocks::put(block) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { blocks::resize(block, layout.size(), new_size, layout.align()) }
     }
 }
 
-/// Hands AWS-LC's allocations to the arena. Called by [`crate::init`].
-pub fn install_crypto_hooks() {}
-
-/// What the arena holds right now.
-#[derive(Clone, Copy, Debug)]
+/// What the arena holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Bytes of pages that are locked.
     pub locked_bytes: usize,
-    /// Bytes of pages that could not be locked.
+    /// Bytes of pages that are open for use and could not be locked.
     pub unlocked_bytes: usize,
-    /// Bytes handed out.
+    /// Bytes handed out, rounded up to the places that they take.
     pub in_use_bytes: usize,
     /// Bytes that the arena may lock.
     pub budget_bytes: usize,
-    /// RLIMIT_MEMLOCK; `None` where there is no limit.
+    /// What the system lets this process lock; `None` where there is no limit.
     pub limit_bytes: Option<u64>,
     /// Bytes of a page.
     pub page_size: usize,
 }
 
-/// What the arena holds right now.
+/// What the arena holds now.
 pub fn status() -> Status {
+    let page_size = os::page_size();
+    let limit_applies = region::region().is_none_or(|region| region.limit_applies);
     Status {
-        locked_bytes: 0,
-        unlocked_bytes: 0,
-        in_use_bytes: 0,
-        budget_bytes: 0,
-        limit_bytes: None,
-        page_size: 4096,
+        locked_bytes: region::BUDGET.claimed() * page_size,
+        unlocked_bytes: region::UNLOCKED_BYTES.load(Ordering::Relaxed),
+        in_use_bytes: blocks::in_use() + mapping::MAPPED_BYTES.load(Ordering::Relaxed),
+        budget_bytes: region::BUDGET.total() * page_size,
+        limit_bytes: os::memlock_limit().filter(|_| limit_applies),
+        page_size,
     }
-}
-
-/// Runs `f` with this thread's allocations taken from the share that is reserved for keys.
-pub fn with_keys<T>(f: impl FnOnce() -> T) -> T {
-    f()
-}
-
-/// 0 in the first process, one more in every forked child.
-pub fn fork_generation() -> u64 {
-    0
 }

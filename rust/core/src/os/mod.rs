@@ -1,7 +1,34 @@
-//! The only system calls and the only platform differences.
+//! The only system calls, and the only differences between platforms.
+//!
+//! Everything above this module is the same everywhere. What a platform cannot do is answered with
+//! `false` or an error here, never papered over: the arena counts what was really locked.
+//!
+//! | | Linux | other Unix | Windows |
+//! | --- | --- | --- | --- |
+//! | locked memory | `mlock` | `mlock` | `VirtualLock` |
+//! | kept out of core dumps | `MADV_DONTDUMP` | no | no |
+//! | zero in a forked child | `MADV_WIPEONFORK` | no | no `fork` |
+//!
+//! Only Linux is tested by this project; the others are written to their manuals.
 
 pub mod files;
-pub mod memory;
-pub mod process;
+mod plain_pages;
+mod process;
+mod wipe;
 
-pub use memory::*;
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod memory;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod memory;
+
+pub use memory::{
+    can_lock, close_pages, hide_from_dumps, limit_applies, lock, lock_inherited, memlock_limit,
+    open_pages, page_size, physical_bytes, release, reserve, unlock, wipe_on_fork,
+};
+pub use plain_pages::PlainPages;
+pub use process::{
+    Dumps, at_fork, die, disable_core_dumps, disable_ptrace, dumps, yield_processor,
+};
+pub use wipe::wipe;

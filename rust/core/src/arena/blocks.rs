@@ -1,0 +1,261 @@
+//! Blocks: where a request is served from, and what happens to a block that comes back.
+//!
+//! Locked memory is preferred throughout: first what this shard has, then a new locked chunk, then
+//! what other shards have left, and only then memory that is not locked.
+
+use super::chunk::{Holds, chunk_of};
+use super::heap::{Heap, Lane};
+use super::mapping;
+use super::region::{BUDGET, Region, growth, region};
+use super::shards::{HEAPS, KEYS, current, current_share, share_of};
+use super::size::{Place, place_for, slot_at, slot_size};
+use crate::os;
+use std::ptr::{self, null_mut};
+
+const STRANGER: &str = "memory was freed that never came from here";
+
+/// What an address turned out to be.
+enum Block {
+    Slot {
+        unit: u32,
+        class: usize,
+        slot: usize,
+    },
+    Run {
+        unit: u32,
+        units: usize,
+    },
+    Mapping,
+}
+
+/// Takes a block of `size` bytes at a multiple of `align`. All its bytes are zero. Null where there
+/// is no memory left.
+#[inline]
+pub fn take(size: usize, align: usize) -> *mut u8 {
+    let Some(region) = region() else {
+        return mapping::map(size.max(1), align, current_share());
+    };
+    let place = place_for(size.max(1), align, region.unit_bytes());
+    let heap = current(region.shards);
+    match region.take_from(heap, Lane::Locked, place) {
+        Some(address) => address as *mut u8,
+        None => region.take_elsewhere(heap, place, size.max(1), align),
+    }
+}
+
+/// Wipes a block and takes it back. Ends the process where it is none.
+///
+/// # Safety
+/// `block` must come from [`take`] or [`resize`] and be used no more.
+#[inline]
+pub unsafe fn put(block: *mut u8) {
+    match find(block) {
+        (Block::Slot { unit, class, slot }, Some(region)) => {
+            // SAFETY: the caller's promise: the whole slot is the caller's until it is put back.
+            unsafe { os::wipe(block, slot_size(class)) };
+            region.give(unit, |heap| {
+                heap.put_slot(&region.chunks, unit, class, slot)
+            });
+        }
+        (Block::Run { unit, units }, Some(region)) => {
+            // SAFETY: as above.
+            unsafe { os::wipe(block, units * region.unit_bytes()) };
+            region.give(unit, |heap| heap.put_run(&region.chunks, unit, units));
+        }
+        // SAFETY: the caller's promise.
+        _ => unsafe { mapping::unmap(block) },
+    }
+}
+
+/// Usable bytes of a block: what was asked for, or more.
+///
+/// # Safety
+/// `block` must be in use.
+#[inline]
+pub unsafe fn usable(block: *mut u8) -> usize {
+    match find(block) {
+        (Block::Slot { class, .. }, _) => slot_size(class),
+        (Block::Run { units, .. }, Some(region)) => units * region.unit_bytes(),
+        // SAFETY: the caller's promise.
+        _ => unsafe { mapping::usable(block) },
+    }
+}
+
+/// Makes a block larger or smaller; the old one is wiped, and so is what is cut off. Null where
+/// there is no memory left; the old block then stays as it was.
+///
+/// # Safety
+/// `block` must be in use, with content of `old_size` bytes, at a multiple of `align`.
+pub unsafe fn resize(block: *mut u8, old_size: usize, new_size: usize, align: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    let usable = unsafe { usable(block) };
+    // A block that has become much too large moves, so that its room can be used.
+    if new_size <= usable && (new_size > usable / 2 || usable <= 64) {
+        if new_size < old_size {
+            // SAFETY: the tail lies within the block.
+            unsafe { os::wipe(block.add(new_size), old_size - new_size) };
+        }
+        return block;
+    }
+    let moved = take(new_size, align);
+    if !moved.is_null() {
+        // SAFETY: both blocks are at least as long as what is copied, and distinct.
+        unsafe { ptr::copy_nonoverlapping(block, moved, old_size.min(new_size)) };
+        // SAFETY: the caller's promise.
+        unsafe { put(block) };
+    }
+    moved
+}
+
+#[inline]
+fn find(block: *mut u8) -> (Block, Option<&'static Region>) {
+    let found = region().and_then(|region| Some((region, region.unit_at(block as usize)?)));
+    let Some((region, (unit, offset))) = found else {
+        return (Block::Mapping, None);
+    };
+    let block = match region.chunks.holds(unit) {
+        Holds::Slots(class) => slot_at(class, offset)
+            .filter(|slot| *slot < region.chunks.slots(class))
+            .map(|slot| Block::Slot { unit, class, slot }),
+        Holds::Run(units) => (offset == 0).then_some(Block::Run { unit, units }),
+        Holds::Nothing => None,
+    };
+    match block {
+        Some(block) => (block, Some(region)),
+        None => os::die(STRANGER),
+    }
+}
+
+impl Region {
+    #[inline]
+    fn take_from(&self, heap: usize, lane: Lane, place: Place) -> Option<usize> {
+        match place {
+            Place::Slot(class) => {
+                let (unit, slot) = HEAPS[heap].lock().take_slot(&self.chunks, lane, class)?;
+                Some(self.address(unit) + slot * slot_size(class))
+            }
+            Place::Run { units, align } => {
+                let unit = HEAPS[heap]
+                    .lock()
+                    .take_run(&self.chunks, lane, units, align)?;
+                Some(self.address(unit))
+            }
+            Place::Mapping => None,
+        }
+    }
+
+    #[cold]
+    fn take_elsewhere(&self, heap: usize, place: Place, size: usize, align: usize) -> *mut u8 {
+        let address = match place {
+            Place::Mapping => None,
+            _ => self
+                .take_locked(heap, place)
+                .or_else(|| self.take_unlocked(heap, place)),
+        };
+        match address {
+            Some(address) => address as *mut u8,
+            None => mapping::map(size, align, share_of(heap)),
+        }
+    }
+
+    fn take_locked(&self, heap: usize, place: Place) -> Option<usize> {
+        if !BUDGET.refused()
+            && let Some(address) = self.grow(heap, Lane::Locked, place)
+        {
+            return Some(address);
+        }
+        // Keys may use what others have left, never the other way round.
+        let others = (0..self.shards).filter(|other| *other != heap);
+        others
+            .into_iter()
+            .find_map(|other| self.take_from(other, Lane::Locked, place))
+    }
+
+    fn take_unlocked(&self, heap: usize, place: Place) -> Option<usize> {
+        self.take_from(heap, Lane::Unlocked, place)
+            .or_else(|| {
+                BUDGET
+                    .refused()
+                    .then(|| self.grow(heap, Lane::Locked, place))
+                    .flatten()
+            })
+            .or_else(|| self.grow(heap, Lane::Unlocked, place))
+    }
+
+    /// Opens a chunk for a heap and serves a request from it. Another thread that shares the heap
+    /// may have opened one meanwhile, so the heap is asked once more first.
+    fn grow(&self, heap: usize, lane: Lane, place: Place) -> Option<usize> {
+        let mut growth = growth();
+        if let Some(address) = self.take_from(heap, lane, place) {
+            return Some(address);
+        }
+        let least = match place {
+            Place::Run { units, align } => units.max(align),
+            _ => 1,
+        };
+        let chunk = match lane {
+            Lane::Locked => self.open_locked(&mut growth, share_of(heap), least)?,
+            Lane::Unlocked => self.open_unlocked(&mut growth)?,
+        };
+        self.chunks.set_owner(chunk, heap);
+        HEAPS[heap].lock().adopt(&self.chunks, chunk);
+        self.take_from(heap, lane, place)
+    }
+
+    /// Gives a block back to the heap that owns its chunk.
+    #[inline]
+    fn give(&self, unit: u32, put: impl FnOnce(&mut Heap)) {
+        let owner = self.chunks.owner(chunk_of(unit));
+        let mut heap = HEAPS[owner].lock();
+        put(&mut heap);
+        let surplus = heap.has_surplus();
+        drop(heap);
+        if surplus {
+            self.shrink(owner);
+        }
+    }
+
+    #[cold]
+    fn shrink(&self, owner: usize) {
+        let mut growth = growth();
+        let surplus = HEAPS[owner].lock().disown_surplus(&self.chunks);
+        if let Some(chunk) = surplus {
+            self.close(&mut growth, chunk, share_of(owner));
+        }
+    }
+}
+
+/// A block for the crypto library, which knows no alignment and allows a size of 0.
+pub fn take_any(size: usize) -> *mut u8 {
+    // malloc(3): aligned for any type; a size of 0 gives a block of its own.
+    take(size, 16)
+}
+
+/// `realloc` for the crypto library.
+///
+/// # Safety
+/// `block` must be null or in use.
+pub unsafe fn resize_any(block: *mut u8, new_size: usize) -> *mut u8 {
+    if block.is_null() {
+        return take_any(new_size);
+    }
+    // The size asked for at first is not known: all of the block counts as content.
+    // SAFETY: the caller's promise.
+    unsafe { resize(block, usable(block), new_size.max(1), 16) }
+}
+
+/// `free` for the crypto library.
+///
+/// # Safety
+/// `block` must be null or in use, and be used no more.
+pub unsafe fn put_any(block: *mut u8) {
+    if block != null_mut() {
+        // SAFETY: the caller's promise.
+        unsafe { put(block) }
+    }
+}
+
+/// Bytes handed out from chunks. Not [`KEYS`] alone, but all heaps.
+pub fn in_use() -> usize {
+    (0..=KEYS).map(|heap| HEAPS[heap].lock().in_use).sum()
+}

@@ -1,0 +1,182 @@
+//! How much may be locked, and for whom.
+//!
+//! The keys' reserve is theirs alone: other allocations stop where it begins. Keys themselves may
+//! go beyond it, as long as there is any budget left. All of it counts in pages, in one atomic word.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Whom a page is locked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Everything that is no key: plaintext above all.
+    General,
+    /// Private keys, and the operations with them.
+    Keys,
+}
+
+/// The most that is locked where no limit binds: enough for the plaintext of some hundred requests,
+/// little enough not to starve the machine.
+const CAP_BYTES: usize = 256 << 20;
+
+/// What an RSA-4096 key and an operation with it take, rounded up: the least reserve for keys.
+const KEY_AND_OPERATION_BYTES: usize = 64 << 10;
+
+/// Pages that may be locked, and those that are.
+pub struct Budget {
+    total: AtomicUsize,
+    reserve: AtomicUsize,
+    /// Pages locked: for keys in the upper half, for the rest in the lower.
+    claimed: AtomicU64,
+    refused: AtomicBool,
+}
+
+impl Budget {
+    pub const fn new() -> Self {
+        Self {
+            total: AtomicUsize::new(0),
+            reserve: AtomicUsize::new(0),
+            claimed: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets the budget by the limit that binds (`None`: no limit).
+    ///
+    /// A quarter of the limit stays free for buffers that lock themselves, ours and the caller's.
+    pub fn set(&self, limit: Option<u64>, physical: Option<usize>, page: usize) {
+        let cap = physical.map_or(CAP_BYTES, |bytes| CAP_BYTES.min(bytes / 8));
+        let limit = limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        let total = (limit / 4).saturating_mul(3).min(cap) / page;
+        let least = (KEY_AND_OPERATION_BYTES / page).min(total * 2 / 3);
+        self.total.store(total, Ordering::Relaxed);
+        self.reserve.store(least.max(total / 4), Ordering::Relaxed);
+    }
+
+    /// Pages that may be locked in all.
+    pub fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Pages that are locked.
+    pub fn claimed(&self) -> usize {
+        let (keys, general) = halves(self.claimed.load(Ordering::Relaxed));
+        keys + general
+    }
+
+    /// Takes up to `most` pages, but not fewer than `least`.
+    pub fn claim(&self, share: Share, most: usize, least: usize) -> Option<usize> {
+        let mut seen = self.claimed.load(Ordering::Relaxed);
+        loop {
+            let pages = self.room(share, seen).min(most);
+            if pages < least || pages == 0 {
+                return None;
+            }
+            let next = seen + word(share, pages);
+            match self.claimed.compare_exchange_weak(
+                seen,
+                next,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(pages),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Returns pages that were claimed.
+    pub fn give_back(&self, share: Share, pages: usize) {
+        self.claimed
+            .fetch_sub(word(share, pages), Ordering::Relaxed);
+    }
+
+    /// Whether the system refused a lock within the budget, as it does when others in this process
+    /// have locked more than we left them. Further attempts then wait until a chunk is needed.
+    pub fn refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Notes the system's answer to the last attempt.
+    pub fn note_answer(&self, locked: bool) {
+        self.refused.store(!locked, Ordering::Relaxed);
+    }
+
+    fn room(&self, share: Share, claimed: u64) -> usize {
+        let (keys, general) = halves(claimed);
+        let taken = match share {
+            Share::Keys => keys + general,
+            Share::General => keys.max(self.reserve.load(Ordering::Relaxed)) + general,
+        };
+        self.total().saturating_sub(taken)
+    }
+}
+
+fn halves(claimed: u64) -> (usize, usize) {
+    (
+        (claimed >> 32) as usize,
+        (claimed & u64::from(u32::MAX)) as usize,
+    )
+}
+
+fn word(share: Share, pages: usize) -> u64 {
+    match share {
+        Share::Keys => (pages as u64) << 32,
+        Share::General => pages as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(limit: Option<u64>) -> Budget {
+        let budget = Budget::new();
+        budget.set(limit, None, 4096);
+        budget
+    }
+
+    #[test]
+    fn others_stop_where_the_reserve_of_keys_begins() {
+        let budget = budget(Some(8 << 20));
+        assert_eq!(budget.total(), 1536);
+        assert_eq!(budget.claim(Share::General, 9999, 1), Some(1152));
+        assert_eq!(budget.claim(Share::General, 1, 1), None);
+        assert_eq!(budget.claim(Share::Keys, 9999, 1), Some(384));
+        assert_eq!(budget.claim(Share::Keys, 1, 1), None);
+        assert_eq!(budget.claimed(), 1536);
+    }
+
+    #[test]
+    fn keys_may_go_beyond_their_reserve_and_others_then_have_less() {
+        let budget = budget(Some(8 << 20));
+        assert_eq!(budget.claim(Share::Keys, 1500, 1), Some(1500));
+        assert_eq!(budget.claim(Share::General, 63, 1), Some(36));
+        budget.give_back(Share::Keys, 1500);
+        assert_eq!(budget.claim(Share::General, 9999, 63), Some(1116));
+    }
+
+    #[test]
+    fn small_limit_goes_to_keys_first() {
+        let budget = budget(Some(64 << 10));
+        assert_eq!(budget.total(), 12);
+        assert_eq!(budget.claim(Share::General, 63, 1), Some(4));
+        assert_eq!(budget.claim(Share::Keys, 63, 1), Some(8));
+    }
+
+    #[test]
+    fn nothing_may_be_locked_under_a_limit_of_zero() {
+        let budget = budget(Some(0));
+        assert_eq!(budget.claim(Share::Keys, 63, 1), None);
+        assert_eq!(budget.claim(Share::General, 63, 1), None);
+    }
+
+    #[test]
+    fn without_a_limit_the_cap_holds() {
+        assert_eq!(budget(None).total(), CAP_BYTES / 4096);
+        let small_machine = Budget::new();
+        small_machine.set(None, Some(512 << 20), 4096);
+        assert_eq!(small_machine.total(), (64 << 20) / 4096);
+    }
+}

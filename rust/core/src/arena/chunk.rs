@@ -1,0 +1,231 @@
+//! The books of the arena: what every chunk and unit holds. They lie outside the chunks.
+//!
+//! A chunk is 64 units of address space: usable pages, then at least one guard page. A unit holds
+//! slots of one size class, or belongs to a run, or is free. Nothing of this is secret, and so none
+//! of it lies between the secrets: a freed slot holds zeros and no link.
+//!
+//! Two sorts of entries. *Labels* are atomics that whoever owns a block may read without a lock:
+//! they do not change while the block lives. The *ledger* belongs to the lock of the heap that owns
+//! the chunk, and to the growth lock while no heap owns it.
+
+use super::bits::run_mask;
+use super::size::slot_size;
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Units in a chunk, as bits in a word.
+pub const UNITS: usize = 64;
+
+/// No unit, no chunk: the end of a list.
+pub const NONE: u32 = u32::MAX;
+
+/// What a unit holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Nothing, or a later part of a run.
+    Nothing,
+    /// Slots of this class.
+    Slots(usize),
+    /// The beginning of a run of so many units.
+    Run(usize),
+}
+
+const RUN: u8 = 0x80;
+
+/// The books of one chunk. All zeros, as fresh pages are, is a chunk that nobody owns.
+pub struct Chunk {
+    owner: AtomicU8,
+    labels: [AtomicU8; UNITS],
+    ledger: UnsafeCell<Ledger>,
+}
+
+// SAFETY: the ledger is reached under the owner's lock alone.
+unsafe impl Sync for Chunk {}
+
+/// The part that the owner's lock guards.
+pub struct Ledger {
+    /// Free units, one bit each.
+    pub free: u64,
+    /// Usable units, one bit each; 0 while the chunk is closed.
+    pub usable: u64,
+    /// Whether its pages are locked.
+    pub locked: bool,
+    /// Neighbours among the chunks with free units.
+    pub links: Links,
+    units: [Unit; UNITS],
+}
+
+/// The books of one unit of slots.
+pub struct Unit {
+    /// Free slots, one bit each: 256 slots of 16 bytes in a unit of 4 KiB.
+    free: [u64; 4],
+    /// How many slots are free.
+    pub free_slots: u16,
+    /// Neighbours among the units of this class with free slots.
+    pub links: Links,
+}
+
+/// Neighbours in a doubly linked list.
+#[derive(Clone, Copy)]
+pub struct Links {
+    pub before: u32,
+    pub after: u32,
+}
+
+/// All chunks of the region, by number; a unit's number is 64 times its chunk's, plus its place.
+#[derive(Clone, Copy)]
+pub struct Chunks {
+    all: &'static [Chunk],
+    unit_bytes: usize,
+}
+
+impl Chunks {
+    pub const fn new(all: &'static [Chunk], unit_bytes: usize) -> Self {
+        Self { all, unit_bytes }
+    }
+
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn unit_bytes(&self) -> usize {
+        self.unit_bytes
+    }
+
+    /// How many slots of this class a unit has.
+    #[inline]
+    pub fn slots(&self, class: usize) -> usize {
+        self.unit_bytes / slot_size(class)
+    }
+
+    /// The heap that owns a chunk.
+    #[inline]
+    pub fn owner(&self, chunk: u32) -> usize {
+        usize::from(self.all[chunk as usize].owner.load(Ordering::Relaxed))
+    }
+
+    pub fn set_owner(&self, chunk: u32, heap: usize) {
+        self.all[chunk as usize]
+            .owner
+            .store(heap as u8, Ordering::Relaxed);
+    }
+
+    /// What a unit holds.
+    #[inline]
+    pub fn holds(&self, unit: u32) -> Holds {
+        match self.label(unit).load(Ordering::Relaxed) {
+            0 => Holds::Nothing,
+            run if run & RUN != 0 => Holds::Run(usize::from(run & !RUN)),
+            class => Holds::Slots(usize::from(class) - 1),
+        }
+    }
+
+    pub fn set_holds(&self, unit: u32, holds: Holds) {
+        let label = match holds {
+            Holds::Nothing => 0,
+            Holds::Slots(class) => class as u8 + 1,
+            Holds::Run(units) => RUN | units as u8,
+        };
+        self.label(unit).store(label, Ordering::Relaxed);
+    }
+
+    /// The ledger of a chunk.
+    ///
+    /// # Safety
+    /// The caller must hold the lock of the chunk's owner (the growth lock where nobody owns it),
+    /// and no other reference into this ledger may be alive.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn ledger(&self, chunk: u32) -> &mut Ledger {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.all[chunk as usize].ledger.get() }
+    }
+
+    /// The books of a unit.
+    ///
+    /// # Safety
+    /// As [`Chunks::ledger`].
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn unit(&self, unit: u32) -> &mut Unit {
+        // SAFETY: the caller's promise.
+        unsafe { &mut self.ledger(chunk_of(unit)).units[place_of(unit)] }
+    }
+
+    #[inline]
+    fn label(&self, unit: u32) -> &AtomicU8 {
+        &self.all[chunk_of(unit) as usize].labels[place_of(unit)]
+    }
+}
+
+impl Ledger {
+    /// Opens the books for `units` free units.
+    pub fn open(&mut self, units: usize, locked: bool) {
+        self.usable = run_mask(0, units);
+        self.free = self.usable;
+        self.locked = locked;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.free == self.usable
+    }
+
+    /// Usable units.
+    pub fn units(&self) -> usize {
+        self.usable.count_ones() as usize
+    }
+}
+
+impl Unit {
+    /// Makes the first `slots` slots free.
+    pub fn open(&mut self, slots: usize) {
+        for (index, word) in self.free.iter_mut().enumerate() {
+            *word = run_mask(0, slots.saturating_sub(index * 64).min(64));
+        }
+        self.free_slots = slots as u16;
+    }
+
+    /// Takes the first free slot.
+    #[inline]
+    pub fn take(&mut self) -> Option<usize> {
+        for (index, word) in self.free.iter_mut().enumerate() {
+            if *word != 0 {
+                let bit = word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                self.free_slots -= 1;
+                return Some(index * 64 + bit);
+            }
+        }
+        None
+    }
+
+    /// Gives a slot back; false where it was free already.
+    #[inline]
+    pub fn put(&mut self, slot: usize) -> bool {
+        let (word, bit) = (&mut self.free[slot / 64], 1 << (slot % 64));
+        if *word & bit != 0 {
+            return false;
+        }
+        *word |= bit;
+        self.free_slots += 1;
+        true
+    }
+}
+
+/// The chunk that a unit lies in.
+#[inline]
+pub fn chunk_of(unit: u32) -> u32 {
+    unit / UNITS as u32
+}
+
+/// The place of a unit in its chunk.
+#[inline]
+pub fn place_of(unit: u32) -> usize {
+    unit as usize % UNITS
+}
+
+/// The number of a unit.
+#[inline]
+pub fn unit_number(chunk: u32, place: usize) -> u32 {
+    chunk * UNITS as u32 + place as u32
+}

@@ -1,0 +1,305 @@
+//! Hands out slots and runs from the chunks of one shard, and takes them back.
+//!
+//! Bookkeeping only: no system call, no access to the memory that it hands out. Whoever frees a
+//! block has wiped it first. A heap has two lanes, locked chunks and unlocked ones; which lane to
+//! ask is the caller's choice. All functions need the heap's lock, which `&mut self` stands for.
+
+use super::bits::{find_run, run_mask};
+use super::chunk::{Chunks, Holds, Ledger, Links, NONE, Unit, chunk_of, place_of, unit_number};
+use super::size::{CLASSES, slot_size};
+use crate::os;
+
+/// Which chunks of a heap: those whose pages are locked, or the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Locked = 0,
+    Unlocked = 1,
+}
+
+/// Empty locked chunks that a heap keeps, so that a block freed and taken again does not cost a
+/// system call each time. Unlocked ones are given back at once, so that the status tells the truth.
+const SPARE_LOCKED: u32 = 1;
+
+const CORRUPT: &str = "memory was freed twice, or never came from here";
+
+/// One shard of the arena.
+pub struct Heap {
+    lanes: [LaneLists; 2],
+    /// Bytes handed out: whole slots and units.
+    pub in_use: usize,
+}
+
+struct LaneLists {
+    /// For each class, the units with a free slot.
+    partial: [u32; CLASSES],
+    /// The chunks with a free unit.
+    roomy: u32,
+    /// How many of those are entirely free.
+    empty: u32,
+}
+
+impl Heap {
+    pub const fn new() -> Self {
+        const LISTS: LaneLists = LaneLists {
+            partial: [NONE; CLASSES],
+            roomy: NONE,
+            empty: 0,
+        };
+        Self {
+            lanes: [LISTS; 2],
+            in_use: 0,
+        }
+    }
+
+    /// Takes a slot of this class: its unit and its number.
+    #[inline]
+    pub fn take_slot(&mut self, chunks: &Chunks, lane: Lane, class: usize) -> Option<(u32, usize)> {
+        let id = match self.lanes[lane as usize].partial[class] {
+            NONE => self.start_unit(chunks, lane, class)?,
+            id => id,
+        };
+        let unit = unit_books(chunks, id);
+        let slot = unit.take()?;
+        if unit.free_slots == 0 {
+            self.unlink_unit(chunks, lane, class, id);
+        }
+        self.in_use += slot_size(class);
+        Some((id, slot))
+    }
+
+    /// Takes a slot back. Ends the process where it was free already.
+    #[inline]
+    pub fn put_slot(&mut self, chunks: &Chunks, id: u32, class: usize, slot: usize) {
+        let unit = unit_books(chunks, id);
+        if !unit.put(slot) {
+            os::die(CORRUPT);
+        }
+        self.in_use -= slot_size(class);
+        let free_slots = usize::from(unit.free_slots);
+        if free_slots == 1 {
+            self.link_unit(chunks, lane_of(chunks, id), class, id);
+        }
+        if free_slots == chunks.slots(class) {
+            self.unlink_unit(chunks, lane_of(chunks, id), class, id);
+            self.put_units(chunks, id, 1);
+        }
+    }
+
+    /// Takes `units` units in a row: the first of them.
+    pub fn take_run(
+        &mut self,
+        chunks: &Chunks,
+        lane: Lane,
+        units: usize,
+        step: usize,
+    ) -> Option<u32> {
+        let mut chunk = self.lanes[lane as usize].roomy;
+        while chunk != NONE {
+            let ledger = books(chunks, chunk);
+            let after = ledger.links.after;
+            if let Some(first) = find_run(ledger.free, units, step) {
+                return Some(self.take_units(chunks, chunk, first, units, Holds::Run(units)));
+            }
+            chunk = after;
+        }
+        None
+    }
+
+    /// Takes a run back.
+    pub fn put_run(&mut self, chunks: &Chunks, id: u32, units: usize) {
+        self.put_units(chunks, id, units);
+    }
+
+    /// Adds a chunk whose ledger was opened and that nobody owns yet.
+    pub fn adopt(&mut self, chunks: &Chunks, chunk: u32) {
+        self.link_chunk(chunks, chunk);
+        self.lanes[chunk_lane(chunks, chunk) as usize].empty += 1;
+    }
+
+    /// Whether there are more empty chunks than are worth keeping.
+    #[inline]
+    pub fn has_surplus(&self) -> bool {
+        self.surplus_lane().is_some()
+    }
+
+    /// Lets go of an empty chunk beyond those worth keeping.
+    pub fn disown_surplus(&mut self, chunks: &Chunks) -> Option<u32> {
+        let lane = self.surplus_lane()?;
+        let mut chunk = self.lanes[lane as usize].roomy;
+        while chunk != NONE && !books(chunks, chunk).is_empty() {
+            chunk = books(chunks, chunk).links.after;
+        }
+        if chunk == NONE {
+            return None;
+        }
+        self.unlink_chunk(chunks, chunk);
+        self.lanes[lane as usize].empty -= 1;
+        Some(chunk)
+    }
+
+    /// Makes the lists anew after chunks have changed lanes, from the ledgers of all its chunks.
+    pub fn rebuild(&mut self, chunks: &Chunks, own: impl Iterator<Item = u32>) {
+        self.lanes = Self::new().lanes;
+        for chunk in own {
+            let (usable, free) = (books(chunks, chunk).usable, books(chunks, chunk).free);
+            let lane = chunk_lane(chunks, chunk);
+            if free != 0 {
+                self.link_chunk(chunks, chunk);
+            }
+            self.lanes[lane as usize].empty += u32::from(free == usable);
+            for place in 0..usable.count_ones() as usize {
+                let id = unit_number(chunk, place);
+                if let Holds::Slots(class) = chunks.holds(id)
+                    && unit_books(chunks, id).free_slots > 0
+                {
+                    self.link_unit(chunks, lane, class, id);
+                }
+            }
+        }
+    }
+
+    fn surplus_lane(&self) -> Option<Lane> {
+        if self.lanes[Lane::Unlocked as usize].empty > 0 {
+            return Some(Lane::Unlocked);
+        }
+        (self.lanes[Lane::Locked as usize].empty > SPARE_LOCKED).then_some(Lane::Locked)
+    }
+
+    /// Turns a free unit into one with slots of this class.
+    fn start_unit(&mut self, chunks: &Chunks, lane: Lane, class: usize) -> Option<u32> {
+        let chunk = self.lanes[lane as usize].roomy;
+        if chunk == NONE {
+            return None;
+        }
+        let place = books(chunks, chunk).free.trailing_zeros() as usize;
+        let id = self.take_units(chunks, chunk, place, 1, Holds::Slots(class));
+        unit_books(chunks, id).open(chunks.slots(class));
+        self.link_unit(chunks, lane, class, id);
+        Some(id)
+    }
+
+    fn take_units(
+        &mut self,
+        chunks: &Chunks,
+        chunk: u32,
+        first: usize,
+        units: usize,
+        holds: Holds,
+    ) -> u32 {
+        let ledger = books(chunks, chunk);
+        let was_empty = ledger.is_empty();
+        ledger.free &= !run_mask(first, units);
+        let is_full = ledger.free == 0;
+        let lane = chunk_lane(chunks, chunk);
+        if was_empty {
+            self.lanes[lane as usize].empty -= 1;
+        }
+        if is_full {
+            self.unlink_chunk(chunks, chunk);
+        }
+        if let Holds::Run(units) = holds {
+            self.in_use += units * chunks.unit_bytes();
+        }
+        let id = unit_number(chunk, first);
+        chunks.set_holds(id, holds);
+        id
+    }
+
+    fn put_units(&mut self, chunks: &Chunks, id: u32, units: usize) {
+        let chunk = chunk_of(id);
+        let mask = run_mask(place_of(id), units);
+        let holds = chunks.holds(id);
+        let ledger = books(chunks, chunk);
+        if ledger.free & mask != 0 || holds == Holds::Nothing {
+            os::die(CORRUPT);
+        }
+        if let Holds::Run(units) = holds {
+            self.in_use -= units * chunks.unit_bytes();
+        }
+        let was_full = ledger.free == 0;
+        ledger.free |= mask;
+        let is_empty = ledger.is_empty();
+        chunks.set_holds(id, Holds::Nothing);
+        if was_full {
+            self.link_chunk(chunks, chunk);
+        }
+        if is_empty {
+            self.lanes[chunk_lane(chunks, chunk) as usize].empty += 1;
+        }
+    }
+
+    fn link_unit(&mut self, chunks: &Chunks, lane: Lane, class: usize, id: u32) {
+        let head = &mut self.lanes[lane as usize].partial[class];
+        unit_books(chunks, id).links = Links {
+            before: NONE,
+            after: *head,
+        };
+        if *head != NONE {
+            unit_books(chunks, *head).links.before = id;
+        }
+        *head = id;
+    }
+
+    fn unlink_unit(&mut self, chunks: &Chunks, lane: Lane, class: usize, id: u32) {
+        let Links { before, after } = unit_books(chunks, id).links;
+        match before {
+            NONE => self.lanes[lane as usize].partial[class] = after,
+            before => unit_books(chunks, before).links.after = after,
+        }
+        if after != NONE {
+            unit_books(chunks, after).links.before = before;
+        }
+    }
+
+    fn link_chunk(&mut self, chunks: &Chunks, chunk: u32) {
+        let head = &mut self.lanes[chunk_lane(chunks, chunk) as usize].roomy;
+        books(chunks, chunk).links = Links {
+            before: NONE,
+            after: *head,
+        };
+        if *head != NONE {
+            books(chunks, *head).links.before = chunk;
+        }
+        *head = chunk;
+    }
+
+    fn unlink_chunk(&mut self, chunks: &Chunks, chunk: u32) {
+        let Links { before, after } = books(chunks, chunk).links;
+        match before {
+            NONE => self.lanes[chunk_lane(chunks, chunk) as usize].roomy = after,
+            before => books(chunks, before).links.after = after,
+        }
+        if after != NONE {
+            books(chunks, after).links.before = before;
+        }
+    }
+}
+
+/// The ledger of a chunk of this heap.
+#[inline]
+fn books(chunks: &Chunks, chunk: u32) -> &mut Ledger {
+    // SAFETY: the heap's functions run under its lock, touch its own chunks only, and let go of one
+    // reference before they ask for the next.
+    unsafe { chunks.ledger(chunk) }
+}
+
+/// The books of a unit of this heap.
+#[inline]
+fn unit_books(chunks: &Chunks, unit: u32) -> &mut Unit {
+    // SAFETY: as in `books`.
+    unsafe { chunks.unit(unit) }
+}
+
+#[inline]
+fn lane_of(chunks: &Chunks, unit: u32) -> Lane {
+    chunk_lane(chunks, chunk_of(unit))
+}
+
+#[inline]
+fn chunk_lane(chunks: &Chunks, chunk: u32) -> Lane {
+    if books(chunks, chunk).locked {
+        Lane::Locked
+    } else {
+        Lane::Unlocked
+    }
+}

@@ -1,0 +1,193 @@
+//! Blocks too large for a chunk: each has a mapping of its own.
+//!
+//! ```text
+//! | header | guard | block ........ | guard |
+//! ```
+//!
+//! The header, no secret, holds what is needed to find and release the mapping.
+
+use super::budget::Share;
+use super::region::{BUDGET, UNLOCKED_BYTES};
+use super::spin::SpinLock;
+use crate::os;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// All such blocks, so that a forked child can lock them again.
+pub static MAPPINGS: SpinLock<Mappings> = SpinLock::new(Mappings { first: null_mut() });
+
+/// Bytes of blocks with a mapping of their own.
+pub static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// A list of blocks.
+pub struct Mappings {
+    first: *mut Header,
+}
+
+// SAFETY: the list is reached under its lock alone.
+unsafe impl Send for Mappings {}
+
+struct Header {
+    before: *mut Header,
+    after: *mut Header,
+    block: *mut u8,
+    bytes: usize,
+    reservation: *mut u8,
+    reserved: usize,
+    share: Share,
+    locked: bool,
+}
+
+/// Maps a block of `size` bytes, all zero; null where that is not possible.
+pub fn map(size: usize, align: usize, share: Share) -> *mut u8 {
+    try_map(size, align, share).unwrap_or(null_mut())
+}
+
+/// Wipes and unmaps a block.
+///
+/// # Safety
+/// `block` must come from [`map`] and be used no more.
+pub unsafe fn unmap(block: *mut u8) {
+    // SAFETY: the caller's promise; only whoever frees a block changes its header, besides the
+    // list, whose lock is taken.
+    unsafe {
+        let header = header_of(block);
+        MAPPINGS.lock().remove(header);
+        let Header {
+            bytes,
+            reservation,
+            reserved,
+            share,
+            locked,
+            ..
+        } = header.read();
+        os::wipe(block, bytes);
+        os::release(reservation, reserved);
+        MAPPED_BYTES.fetch_sub(bytes, Ordering::Relaxed);
+        match locked {
+            true => BUDGET.give_back(share, bytes / os::page_size()),
+            false => _ = UNLOCKED_BYTES.fetch_sub(bytes, Ordering::Relaxed),
+        }
+    }
+}
+
+/// Usable bytes of a block.
+///
+/// # Safety
+/// `block` must come from [`map`] and be in use.
+pub unsafe fn usable(block: *mut u8) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { (*header_of(block)).bytes }
+}
+
+/// Locks the blocks inherited through `fork`, or notes that they are not locked any more.
+///
+/// # Safety
+/// The caller must hold the lock, in the child.
+pub unsafe fn relock_all(mappings: &Mappings) {
+    let mut next = mappings.first;
+    while !next.is_null() {
+        // SAFETY: the list holds live headers, and the lock is held.
+        let header = unsafe { &mut *next };
+        next = header.after;
+        // SAFETY: the block is mapped as long as its header is in the list.
+        if header.locked && !unsafe { os::lock_inherited(header.block, header.bytes) } {
+            header.locked = false;
+            BUDGET.give_back(header.share, header.bytes / os::page_size());
+            UNLOCKED_BYTES.fetch_add(header.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+fn try_map(size: usize, align: usize, share: Share) -> Option<*mut u8> {
+    let page = os::page_size();
+    let bytes = size.checked_next_multiple_of(page)?;
+    // Room for header, two guards, and for moving the block to its alignment.
+    let slack = if align > page { align } else { 0 };
+    let reserved = bytes.checked_add(3 * page)?.checked_add(slack)?;
+    let reservation = os::reserve(reserved)?;
+    let start = (reservation as usize + 2 * page).next_multiple_of(align.max(page));
+    let (block, header) = (start as *mut u8, (start - 2 * page) as *mut Header);
+    // SAFETY: header and block lie within the fresh reservation, a page apart.
+    unsafe {
+        if !os::open_pages(header.cast(), page) || !os::open_pages(block, bytes) {
+            os::release(reservation, reserved);
+            return None;
+        }
+        os::hide_from_dumps(block, bytes);
+        let locked = lock_within_budget(block, bytes, share);
+        let (before, after) = (null_mut(), null_mut());
+        header.write(Header {
+            before,
+            after,
+            block,
+            bytes,
+            reservation,
+            reserved,
+            share,
+            locked,
+        });
+        MAPPINGS.lock().add(header);
+    }
+    MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+    Some(block)
+}
+
+/// # Safety
+/// The range must be open.
+unsafe fn lock_within_budget(block: *mut u8, bytes: usize, share: Share) -> bool {
+    let pages = bytes / os::page_size();
+    if BUDGET.claim(share, pages, pages).is_some() {
+        // SAFETY: the caller's promise.
+        if unsafe { os::lock(block, bytes) } {
+            return true;
+        }
+        // SAFETY: as above.
+        unsafe { os::unlock(block, bytes) };
+        BUDGET.give_back(share, pages);
+    }
+    UNLOCKED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+    false
+}
+
+/// # Safety
+/// `block` must be one of ours: what lies before it is then a header that names it.
+unsafe fn header_of(block: *mut u8) -> *mut Header {
+    let header = (block as usize).wrapping_sub(2 * os::page_size()) as *mut Header;
+    // SAFETY: the caller's promise; a stranger's address most likely ends the process here.
+    if !header.is_aligned() || unsafe { (*header).block } != block {
+        os::die("memory was freed that never came from here");
+    }
+    header
+}
+
+impl Mappings {
+    /// # Safety
+    /// `header` must be alive until it is removed.
+    unsafe fn add(&mut self, header: *mut Header) {
+        // SAFETY: the caller's promise, for this header and those in the list.
+        unsafe {
+            (*header).after = self.first;
+            if !self.first.is_null() {
+                (*self.first).before = header;
+            }
+        }
+        self.first = header;
+    }
+
+    /// # Safety
+    /// `header` must be in the list.
+    unsafe fn remove(&mut self, header: *mut Header) {
+        // SAFETY: the caller's promise; neighbours in the list are alive.
+        unsafe {
+            let (before, after) = ((*header).before, (*header).after);
+            match before.is_null() {
+                true => self.first = after,
+                false => (*before).after = after,
+            }
+            if !after.is_null() {
+                (*after).before = before;
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The one stretch of address space that all chunks lie in: set up once, chunks opened and closed.
+//!
+//! ```text
+//! | guard | usable pages ..... guard | usable pages ..... guard | ...
+//!         ^ chunk 0                  ^ chunk 1: 64 units further
+//! ```
+//!
+//! An address leads to its chunk and unit by shifts. Everything that is not an open chunk is
+//! untouchable, so every chunk has a guard on either side. The books lie in a mapping of their own.
+
+use super::budget::{Budget, Share};
+use super::chunk::{Chunk, Chunks, NONE, UNITS, unit_number};
+use super::spin::{SpinGuard, SpinLock};
+use super::{fork, shards};
+use crate::os;
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::slice;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Bytes of a unit. Where little may be locked the units are small, so that a page can hold blocks
+/// of several classes.
+const UNIT_BYTES: usize = 4096;
+const SMALL_UNIT_BYTES: usize = 1024;
+const SMALL_BUDGET_BYTES: usize = 1 << 20;
+
+/// Chunks in the region: 1 GiB of address space by default. Fewer where that much is not given.
+const MOST_CHUNKS: usize = if usize::BITS == 64 { 4096 } else { 256 };
+const FEWEST_CHUNKS: usize = 16;
+
+/// How much may be locked.
+pub static BUDGET: Budget = Budget::new();
+
+/// Bytes open for use that are not locked.
+pub static UNLOCKED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Guards opening and closing. Taken before a heap's lock, never while one is held.
+pub static GROWTH: SpinLock<Growth> = SpinLock::new(Growth {
+    untouched: 0,
+    closed: NONE,
+});
+
+/// Which chunks are to be had.
+pub struct Growth {
+    /// The first chunk that was never opened.
+    untouched: u32,
+    /// List of those closed again.
+    closed: u32,
+}
+
+/// What setting up found; constant from then on.
+pub struct Region {
+    base: usize,
+    pub chunks: Chunks,
+    unit_shift: u32,
+    /// Usable units of a whole chunk; the rest are guard.
+    usable_units: usize,
+    page: usize,
+    /// Whether RLIMIT_MEMLOCK binds this process.
+    pub limit_applies: bool,
+    /// Number of shards in use.
+    pub shards: usize,
+}
+
+const UNTOUCHED: u8 = 0;
+const UNDER_WAY: u8 = 1;
+const READY: u8 = 2;
+const FAILED: u8 = 3;
+
+static STATE: AtomicU8 = AtomicU8::new(UNTOUCHED);
+static REGION: RegionCell = RegionCell(UnsafeCell::new(MaybeUninit::uninit()));
+
+struct RegionCell(UnsafeCell<MaybeUninit<Region>>);
+
+// SAFETY: written once, before STATE becomes READY; only read afterwards.
+unsafe impl Sync for RegionCell {}
+
+/// The region, set up by the first call; `None` where the system gave no address space for it.
+#[inline]
+pub fn region() -> Option<&'static Region> {
+    match STATE.load(Ordering::Acquire) {
+        // SAFETY: READY follows the only write.
+        READY => Some(unsafe { (*REGION.0.get()).assume_init_ref() }),
+        FAILED => None,
+        _ => set_up(),
+    }
+}
+
+#[cold]
+fn set_up() -> Option<&'static Region> {
+    let first = STATE.compare_exchange(UNTOUCHED, UNDER_WAY, Ordering::Acquire, Ordering::Relaxed);
+    if first.is_ok() {
+        let made = Region::make();
+        let state = if made.is_some() { READY } else { FAILED };
+        if let Some(made) = made {
+            // SAFETY: UNDER_WAY is set by one thread only, and nobody reads before READY.
+            unsafe { (*REGION.0.get()).write(made) };
+        }
+        STATE.store(state, Ordering::Release);
+        fork::register();
+    }
+    while STATE.load(Ordering::Acquire) == UNDER_WAY {
+        os::yield_processor();
+    }
+    region()
+}
+
+impl Region {
+    fn make() -> Option<Region> {
+        let page = os::page_size();
+        let most = UNIT_BYTES * UNITS * MOST_CHUNKS;
+        // The first stretch may be too large under RLIMIT_AS; smaller ones are tried then.
+        let (reservation, len) = (0..9).find_map(|halvings| {
+            let len = most >> halvings;
+            os::reserve(len).map(|ptr| (ptr, len))
+        })?;
+        // SAFETY: a fresh reservation of which nothing is open.
+        let limit_applies = unsafe { os::limit_applies(reservation, len) };
+        // SAFETY: as above.
+        unsafe { os::hide_from_dumps(reservation, len) };
+        let limit = if limit_applies {
+            os::memlock_limit()
+        } else {
+            None
+        };
+        BUDGET.set(limit, os::physical_bytes(), page);
+        Self::divide(reservation as usize, len, page, limit_applies)
+    }
+
+    /// Divides a reservation into chunks and makes their books.
+    fn divide(reservation: usize, len: usize, page: usize, limit_applies: bool) -> Option<Region> {
+        let budget = BUDGET.total() * page;
+        let scarce = budget > 0 && budget < SMALL_BUDGET_BYTES;
+        let unit = if scarce { SMALL_UNIT_BYTES } else { UNIT_BYTES };
+        let stride = unit * UNITS;
+        // At least a page before the first chunk stays closed: its guard.
+        let base = (reservation + page).next_multiple_of(stride);
+        let count = ((reservation + len - base) / stride).min(MOST_CHUNKS);
+        if count < FEWEST_CHUNKS {
+            return None;
+        }
+        let books = make_books(count, page)?;
+        Some(Region {
+            base,
+            chunks: Chunks::new(books, unit),
+            unit_shift: unit.trailing_zeros(),
+            usable_units: UNITS - page.div_ceil(unit),
+            page,
+            limit_applies,
+            shards: (budget >> 20).clamp(1, shards::MOST_SHARDS),
+        })
+    }
+
+    pub fn unit_bytes(&self) -> usize {
+        1 << self.unit_shift
+    }
+
+    /// The unit that an address lies in and the offset within it; `None` outside the region.
+    #[inline]
+    pub fn unit_at(&self, address: usize) -> Option<(u32, usize)> {
+        let offset = address.wrapping_sub(self.base);
+        let unit = offset >> self.unit_shift;
+        let inside = unit < self.chunks.count() * UNITS;
+        inside.then_some((unit as u32, offset & (self.unit_bytes() - 1)))
+    }
+
+    /// Where a unit begins.
+    #[inline]
+    pub fn address(&self, unit: u32) -> usize {
+        self.base + ((unit as usize) << self.unit_shift)
+    }
+
+    /// Opens a locked chunk of at least `least` units, as large as the budget allows.
+    pub fn open_locked(&self, growth: &mut Growth, share: Share, least: usize) -> Option<u32> {
+        let unit = self.unit_bytes();
+        let most = self.usable_units * unit / self.page;
+        let pages = BUDGET.claim(share, most, (least * unit).div_ceil(self.page))?;
+        let opened = self.open(growth, pages * self.page / unit, Some(share));
+        if opened.is_none() {
+            BUDGET.give_back(share, pages);
+        }
+        opened
+    }
+
+    /// Opens a whole chunk without a lock.
+    pub fn open_unlocked(&self, growth: &mut Growth) -> Option<u32> {
+        let opened = self.open(growth, self.usable_units, None)?;
+        UNLOCKED_BYTES.fetch_add(self.usable_units * self.unit_bytes(), Ordering::Relaxed);
+        Some(opened)
+    }
+
+    /// Closes an entirely free chunk that its heap has let go of. Its bytes are all zero.
+    pub fn close(&self, growth: &mut Growth, chunk: u32, share: Share) {
+        // SAFETY: nobody owns the chunk, and the growth lock is held.
+        let ledger = unsafe { self.chunks.ledger(chunk) };
+        let bytes = ledger.units() * self.unit_bytes();
+        // SAFETY: an open chunk in which no block is left.
+        unsafe { os::close_pages(self.start(chunk), bytes) };
+        match ledger.locked {
+            true => BUDGET.give_back(share, bytes / self.page),
+            false => _ = UNLOCKED_BYTES.fetch_sub(bytes, Ordering::Relaxed),
+        }
+        (ledger.usable, ledger.free, ledger.locked) = (0, 0, false);
+        growth.recycle(self, chunk);
+    }
+
+    /// Locks a chunk inherited through `fork`, or notes that it is not locked any more; whether it
+    /// is.
+    ///
+    /// # Safety
+    /// The caller must hold all locks, in the child.
+    pub unsafe fn relock(&self, chunk: u32, share: Share) -> bool {
+        // SAFETY: the caller's promise.
+        let ledger = unsafe { self.chunks.ledger(chunk) };
+        let bytes = ledger.units() * self.unit_bytes();
+        // SAFETY: the chunk is open, and open means mapped.
+        if !ledger.locked || unsafe { os::lock_inherited(self.start(chunk), bytes) } {
+            return ledger.locked;
+        }
+        ledger.locked = false;
+        BUDGET.give_back(share, bytes / self.page);
+        UNLOCKED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+        false
+    }
+
+    /// The chunks that are open.
+    ///
+    /// # Safety
+    /// The caller must hold all locks.
+    pub unsafe fn open_chunks(&self, growth: &Growth) -> impl Iterator<Item = u32> {
+        // SAFETY: the caller's promise.
+        (0..growth.untouched).filter(|chunk| unsafe { self.chunks.ledger(*chunk) }.usable != 0)
+    }
+
+    fn open(&self, growth: &mut Growth, units: usize, lock_for: Option<Share>) -> Option<u32> {
+        let chunk = growth.next(self)?;
+        let (start, bytes) = (self.start(chunk), units * self.unit_bytes());
+        // SAFETY: a closed chunk of ours.
+        let open = unsafe { os::open_pages(start, bytes) };
+        // SAFETY: opened above.
+        let locked = open && lock_for.is_some() && unsafe { os::lock(start, bytes) };
+        if lock_for.is_some() {
+            BUDGET.note_answer(locked);
+        }
+        if !open || (lock_for.is_some() && !locked) {
+            // SAFETY: nothing was put there yet.
+            unsafe { os::close_pages(start, bytes) };
+            growth.recycle(self, chunk);
+            return None;
+        }
+        // SAFETY: nobody owns the chunk, and the growth lock is held.
+        unsafe { self.chunks.ledger(chunk) }.open(units, locked);
+        Some(chunk)
+    }
+
+    fn start(&self, chunk: u32) -> *mut u8 {
+        self.address(unit_number(chunk, 0)) as *mut u8
+    }
+}
+
+impl Growth {
+    fn next(&mut self, region: &Region) -> Option<u32> {
+        if self.closed != NONE {
+            let chunk = self.closed;
+            // SAFETY: nobody owns a closed chunk, and `&mut self` is the growth lock.
+            self.closed = unsafe { region.chunks.ledger(chunk) }.links.after;
+            return Some(chunk);
+        }
+        let chunk = self.untouched;
+        if chunk as usize == region.chunks.count() {
+            return None;
+        }
+        self.untouched += 1;
+        Some(chunk)
+    }
+
+    fn recycle(&mut self, region: &Region, chunk: u32) {
+        // SAFETY: as in `next`.
+        unsafe { region.chunks.ledger(chunk) }.links.after = self.closed;
+        self.closed = chunk;
+    }
+}
+
+/// Takes the lock under which chunks are opened and closed.
+pub fn growth() -> SpinGuard<'static, Growth> {
+    GROWTH.lock()
+}
+
+/// Pages of zeros for the books: no secret, never locked, touched only as far as chunks are.
+fn make_books(count: usize, page: usize) -> Option<&'static [Chunk]> {
+    let bytes = (count * size_of::<Chunk>()).next_multiple_of(page);
+    let ptr = os::reserve(bytes)?;
+    // SAFETY: the reservation is ours and lasts as long as the process.
+    unsafe { os::open_pages(ptr, bytes).then(|| slice::from_raw_parts(ptr.cast::<Chunk>(), count)) }
+}

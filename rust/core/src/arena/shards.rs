@@ -1,0 +1,88 @@
+//! The heaps: one for keys, and a few for everything else, among which threads are spread.
+
+use super::budget::Share;
+use super::heap::Heap;
+use super::spin::SpinLock;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Heaps for everything that is no key.
+pub const MOST_SHARDS: usize = 4;
+
+/// The heap for keys. One is enough: an operation with a key takes a millisecond, its allocations
+/// some microseconds.
+pub const KEYS: usize = MOST_SHARDS;
+
+/// All heaps, that of the keys last.
+pub static HEAPS: [SpinLock<Heap>; MOST_SHARDS + 1] =
+    [const { SpinLock::new(Heap::new()) }; MOST_SHARDS + 1];
+
+/// What the arena knows of a thread. No destructor: it stays usable while the thread ends.
+struct Thread {
+    /// 0: none yet; otherwise one more than the shard.
+    shard: Cell<u8>,
+    /// Calls of [`with_keys`] under way.
+    keys: Cell<u32>,
+}
+
+thread_local! {
+    static THREAD: Thread = const { Thread { shard: Cell::new(0), keys: Cell::new(0) } };
+}
+
+/// The heap that this thread's allocations come from now.
+#[inline]
+pub fn current(shards: usize) -> usize {
+    THREAD.with(|thread| {
+        if thread.keys.get() > 0 {
+            return KEYS;
+        }
+        match thread.shard.get() {
+            0 => assign(&thread.shard, shards),
+            shard => usize::from(shard) - 1,
+        }
+    })
+}
+
+/// The share of the budget that this thread's allocations count for now.
+pub fn current_share() -> Share {
+    THREAD.with(|thread| {
+        if thread.keys.get() > 0 {
+            Share::Keys
+        } else {
+            Share::General
+        }
+    })
+}
+
+/// The share of the budget that a heap's chunks count for.
+pub fn share_of(heap: usize) -> Share {
+    if heap == KEYS {
+        Share::Keys
+    } else {
+        Share::General
+    }
+}
+
+/// Runs `f` with this thread's allocations taken from the share that is reserved for keys.
+///
+/// Where that share is used up, and the rest of the budget too, they come from unlocked memory as
+/// all others do, and [`super::status`] says so.
+pub fn with_keys<T>(f: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            THREAD.with(|thread| thread.keys.set(thread.keys.get() - 1));
+        }
+    }
+    THREAD.with(|thread| thread.keys.set(thread.keys.get() + 1));
+    let _leave = Leave;
+    f()
+}
+
+#[cold]
+fn assign(own: &Cell<u8>, shards: usize) -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let shard = NEXT.fetch_add(1, Ordering::Relaxed) % shards;
+    own.set(shard as u8 + 1);
+    shard
+}

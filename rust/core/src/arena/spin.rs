@@ -1,0 +1,118 @@
+//! A lock that the allocator itself can use: a byte that never allocates and never panics.
+//!
+//! What it guards takes tens of nanoseconds, or one system call on pages. A thread that finds it
+//! held spins for about as long, then lets others run: the holder may have lost its processor.
+
+use crate::os;
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Spins before the first yield: about 1 us.
+const SPINS: u32 = 64;
+
+/// A value behind a spin lock. Aligned so that two of them never share a cache line, nor the pair
+/// of lines that the prefetcher fetches together.
+#[repr(align(128))]
+pub struct SpinLock<T> {
+    held: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached through the lock alone.
+unsafe impl<T: Send> Sync for SpinLock<T> {}
+
+/// Access to the value, until dropped.
+pub struct SpinGuard<'a, T>(&'a SpinLock<T>);
+
+impl<T> SpinLock<T> {
+    pub const fn new(value: T) -> Self {
+        Self {
+            held: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    #[inline]
+    pub fn lock(&self) -> SpinGuard<'_, T> {
+        self.acquire();
+        SpinGuard(self)
+    }
+
+    /// Takes the lock without a guard: what the fork handlers do, whose lock is released by another
+    /// function, in two processes.
+    #[inline]
+    pub fn acquire(&self) {
+        if self
+            .held
+            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            self.wait();
+        }
+    }
+
+    /// Releases a lock taken by [`SpinLock::acquire`].
+    ///
+    /// # Safety
+    /// The calling thread, or the one that it was forked from, must hold the lock, without a guard.
+    pub unsafe fn release(&self) {
+        self.held.store(false, Ordering::Release);
+    }
+
+    /// The value, for a thread that holds the lock without a guard.
+    ///
+    /// # Safety
+    /// As [`SpinLock::release`], and no other reference to the value may be alive.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn held_value(&self) -> &mut T {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.value.get() }
+    }
+
+    #[cold]
+    fn wait(&self) {
+        let mut spins = 0;
+        loop {
+            if !self.held.load(Ordering::Relaxed)
+                && self
+                    .held
+                    .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return;
+            }
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+            } else {
+                os::yield_processor();
+            }
+        }
+    }
+}
+
+impl<T> Deref for SpinGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard holds the lock.
+        unsafe { &*self.0.value.get() }
+    }
+}
+
+impl<T> DerefMut for SpinGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard holds the lock.
+        unsafe { &mut *self.0.value.get() }
+    }
+}
+
+impl<T> Drop for SpinGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.held.store(false, Ordering::Release);
+    }
+}

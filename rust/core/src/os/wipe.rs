@@ -1,0 +1,62 @@
+//! Overwriting memory so that no optimiser may leave it out.
+
+/// Overwrites `len` bytes with zeros, in a way that no optimiser removes.
+///
+/// # Safety
+/// `ptr` must be valid for writes of `len` bytes.
+#[inline]
+pub unsafe fn wipe(ptr: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::write_bytes(ptr, 0, len) };
+    keep_stores(ptr);
+}
+
+/// Makes the compiler believe that the memory behind `ptr` is read here, as `explicit_bzero` of
+/// glibc and `OPENSSL_cleanse` do. (`explicit_bzero` itself came with glibc 2.25, too late for
+/// manylinux2014.)
+#[cfg(any(
+    target_arch = "x86",
+    target_arch = "x86_64",
+    target_arch = "arm",
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "s390x",
+    target_arch = "loongarch64"
+))]
+#[inline(always)]
+fn keep_stores(ptr: *mut u8) {
+    // SAFETY: no instruction at all. Without `nomem` the compiler must assume that the memory
+    // which the pointer leads to is read.
+    unsafe { std::arch::asm!("/* {0} */", in(reg) ptr, options(nostack, preserves_flags)) };
+}
+
+/// The same where inline assembly is not stable.
+#[cfg(not(any(
+    target_arch = "x86",
+    target_arch = "x86_64",
+    target_arch = "arm",
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "s390x",
+    target_arch = "loongarch64"
+)))]
+#[inline(always)]
+fn keep_stores(ptr: *mut u8) {
+    std::hint::black_box(ptr);
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wipe;
+
+    #[test]
+    fn wiped_bytes_read_zero_and_neighbours_stay() {
+        let mut bytes = [7_u8; 64];
+        // SAFETY: 62 bytes from the second on lie within the array.
+        unsafe { wipe(bytes.as_mut_ptr().add(1), 62) };
+        assert_eq!(bytes[0], 7);
+        assert_eq!(bytes[63], 7);
+        assert!(bytes[1..63].iter().all(|byte| *byte == 0));
+    }
+}
