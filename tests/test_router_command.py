@@ -1,0 +1,184 @@
+"""The commands `router`, `demo` and `doctor`, run as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nomyo.cli import main
+from router_peer import ask, chat, reply_of, send
+
+READY = re.compile(r"nomyo router ready url=(http://127\.0\.0\.1:\d+) fingerprint=(SHA256:[A-Za-z0-9+/]{43})\n")
+
+
+def nomyo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nomyo", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+@contextmanager
+def router_process(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "nomyo", "router", "--port", "0", "--key-bits", "2048", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    ) as process:
+        try:
+            assert process.stdout
+            ready = READY.fullmatch(process.stdout.readline())
+            assert ready
+            yield process, ready[1]
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_router_serves_until_it_is_told_to_stop(stop: signal.Signals) -> None:
+    with router_process() as (process, url):
+        answer = ask(url, chat("to a process"))
+        process.send_signal(stop)
+        out, err = process.communicate(timeout=20)
+    assert reply_of(answer) == "to a process"
+    assert process.returncode == 0
+    assert out == ""
+    assert "not for production" in err
+    assert "POST /v1/chat/secure_completion 200" in err
+    assert "to a process" not in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured through prctl")
+def test_router_process_leaves_no_core_dumps() -> None:
+    with router_process() as (_, url):
+        assert ask(url, chat())["_metadata"]["memory_protection"]["core_dump_prevention"] is True
+
+
+def test_router_takes_its_settings_from_options_and_environment() -> None:
+    options = ["--tier-model", "high=a", "--tier-model", "high=b", "--rate-limit", "50", "--burst", "99"]
+    with router_process(*options, NOMYO_ROUTER_API_KEYS="alpha beta") as (_, url):
+        assert send(url, chat()).status_code == 401
+        token = "Bearer beta"
+        assert send(url, chat(), authorization=token).status_code == 200
+        assert send(url, {**chat(), "model": "b"}, authorization=token, x_security_tier="high").status_code == 200
+        assert send(url, {**chat(), "model": "c"}, authorization=token, x_security_tier="high").status_code == 403
+
+
+def test_router_forwards_to_an_upstream() -> None:
+    with router_process("--upstream", "http://127.0.0.1:1", "--upstream-timeout", "5") as (_, url):
+        assert send(url, chat()).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--key-bits", "1024"],
+        ["--port", "70000"],
+        ["--tls-cert", "cert.pem"],
+        ["--tier-model", "high"],
+        ["--tier-model", "low=x"],
+        ["--upstream", "nowhere"],
+        ["--upstream", "http://127.0.0.1", "--upstream-api-key-env", "NOT_SET_ANYWHERE"],
+        ["--nonsense"],
+        ["surplus"],
+    ],
+)
+def test_router_refuses_options_that_make_no_sense(options: list[str]) -> None:
+    done = nomyo("router", *options)
+    assert done.returncode == 2
+    assert "Error" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_router_that_cannot_listen_says_so() -> None:
+    done = nomyo("router", "--key-bits", "2048", "--host", "192.0.2.1")
+    assert done.returncode == 1
+    assert "cannot serve on 192.0.2.1" in done.stderr
+    assert "others can reach this router over plain HTTP" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_router_help_says_what_it_is_not_for() -> None:
+    done = nomyo("router", "--help", COLUMNS="100")
+    assert done.returncode == 0
+    assert "Not for production" in " ".join(done.stdout.split())
+
+
+def test_demo_shows_a_chat_from_both_sides_of_the_wire(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nomyo", "demo", "--message", "café au lait, s'il vous plaît"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONUTF8": "1", "NOMYO_API_KEY": "must-not-be-used", "NOMYO_BASE_URL": "http://127.0.0.1:1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"reply +café au lait, s'il vous plaît\n", done.stdout)
+    assert re.search(r'request +[\d,]+ bytes: \{"version"', done.stdout)
+    assert "is in neither" in done.stdout
+    assert "second request" in done.stdout
+    assert "must-not-be-used" not in done.stdout
+    assert "\x1b" not in done.stdout  # plain where it is no terminal
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []  # no keys were left behind
+
+
+def test_doctor_tells_what_is_in_force() -> None:
+    done = nomyo("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("protection", "memory lock", "lock limit", "crypto", "locked now"):
+        assert f"\n{word}" in done.stdout
+    assert nomyo("doctor", "--help").returncode == 0
+    assert nomyo("doctor", "surplus").returncode == 2
+
+
+EXTRAS = ("typer", "rich", "starlette", "uvicorn")
+
+
+@pytest.fixture
+def no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("nomyo.serve", "nomyo.doctor", *EXTRAS))]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in EXTRAS:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.usefixtures("no_extras")
+@pytest.mark.parametrize("command", ["router", "demo"])
+def test_command_names_the_extra_it_lacks(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 2
+    assert capsys.readouterr().err == f"nomyo {command} needs the extra 'serve': pip install 'nomyo[serve]'\n"
+
+
+@pytest.mark.usefixtures("no_extras")
+def test_doctor_needs_no_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    assert "memory lock" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_extras")
+def test_help_needs_no_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == main(["--help"]) == 0
+    assert "doctor" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"nomyo \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dance"]) == 2
+    assert "Usage: nomyo" in capsys.readouterr().err

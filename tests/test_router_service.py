@@ -1,0 +1,275 @@
+"""The router as a service: its keys over time, who may ask and how often, what it logs, TLS, settings."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from nomyo.serve.listener import Listener
+from nomyo.serve.router import RateLimit, Router, RouterConfig, RunningRouter
+from router_peer import (
+    COMPLETION_PATH,
+    KEY_PATH,
+    ask,
+    chat,
+    detail_of,
+    headers,
+    open_sealed,
+    pem_of,
+    post,
+    reply_of,
+    router_pem,
+    seal,
+    send,
+)
+
+SMALL = {"key_bits": 2048}
+
+
+# Keys
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_key_before_is_accepted_during_its_grace_and_not_after() -> None:
+    clock = Clock()
+    config = RouterConfig(key_rotation_grace_s=60, **SMALL)
+    with RunningRouter(router=Router(config, clock=clock)) as router:
+        old = router_pem(router.url)
+        router.rotate()
+        new = router_pem(router.url)
+        assert new != old
+        clock.now += 59.9
+        assert send(router.url, chat(), pem=old).status_code == 200
+        clock.now += 0.1
+        refused = send(router.url, chat(), pem=old)
+        assert (refused.status_code, detail_of(refused)) == (400, "Failed to decrypt the request")
+        assert send(router.url, chat(), pem=new).status_code == 200
+
+
+def test_without_grace_the_key_before_is_refused_at_once() -> None:
+    with RunningRouter(RouterConfig(key_rotation_grace_s=0, **SMALL)) as router:
+        old = router_pem(router.url)
+        router.rotate()
+        assert send(router.url, chat(), pem=old).status_code == 400
+        assert send(router.url, chat()).status_code == 200
+
+
+def test_only_one_key_before_is_accepted() -> None:
+    with RunningRouter(RouterConfig(**SMALL)) as router:
+        oldest = router_pem(router.url)
+        router.rotate()
+        older = router_pem(router.url)
+        router.rotate()
+        assert send(router.url, chat(), pem=oldest).status_code == 400
+        assert send(router.url, chat(), pem=older).status_code == 200
+
+
+def test_package_for_another_router_is_refused() -> None:
+    with RunningRouter(RouterConfig(**SMALL)) as router:
+        assert send(router.url, chat(), pem=pem_of(rsa.generate_private_key(65537, 2048))).status_code == 400
+
+
+def test_key_rotates_by_itself() -> None:
+    with RunningRouter(RouterConfig(key_rotation_interval_s=0.1, **SMALL)) as router:
+        first = router_pem(router.url)
+        deadline = time.monotonic() + 20
+        while router_pem(router.url) == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert reply_of(ask(router.url, chat("after"))) == "after"
+
+
+def test_stopped_router_has_wiped_its_key() -> None:
+    with RunningRouter(RouterConfig(**SMALL)) as router:
+        keys = router.router.keys
+        previous = keys._current
+        router.rotate()
+    assert keys._current.wiped
+    assert previous.wiped
+
+
+# Who may ask, and how often
+
+
+def test_api_keys_are_checked() -> None:
+    with RunningRouter(RouterConfig(api_keys=frozenset({"alpha", "beta"}), **SMALL)) as router:
+        for good in ("Bearer alpha", "Bearer beta", "bearer beta"):
+            assert send(router.url, chat(), authorization=good).status_code == 200
+        for bad in (None, "Bearer gamma", "Bearer alph", "Bearer alphaa", "Basic alpha", "alpha"):
+            response = send(router.url, chat(), authorization=bad)
+            assert response.status_code == 401
+            assert detail_of(response) == "Invalid or missing API key"
+            assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_key_is_checked_before_anything_else() -> None:
+    with RunningRouter(RouterConfig(api_keys=frozenset({"alpha"}), **SMALL)) as router:
+        assert post(router.url, b"nonsense", x_payload_id=None).status_code == 401
+
+
+def test_model_that_a_tier_does_not_allow_is_403() -> None:
+    config = RouterConfig(tier_models={"maximum": frozenset({"safe"})}, **SMALL)
+    with RunningRouter(config) as router:
+        allowed = {**chat(), "model": "safe"}
+        assert send(router.url, allowed, x_security_tier="maximum").status_code == 200
+        assert send(router.url, chat(), x_security_tier="high").status_code == 200
+        response = send(router.url, chat(), x_security_tier="maximum")
+        assert response.status_code == 403
+        assert detail_of(response) == "Model not allowed for the requested security tier"
+
+
+def test_rate_limit_allows_a_burst_once_per_window() -> None:
+    clock = Clock()
+    config = RouterConfig(rate_limit=RateLimit(2, 4, 10.0), **SMALL)
+    with RunningRouter(router=Router(config, clock=clock)) as router:
+
+        def statuses(count: int, key: str) -> list[int]:
+            return [post(router.url, b"{}", authorization=f"Bearer {key}").status_code for _ in range(count)]
+
+        assert statuses(5, "one") == [400, 400, 400, 400, 429]
+        assert statuses(3, "two") == [400, 400, 400]
+        clock.now += 1.0
+        assert statuses(3, "one") == [400, 400, 429]
+        clock.now += 8.9
+        assert statuses(3, "one") == [400, 400, 429]
+        clock.now += 1.1
+        assert statuses(5, "one") == [400, 400, 400, 400, 429]
+        response = post(router.url, b"{}", authorization="Bearer one")
+        assert (response.headers["retry-after"], detail_of(response)) == ("1", "Rate limit exceeded")
+
+
+def test_rate_limit_goes_by_address_where_no_key_came() -> None:
+    config = RouterConfig(rate_limit=RateLimit(1, 1, 1.0), **SMALL)
+    with RunningRouter(router=Router(config, clock=Clock())) as router:
+        assert [post(router.url, b"{}").status_code for _ in range(2)] == [400, 429]
+
+
+# Logs, TLS, state
+
+
+def test_log_has_sizes_and_statuses_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    config = RouterConfig(api_keys=frozenset({"the-token"}), **SMALL)
+    with RunningRouter(config) as router:
+        token = "Bearer the-token"
+        response = send(router.url, chat("the-prompt"), authorization=token)
+        send(router.url, chat("the-prompt"), authorization="Bearer wrong-token")
+        send(router.url, {**chat("the-prompt"), "n": 0}, authorization=token)
+        httpx.get(router.url + "/the-path?the-query", trust_env=False)
+    own = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("nomyo", "uvicorn")))
+    assert re.search(rf"POST {COMPLETION_PATH} 200 in=\d+ out={len(response.content)} [\d.]+ms", own)
+    assert f"POST {COMPLETION_PATH} 401" in own
+    assert "GET - 404" in own
+    for secret in ("the-prompt", "the-token", "wrong-token", "the-path", "the-query", "BEGIN", "MII"):
+        assert secret not in own
+
+
+def test_unforeseen_error_is_500_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        async def complete(self, request: Any) -> dict[str, Any]:
+            raise RuntimeError(f"cannot answer {request}")
+
+        async def aclose(self) -> None:
+            pass
+
+    router = Router(RouterConfig(**SMALL))
+    router._model = Broken()
+    with RunningRouter(router=router) as running:
+        response = send(running.url, chat("the-prompt"))
+    assert response.status_code == 500
+    assert detail_of(response) == "Internal Server Error"
+    assert "unforeseen RuntimeError at" in caplog.text
+    assert "the-prompt" not in caplog.text
+
+
+def test_answer_that_cannot_be_sealed_is_502() -> None:
+    with RunningRouter(RouterConfig(max_response_bytes=2000, **SMALL)) as router:
+        response = send(router.url, chat("x" * 2000))
+        assert (response.status_code, detail_of(response)) == (502, "The model's answer cannot be sent")
+
+
+def test_router_speaks_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    listener = Listener(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
+    with RunningRouter(RouterConfig(listener=listener, **SMALL)) as router:
+        assert router.url.startswith("https://127.0.0.1:")
+        with httpx.Client(verify=trusting, trust_env=False) as client:
+            pem = client.get(router.url + KEY_PATH).text
+            body = json.dumps(seal(json.dumps(chat("over TLS")).encode(), pem)).encode()
+            response = client.post(router.url + COMPLETION_PATH, content=body, headers=headers())
+    assert reply_of(open_sealed(response.content)) == "over TLS"
+
+
+def test_router_counts_its_answers() -> None:
+    with RunningRouter(RouterConfig(**SMALL)) as router:
+        send(router.url, chat())
+        post(router.url, b"")
+        httpx.get(router.url + "/nowhere", trust_env=False)
+        assert router.router.answers == {
+            (KEY_PATH, 200): 1,
+            (COMPLETION_PATH, 200): 1,
+            (COMPLETION_PATH, 400): 1,
+            ("-", 404): 1,
+        }
+
+
+def test_fingerprint_is_the_one_of_the_served_key() -> None:
+    with RunningRouter(RouterConfig(**SMALL)) as router:
+        key = serialization.load_pem_public_key(router_pem(router.url).encode())
+        der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        digest = base64.b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
+        assert router.fingerprint == f"SHA256:{digest}"
+
+
+def test_server_that_cannot_start_says_so(tmp_path: Path) -> None:
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    config = RouterConfig(listener=Listener(tls_cert=nonsense, tls_key=nonsense), **SMALL)
+    with pytest.raises(RuntimeError, match="did not start"), RunningRouter(config):
+        pass
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"key_bits": 1024},
+        {"key_rotation_interval_s": -1},
+        {"tier_models": {"low": frozenset()}},
+        {"api_keys": frozenset({" spaces "})},
+        {"api_keys": frozenset({"ümlaut"})},
+        {"max_plaintext_bytes": 0},
+        {"crypto_threads": 0},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        RouterConfig(**settings)
+
+
+def test_settings_do_not_show_keys() -> None:
+    assert "alpha" not in repr(RouterConfig(api_keys=frozenset({"alpha"})))
