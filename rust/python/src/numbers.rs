@@ -3,13 +3,13 @@
 //! `sys.set_int_max_str_digits` guards conversions that take quadratic time. Here they run with the GIL
 //! released, and their size is bounded by the payload's (writing) or by [`LONGEST_DIGITS`] (reading).
 
-use num_bigint::BigInt;
+use num_bigint::{BigInt, BigUint, Sign};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt};
 use std::io::Write as _;
 
-/// Digits of the longest integer that is read: its conversion takes about a second.
+/// Digits of the longest integer that is read: its conversion takes a fraction of a second.
 pub const LONGEST_DIGITS: usize = 1_000_000;
 /// From this many bytes on, a conversion is worth releasing the GIL.
 const LONG_BYTES: usize = 1024;
@@ -17,6 +17,10 @@ const LONG_BYTES: usize = 1024;
 const SHORT_DIGITS: usize = 18;
 /// The longest repr of a finite double (-2.2250738585072014e-308) has 24 bytes.
 const LONGEST_FLOAT_BYTES: usize = 32;
+/// With no more digits, two shortest forms that are equally near would lie too far apart to read back.
+const MOST_DIGITS_WITHOUT_TIES: usize = 15;
+/// From this many digits on, an integer is read in halves: multiplying is faster than reading.
+const HALVED_DIGITS: usize = 2000;
 
 /// The value, where it fits 64 bits.
 pub fn small_int(int: &Bound<'_, PyInt>) -> PyResult<Option<i64>> {
@@ -66,15 +70,15 @@ pub fn parse_int<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Option<Bound<'py
     if text.len() <= SHORT_DIGITS {
         return Ok(Some(short_int(text).into_pyobject(py)?.into_any()));
     }
-    if text.len() > LONGEST_DIGITS + 1 {
+    let (sign, digits) = split_sign(text);
+    if digits.len() > LONGEST_DIGITS {
         return Ok(None);
     }
     let hex = released_if(py, text.len() > LONG_BYTES, || {
-        let mut hex = BigInt::parse_bytes(text, 10)?.to_str_radix(16).into_bytes();
-        hex.push(0);
-        Some(hex)
+        let mut hex = BigInt::from_biguint(sign, from_digits(digits)).to_str_radix(16);
+        hex.push('\0');
+        hex
     });
-    let Some(hex) = hex else { return Ok(None) };
     // SAFETY: the text ends with a null byte. Base 16 takes linear time and knows no digit limit.
     unsafe {
         let int = ffi::PyLong_FromString(hex.as_ptr().cast(), std::ptr::null_mut(), 16);
@@ -82,15 +86,28 @@ pub fn parse_int<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Option<Bound<'py
     }
 }
 
+fn from_digits(digits: &[u8]) -> BigUint {
+    if digits.len() < HALVED_DIGITS {
+        return BigUint::parse_bytes(digits, 10).unwrap_or_default();
+    }
+    let (high, low) = digits.split_at(digits.len() / 2);
+    let shift = BigUint::from(10_u8).pow(low.len() as u32);
+    from_digits(high) * shift + from_digits(low)
+}
+
 fn short_int(text: &[u8]) -> i64 {
-    let (negative, digits) = match text.strip_prefix(b"-") {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
+    let (sign, digits) = split_sign(text);
     let value = digits
         .iter()
         .fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
-    if negative { -value } else { value }
+    if sign == Sign::Minus { -value } else { value }
+}
+
+fn split_sign(text: &[u8]) -> (Sign, &[u8]) {
+    match text.strip_prefix(b"-") {
+        Some(digits) => (Sign::Minus, digits),
+        None => (Sign::Plus, text),
+    }
 }
 
 /// The double nearest to a JSON number, infinite where it is too large, as `float` has it.
@@ -162,21 +179,27 @@ impl FloatText {
             self.push(&digits[1..]);
         }
         let sign = if exponent < 0 { '-' } else { '+' };
-        let mut room = &mut self.bytes[self.length..];
-        let before = room.len();
-        // The room suffices, see LONGEST_FLOAT_BYTES.
-        let _ = write!(room, "e{sign}{:02}", exponent.unsigned_abs());
-        self.length += before - room.len();
+        let exponent = exponent.unsigned_abs();
+        let room = &mut self.bytes[self.length..];
+        self.length += print(room, format_args!("e{sign}{exponent:02}"));
     }
 }
 
 /// The shortest digits of a double, without the point, and the decimal exponent of the first.
 fn decimal(value: f64, room: &mut [u8; LONGEST_FLOAT_BYTES]) -> (&[u8], i32) {
-    let mut rest = &mut room[..];
     // Rust's `{:e}`, `d.ddde-x`, has the shortest digits that read back, and of those the nearest.
-    let _ = write!(rest, "{value:e}");
-    let length = LONGEST_FLOAT_BYTES - rest.len();
-    let mark = memchr::memchr(b'e', &room[..length]).unwrap_or(length);
+    let mut length = print(room, format_args!("{value:e}"));
+    let mut mark = memchr::memchr(b'e', &room[..length]).unwrap_or(length);
+    if mark > MOST_DIGITS_WITHOUT_TIES + 1 {
+        // Of two that are equally near it takes the larger, repr the even one, as `{:.15e}` does;
+        // which, next to a power of two, may be the one that does not read back.
+        let mut even = [0; LONGEST_FLOAT_BYTES];
+        let even_length = print(&mut even, format_args!("{value:.*e}", mark - 2));
+        if parse_float(&even[..even_length]) == Some(value) {
+            (*room, length) = (even, even_length);
+            mark = memchr::memchr(b'e', &room[..length]).unwrap_or(length);
+        }
+    }
     let exponent = std::str::from_utf8(&room[mark..length])
         .ok()
         .and_then(|text| text.trim_start_matches('e').parse().ok())
@@ -185,6 +208,13 @@ fn decimal(value: f64, room: &mut [u8; LONGEST_FLOAT_BYTES]) -> (&[u8], i32) {
         room.copy_within(2..mark, 1);
     }
     (&room[..mark - usize::from(mark > 1)], exponent)
+}
+
+/// Prints into the room, which must suffice (see LONGEST_FLOAT_BYTES): bytes printed.
+fn print(mut room: &mut [u8], text: std::fmt::Arguments<'_>) -> usize {
+    let before = room.len();
+    let _ = room.write_fmt(text);
+    before - room.len()
 }
 
 fn released_if<T: Send>(py: Python<'_>, long: bool, work: impl FnOnce() -> T + Send) -> T {
