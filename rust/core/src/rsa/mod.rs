@@ -11,6 +11,8 @@
 //! - A private key is of no use in a forked child, whose pages are not locked: [`Error::Forked`].
 
 mod pkey;
+#[cfg(test)]
+mod wycheproof_tests;
 
 use crate::{Error, Result, aead, arena, pem, stack};
 use aws_lc_sys as ffi;
