@@ -94,11 +94,11 @@ def test_router_forwards_to_an_upstream() -> None:
         ["surplus"],
     ],
 )
-def test_router_refuses_options_that_make_no_sense(options: list[str]) -> None:
-    done = nomyo("router", *options)
-    assert done.returncode == 2
-    assert "Error" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_router_refuses_options_that_make_no_sense(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["router", *options])
+    assert left.value.code == 2
+    assert "Error" in capsys.readouterr().err
 
 
 def test_router_that_cannot_listen_says_so() -> None:

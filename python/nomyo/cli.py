@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
+
+from nomyo import __version__
 
 _EXTRAS: Final = {
     "cli": ("typer", "rich"),
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_usage())
         return 0
     if name in ("--version", "-V"):
-        print(f"nomyo {metadata.version('nomyo')}")
+        print(f"nomyo {__version__}")
         return 0
     command = _COMMANDS.get(name)
     if command is None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Final
 
-from nomyo import _core
+from nomyo import __version__, _core
 from nomyo.memory import get_memory_protection_info
 
 _USAGE: Final = "Usage: nomyo doctor\n\nTells how well this machine can protect secrets in memory, and what would help."
@@ -33,7 +32,7 @@ def _report() -> Iterator[str]:
     info = get_memory_protection_info()
     status = _core.memory_status()
     can_lock = _core.can_lock()
-    yield f"nomyo          {metadata.version('nomyo')}, Python {platform.python_version()}, {platform.platform()}"
+    yield f"nomyo          {__version__}, Python {platform.python_version()}, {platform.platform()}"
     yield f"crypto         {_core.crypto_version()}"
     yield f"protection     {info.method}" + (f": {info.details}" if info.details else "")
     yield f"memory lock    {'works' if can_lock else 'REFUSED'} (tried just now, on one page)"

@@ -103,7 +103,7 @@ class _Tap(httpx.AsyncBaseTransport):
         content = await response.aread()
         await response.aclose()
         self.exchanges.append(_Exchange(request.url.path, body, content, sent_at, time.perf_counter()))
-        return httpx.Response(response.status_code, headers=response.headers, content=content)
+        return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(content))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
