@@ -17,7 +17,7 @@ $(VENV)/ready: pyproject.toml
 
 # The package is installed in place, with all extras: Python code is used as it stands, Rust after `make build`.
 build: $(VENV)/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release --locked --extras all --quiet
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[all]'
 
 demo: setup
 	$(BIN)/nomyo demo

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from faults import FaultyRouter
 from twins import TWINS, Twin
 
 from nomyo import _core
+from nomyo.exchange import driver
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
 
@@ -70,11 +73,17 @@ def router() -> Iterator[RunningRouter]:
         yield running
 
 
-@pytest.fixture
-def faulty_router() -> Iterator[FaultyRouter]:
-    """A router of its own, in front of which a test puts faults."""
+@pytest.fixture(scope="session")
+def _shared_faulty_router() -> Iterator[FaultyRouter]:
     with FaultyRouter() as faulty:
         yield faulty
+
+
+@pytest.fixture
+def faulty_router(_shared_faulty_router: FaultyRouter) -> FaultyRouter:
+    """A router in front of which a test puts faults; it has seen nothing yet."""
+    _shared_faulty_router.reset()
+    return _shared_faulty_router
 
 
 @pytest.fixture
@@ -85,8 +94,9 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def note_async(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("nomyo.exchange.driver.asyncio.sleep", note_async)
-    monkeypatch.setattr("nomyo.exchange.driver.time.sleep", waited.append)
+    # The driver's own view of both modules: the router's event loop must go on sleeping.
+    monkeypatch.setattr(driver, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": note_async}))
+    monkeypatch.setattr(driver, "time", SimpleNamespace(sleep=waited.append))
     return waited
 
 

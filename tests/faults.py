@@ -39,12 +39,15 @@ class FaultyRouter:
     """Runs a router; `answers` come first, in order, for `path`; `change` alters the router's own answers."""
 
     def __init__(self, config: RouterConfig | None = None) -> None:
+        self.reset()
+        self.running = RunningRouter(config or RouterConfig(key_bits=2048), wrap=self._wrap)
+
+    def reset(self) -> None:
         self.answers: deque[Answer] = deque()
         self.path = COMPLETION
         self.change: Callable[[bytes], bytes] | None = None
         self.change_headers: dict[str, str] = {}
         self.received: list[Received] = []
-        self.running = RunningRouter(config or RouterConfig(key_bits=2048), wrap=self._wrap)
 
     @property
     def url(self) -> str:

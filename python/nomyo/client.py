@@ -193,7 +193,9 @@ class SecureCompletionClient(_CompletionClient):
             SecurityError, APIError, APIConnectionError: As in `fetch_server_public_key`.
             DisposedError: The client was disposed of.
         """
-        return await self._run(self._exchange.seal(payload))
+        call = Call(payload)
+        del payload  # a traceback shows local variables
+        return await self._run(self._exchange.seal(call))
 
     async def decrypt_response(self, encrypted: bytes, payload_id: str) -> ChatCompletionResponse:
         """Open an answer that was sealed for the present key pair.
@@ -231,7 +233,9 @@ class SecureCompletionClient(_CompletionClient):
             SecurityError: Plain HTTP, a value that cannot be a header, pins, or an answer that cannot be opened.
             DisposedError: The client was disposed of.
         """
-        return await self.send(Call(payload, payload_id, api_key, security_tier))
+        call = Call(payload, payload_id, api_key, security_tier)
+        del payload, api_key  # a traceback shows local variables
+        return await self.send(call)
 
     async def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""
@@ -289,7 +293,9 @@ class SyncSecureCompletionClient(_CompletionClient):
 
     def encrypt_payload(self, payload: Mapping[str, Any]) -> bytes:
         """Seal a payload for the router; see `SecureCompletionClient.encrypt_payload`."""
-        return self._run(self._exchange.seal(payload))
+        call = Call(payload)
+        del payload  # a traceback shows local variables
+        return self._run(self._exchange.seal(call))
 
     def decrypt_response(self, encrypted: bytes, payload_id: str) -> ChatCompletionResponse:
         """Open an answer; see `SecureCompletionClient.decrypt_response`."""
@@ -303,7 +309,9 @@ class SyncSecureCompletionClient(_CompletionClient):
         security_tier: str | None = None,
     ) -> ChatCompletionResponse:
         """Seal, send and open; see `SecureCompletionClient.send_secure_request`."""
-        return self.send(Call(payload, payload_id, api_key, security_tier))
+        call = Call(payload, payload_id, api_key, security_tier)
+        del payload, api_key  # a traceback shows local variables
+        return self.send(call)
 
     def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""

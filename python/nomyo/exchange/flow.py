@@ -55,15 +55,22 @@ class Call:
         if self.api_key is not None:
             check_header_value("api_key", self.api_key)
         check_security_tier(self.security_tier)
-        check_payload_type(self.payload)
+        if not isinstance(self.payload, Mapping):
+            raise TypeError(f"the payload must be a mapping, not {type(self.payload).__name__}")
+        if not self.payload:
+            raise ValueError("the payload must not be empty")
 
+    def dry_run(self) -> None:
+        """Raise what `sealed_for` would raise for this payload."""
+        _core.check_payload(dict(self.payload), limit_bytes=PAYLOAD_LIMIT_BYTES)
 
-def check_payload_type(payload: object) -> None:
-    """Raise TypeError for a payload that is no mapping, ValueError for an empty one."""
-    if not isinstance(payload, Mapping):
-        raise TypeError(f"the payload must be a mapping, not {type(payload).__name__}")
-    if not payload:
-        raise ValueError("the payload must not be empty")
+    def sealed_for(self, server_key: _core.PublicKey) -> bytes:
+        """Return the payload as a package for the router.
+
+        Raises:
+            TypeError, ValueError: The payload is not JSON, or too large; the message names the path.
+        """
+        return _core.seal(dict(self.payload), server_key, limit_bytes=PAYLOAD_LIMIT_BYTES)
 
 
 class Exchange:
@@ -99,17 +106,17 @@ class Exchange:
         """Seal a request, send it, and open the answer."""
         self._check_reachable()
         call.check()
-        yield from self._prepare(call.payload)
+        yield from self._prepare(call)
         yield from self._keys_ready()
         with self._keys.lease() as pair:
             return (yield from self._send_with(pair, call))
 
-    def seal(self, payload: Mapping[str, Any]) -> Flow[bytes]:
-        """Seal a payload for the router."""
+    def seal(self, call: Call) -> Flow[bytes]:
+        """Seal a call's payload for the router."""
         self._check_reachable()
-        check_payload_type(payload)
-        server_key = yield from self._prepare(payload)
-        return (yield from self._seal(payload, server_key))
+        call.check()
+        server_key = yield from self._prepare(call)
+        return (yield from self._seal(call, server_key))
 
     def open(self, package: bytes, payload_id: str) -> Flow[ChatCompletionResponse]:
         """Open an answer that was sealed for us."""
@@ -140,10 +147,10 @@ class Exchange:
         if self.settings.plain_http and not self.settings.allow_http:
             raise SecurityError("the router's URL is plain HTTP; use https://, or allow_http=True for local work")
 
-    def _prepare(self, payload: Mapping[str, Any]) -> Flow[_core.PublicKey]:
+    def _prepare(self, call: Call) -> Flow[_core.PublicKey]:
         """Return the router's key; a payload that cannot be sealed is refused before asking for it."""
         if self._server_key.cached() is None:
-            yield from compute(partial(_core.check_payload, dict(payload), limit_bytes=PAYLOAD_LIMIT_BYTES))
+            yield from compute(call.dry_run)
         return (yield from self._server_key.get(self._request_server_key))
 
     def _keys_ready(self) -> Flow[None]:
@@ -176,7 +183,7 @@ class Exchange:
         return (yield from self._open(usable_body(response), pair, call.payload_id))
 
     def _post(self, call: Call, pair: KeyPair, server_key: _core.PublicKey) -> Flow[Response]:
-        package = yield from self._seal(call.payload, server_key)
+        package = yield from self._seal(call, server_key)
         return (yield from self._attempts(self._request(call, pair, package)))
 
     def _request(self, call: Call, pair: KeyPair, package: bytes) -> Request:
@@ -222,11 +229,9 @@ class Exchange:
             return None
         return delay_before(attempt, outcome.retry_after if isinstance(outcome, Response) else None)
 
-    def _seal(self, payload: Mapping[str, Any], server_key: _core.PublicKey) -> Flow[bytes]:
+    def _seal(self, call: Call, server_key: _core.PublicKey) -> Flow[bytes]:
         with timed("sealed"):
-            package = yield from compute(
-                partial(_core.seal, dict(payload), server_key, limit_bytes=PAYLOAD_LIMIT_BYTES)
-            )
+            package = yield from compute(partial(call.sealed_for, server_key))
         logger.debug("package: %d bytes", len(package))
         return package
 

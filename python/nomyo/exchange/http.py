@@ -16,7 +16,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from functools import lru_cache
 
 import aiohttp
@@ -30,7 +30,6 @@ from .settings import Settings
 # aiohttp's own errors pass through httpx-aiohttp where it has no counterpart, for malformed HTTP
 # above all; ValueError comes from what cannot even be parsed.
 _FAILURES = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, EOFError, ValueError)
-_TIMEOUTS = (httpx.TimeoutException, TimeoutError)
 _CLOSED = NetworkFailure("the client was closed")
 
 
@@ -291,10 +290,8 @@ def _check_client_type(client: object, wanted: type[httpx.Client] | type[httpx.A
 
 def _reason(error: BaseException) -> str:
     """Say why there was no answer, in words that hold nothing of the request."""
-    if isinstance(error, _TIMEOUTS):
-        return "timed out"
-    cause: BaseException | None = error
-    while cause is not None:
+    causes = list(_chain(error))
+    for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate was refused: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
@@ -303,5 +300,17 @@ def _reason(error: BaseException) -> str:
             return f"the host's name was not found: {cause.strerror}"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
-        cause = cause.__cause__ or cause.__context__
+    # Asked in this order, because httpx-aiohttp makes a ConnectTimeout of every ClientConnectionError.
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "timed out"
+    if any(isinstance(cause, aiohttp.ClientConnectionError) for cause in causes):
+        return "the connection was closed"
+    if isinstance(error, httpx.TimeoutException):
+        return "timed out"
     return f"the connection failed ({type(error).__name__})"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
