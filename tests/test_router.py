@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -30,6 +29,7 @@ from router_peer import (
     pem_of,
     post,
     reply_of,
+    request,
     router_pem,
     seal,
     send,
@@ -163,7 +163,7 @@ def test_plaintext_that_is_no_json_object_is_refused(url: str, plaintext: bytes)
 
 
 @pytest.mark.parametrize(
-    ("request_", "word"),
+    ("chat_request", "word"),
     [
         ({"messages": [{"role": "user", "content": "x"}]}, "model"),
         ({"model": "", "messages": [{"role": "user", "content": "x"}]}, "model"),
@@ -174,8 +174,8 @@ def test_plaintext_that_is_no_json_object_is_refused(url: str, plaintext: bytes)
         ({"model": "m", "messages": [{"content": "secret"}]}, "role"),
     ],
 )
-def test_incomplete_chat_request_is_refused_without_quoting_it(url: str, request_: dict[str, Any], word: str) -> None:
-    response = send(url, request_)
+def test_incomplete_request_is_refused_without_quoting_it(url: str, chat_request: dict[str, Any], word: str) -> None:
+    response = send(url, chat_request)
     assert response.status_code == 400
     assert word in detail_of(response)
     assert "secret" not in response.text
@@ -186,14 +186,14 @@ def test_incomplete_chat_request_is_refused_without_quoting_it(url: str, request
 
 @pytest.mark.parametrize("path", ["/", "/v1/chat/completions", "/pki", "/pki/public_key/", f"{COMPLETION_PATH}/"])
 def test_unknown_path_is_404(url: str, path: str) -> None:
-    response = httpx.get(url + path, trust_env=False)
+    response = request("GET", url + path)
     assert response.status_code == 404
     assert response.json() == {"detail": "Not Found"}
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", COMPLETION_PATH), ("POST", KEY_PATH)])
 def test_wrong_method_is_405(url: str, method: str, path: str) -> None:
-    response = httpx.request(method, url + path, trust_env=False)
+    response = request(method, url + path)
     assert response.status_code == 405
     assert response.json() == {"detail": "Method Not Allowed"}
     assert "allow" in response.headers
@@ -239,7 +239,7 @@ def test_header_that_is_not_acceptable_is_named(url: str, changed: dict[str, str
 
 def test_repeated_header_is_refused(url: str) -> None:
     pairs = [*headers().items(), ("X-Payload-ID", "0e8b8a4e-6f0a-4d4c-9a3e-2f0d6e1b7c55")]
-    response = httpx.post(url + COMPLETION_PATH, content=b"{}", headers=pairs, trust_env=False)
+    response = request("POST", url + COMPLETION_PATH, content=b"{}", headers=pairs)
     assert (response.status_code, detail_of(response)) == (400, "X-Payload-ID must be given exactly once")
 
 
@@ -256,8 +256,7 @@ def test_content_type_may_have_parameters(url: str) -> None:
 
 
 def test_plaintext_may_be_as_large_as_the_limit_and_not_a_byte_more() -> None:
-    request = chat("")
-    room = 2000 - len(json.dumps(request))
+    room = 2000 - len(json.dumps(chat("")))
     with RunningRouter(RouterConfig(max_plaintext_bytes=2000, **SMALL)) as router:
         assert send(router.url, chat("x" * room)).status_code == 200
         response = send(router.url, chat("x" * (room + 1)))
@@ -285,7 +284,7 @@ def test_body_beyond_the_limit_is_refused_before_it_is_read() -> None:
 def test_chunked_body_beyond_the_limit_is_refused() -> None:
     with RunningRouter(RouterConfig(max_plaintext_bytes=1000, **SMALL)) as router:
         chunks = (b"x" * 1000 for _ in range(100))
-        response = httpx.post(router.url + COMPLETION_PATH, content=chunks, headers=headers(), trust_env=False)
+        response = request("POST", router.url + COMPLETION_PATH, content=chunks, headers=headers())
         assert response.status_code == 413
 
 

@@ -76,8 +76,14 @@ def test_router_takes_its_settings_from_options_and_environment() -> None:
 
 
 def test_router_forwards_to_an_upstream() -> None:
-    with router_process("--upstream", "http://127.0.0.1:1", "--upstream-timeout", "5") as (_, url):
+    options = ["--upstream", "http://nowhere.invalid:1", "--upstream-timeout", "5", "--upstream-api-key-env", "TOKEN"]
+    with router_process(*options, TOKEN="for-upstream") as (process, url):
         assert send(url, chat()).status_code == 503
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert "The upstream answers." in err
+    assert "decrypted requests leave this machine over plain HTTP" in err
+    assert "for-upstream" not in err
 
 
 @pytest.mark.parametrize(

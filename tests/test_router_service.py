@@ -7,10 +7,12 @@ import hashlib
 import json
 import logging
 import re
+import socket
 import ssl
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -31,6 +33,7 @@ from router_peer import (
     pem_of,
     post,
     reply_of,
+    request,
     router_pem,
     seal,
     send,
@@ -175,7 +178,7 @@ def test_log_has_sizes_and_statuses_and_nothing_else(caplog: pytest.LogCaptureFi
         response = send(router.url, chat("the-prompt"), authorization=token)
         send(router.url, chat("the-prompt"), authorization="Bearer wrong-token")
         send(router.url, {**chat("the-prompt"), "n": 0}, authorization=token)
-        httpx.get(router.url + "/the-path?the-query", trust_env=False)
+        request("GET", router.url + "/the-path?the-query")
     own = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("nomyo", "uvicorn")))
     assert re.search(rf"POST {COMPLETION_PATH} 200 in=\d+ out={len(response.content)} [\d.]+ms", own)
     assert f"POST {COMPLETION_PATH} 401" in own
@@ -200,6 +203,50 @@ def test_unforeseen_error_is_500_and_tells_nothing(caplog: pytest.LogCaptureFixt
     assert detail_of(response) == "Internal Server Error"
     assert "unforeseen RuntimeError at" in caplog.text
     assert "the-prompt" not in caplog.text
+
+
+def test_rotation_that_fails_leaves_the_key_in_use(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = Router(RouterConfig(key_rotation_interval_s=0.05, **SMALL))
+
+    def fail() -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(router, "rotate", fail)
+    with RunningRouter(router=router) as running:
+        first = router_pem(running.url)
+        deadline = time.monotonic() + 20
+        while "could not be rotated: MemoryError" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert router_pem(running.url) == first
+        assert reply_of(ask(running.url, chat("still here"))) == "still here"
+
+
+def test_router_without_protected_memory_for_a_request_is_503() -> None:
+    class Full:
+        async def complete(self, request: Any) -> dict[str, Any]:
+            raise MemoryError
+
+        async def aclose(self) -> None:
+            pass
+
+    router = Router(RouterConfig(**SMALL))
+    router._model = Full()
+    with RunningRouter(router=router) as running:
+        response = send(running.url, chat())
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+def test_client_that_hangs_up_does_no_harm() -> None:
+    with RunningRouter(RouterConfig(**SMALL)) as router:
+        address = urlsplit(router.url)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as wire:
+            lines = [f"POST {COMPLETION_PATH} HTTP/1.1", "Host: x", "Content-Length: 1000"]
+            lines += [f"{name}: {value}" for name, value in headers().items()]
+            wire.sendall("\r\n".join([*lines, "", "x"]).encode())
+        assert reply_of(ask(router.url, chat("next"))) == "next"
 
 
 def test_answer_that_cannot_be_sealed_is_502() -> None:
@@ -229,7 +276,7 @@ def test_router_counts_its_answers() -> None:
     with RunningRouter(RouterConfig(**SMALL)) as router:
         send(router.url, chat())
         post(router.url, b"")
-        httpx.get(router.url + "/nowhere", trust_env=False)
+        request("GET", router.url + "/nowhere")
         assert router.router.answers == {
             (KEY_PATH, 200): 1,
             (COMPLETION_PATH, 200): 1,
@@ -264,11 +311,47 @@ def test_server_that_cannot_start_says_so(tmp_path: Path) -> None:
         {"api_keys": frozenset({"ümlaut"})},
         {"max_plaintext_bytes": 0},
         {"crypto_threads": 0},
+        {"body_timeout_s": 0},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         RouterConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"requests_per_second": 0}, {"requests_per_second": 3, "burst_requests": 2}, {"burst_window_s": 0.5}],
+)
+def test_rate_limit_that_makes_no_sense_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        RateLimit(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"port": -1}, {"port": 65_536}, {"tls_cert": "cert.pem"}, {"tls_key": "key.pem"}])
+def test_listener_that_makes_no_sense_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        Listener(**settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "in_clear"),
+    [("127.0.0.1", False), ("127.8.8.8", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("x", True)],
+)
+def test_listener_knows_whether_others_reach_it_over_plain_http(host: str, in_clear: bool) -> None:
+    assert Listener(host).in_clear_beyond_this_machine is in_clear
+    assert not Listener(host, tls_cert="cert.pem", tls_key="key.pem").in_clear_beyond_this_machine
+
+
+def test_router_listens_on_ipv6() -> None:
+    with RunningRouter(RouterConfig(listener=Listener("::1"), **SMALL)) as router:
+        assert router.url.startswith("http://[::1]:")
+        assert reply_of(ask(router.url, chat("six"))) == "six"
+
+
+def test_address_in_use_is_an_error() -> None:
+    with Listener().bind() as taken, pytest.raises(OSError):
+        Listener(port=taken.getsockname()[1]).bind()
 
 
 def test_settings_do_not_show_keys() -> None:

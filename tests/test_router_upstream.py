@@ -204,5 +204,18 @@ def test_upstream_that_is_no_url_is_refused(url: str) -> None:
         UpstreamConfig(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "in_clear"),
+    [("http://127.0.0.1:1", False), ("http://localhost", False), ("https://x", False), ("http://x", True)],
+)
+def test_upstream_knows_whether_requests_leave_in_clear(url: str, in_clear: bool) -> None:
+    assert UpstreamConfig(url).in_clear_beyond_this_machine is in_clear
+
+
+def test_timeout_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="timeout_s"):
+        UpstreamConfig("http://127.0.0.1", timeout_s=0)
+
+
 def test_upstreams_key_is_not_shown() -> None:
     assert "secret" not in repr(UpstreamConfig("http://127.0.0.1", api_key="secret"))

@@ -39,6 +39,11 @@ class KeyRing:
         self._rotated_at = clock()
 
     @property
+    def current(self) -> PrivateKey:
+        """The key that clients seal to now."""
+        return self._current
+
+    @property
     def public_pem(self) -> str:
         """The current public key as SPKI PEM."""
         return self._current.public_key.pem
