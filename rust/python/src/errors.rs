@@ -30,7 +30,7 @@ impl<T> OrRaise<T> for nomyo_core::Result<T> {
 pub fn from_core(py: Python<'_>, error: Error) -> PyErr {
     let text = error.to_string();
     match error {
-        Error::Io { path, source } => os_error(py, &path, &source),
+        Error::Io { path, source } => os_error(py, Some(&path), &source),
         Error::Memory(_) => whole::<PyMemoryError>(py, &text),
         Error::Value(_) => value_error(py, &text),
         Error::Wiped => from_tree(py, &DISPOSED_ERROR, "DisposedError", &text),
@@ -81,14 +81,15 @@ fn instance(class: &Bound<'_, PyType>, message: &str) -> PyErr {
 }
 
 /// `OSError(errno, text, filename)`, of which Python makes FileNotFoundError and its like.
-fn os_error(py: Python<'_>, path: &Path, source: &std::io::Error) -> PyErr {
+pub fn os_error(py: Python<'_>, path: Option<&Path>, source: &std::io::Error) -> PyErr {
     let class = PyOSError::type_object(py);
+    let path = path.map(Path::as_os_str);
     let made = match source.raw_os_error() {
         Some(errno) => py
             .import("os")
             .and_then(|os| os.call_method1("strerror", (errno,)))
-            .and_then(|text| class.call1((errno, text, path.as_os_str()))),
-        None => class.call1((format!("{}: {}", path.display(), source.kind()),)),
+            .and_then(|text| class.call1((errno, text, path))),
+        None => class.call1((source.kind().to_string(),)),
     };
     made.map_or_else(|error| error, PyErr::from_value)
 }

@@ -40,36 +40,43 @@ pub fn write_escaped(out: &mut Sealer, mut text: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Escapes characters into the sealer's window; false at a lone surrogate, which UTF-8 cannot hold.
-///
-/// Stops after `limit` characters at the latest, since whoever calls may want to do something else
-/// in between; an empty iterator tells the end.
-pub fn write_characters(
-    out: &mut Sealer,
-    characters: &mut impl ExactSizeIterator<Item = u32>,
-    limit: usize,
-) -> Result<bool> {
-    let last = characters.len().saturating_sub(limit);
-    while characters.len() > last {
+/// Escapes code points into the sealer's window; false at a lone surrogate, which UTF-8 cannot hold.
+pub fn write_code_points(out: &mut Sealer, mut text: &[u32]) -> Result<bool> {
+    while !text.is_empty() {
         let room = out.window(WINDOW_BYTES)?;
-        let mut filled = 0;
-        let mut well_formed = true;
-        while room.len() - filled >= STEP_BYTES && characters.len() > last {
-            let Some(character) = characters.next().map(char::from_u32) else {
-                break;
-            };
-            let Some(character) = character else {
-                well_formed = false;
-                break;
-            };
-            filled += escape_character(&mut room[filled..], character);
-        }
-        out.advance(filled)?;
-        if !well_formed {
+        let Some((taken, filled)) = encode_into(room, text) else {
             return Ok(false);
-        }
+        };
+        out.advance(filled)?;
+        text = &text[taken..];
     }
     Ok(true)
+}
+
+/// Escapes as many code points as fit: (taken, bytes filled); None at a surrogate.
+fn encode_into(room: &mut [u8], text: &[u32]) -> Option<(usize, usize)> {
+    let (mut taken, mut filled) = (0, 0);
+    while taken < text.len() && room.len() - filled >= STEP_BYTES {
+        if let Some(word) = text[taken..].first_chunk().and_then(narrow) {
+            let clean = first_mark(special_marks(word));
+            room[filled..filled + STEP_BYTES].copy_from_slice(&word);
+            taken += clean;
+            filled += clean;
+            if clean > 0 {
+                continue;
+            }
+        }
+        filled += escape_character(&mut room[filled..], char::from_u32(text[taken])?);
+        taken += 1;
+    }
+    Some((taken, filled))
+}
+
+/// Eight code points as bytes, where all are ASCII.
+#[inline]
+fn narrow(code_points: &[u32; STEP_BYTES]) -> Option<[u8; STEP_BYTES]> {
+    let all = code_points.iter().fold(0, |all, one| all | one);
+    (all < 0x80).then(|| code_points.map(|one| one as u8))
 }
 
 /// Escapes as much of `text` as fits: (bytes taken, bytes filled).

@@ -7,10 +7,10 @@
 
 use crate::exported::type_name;
 use crate::json_path::{Fault, Step};
-use crate::json_text::{write_characters, write_escaped};
+use crate::json_text::{write_code_points, write_escaped};
 use crate::numbers::{FloatText, big_int_digits, small_int};
 use crate::secure_buffer::{Pinned, SecureBuffer};
-use crate::unicode::Text;
+use crate::unicode::{Text, WideText};
 use nomyo_core::Error;
 use nomyo_core::envelope::Sealer;
 use pyo3::ffi;
@@ -22,8 +22,8 @@ use std::ptr;
 pub const DEEPEST: usize = 200;
 /// From this many bytes on, an ASCII text is escaped and encrypted with the GIL released.
 const LONG_BYTES: usize = 64 * 1024;
-/// After this many characters of other text (some 1.5 ms) another thread gets a chance at the GIL.
-const CHARACTERS_IN_A_ROW: usize = 512 * 1024;
+/// Other text is copied into the arena in pieces of this size (256 KiB), most texts in one.
+const PIECE_CODE_POINTS: usize = 64 * 1024;
 /// A SecureBuffer is copied out in pieces of this size, since its owner may write to it meanwhile.
 const PIECE_BYTES: usize = 4096;
 
@@ -115,18 +115,23 @@ impl Writer<'_> {
         match Text::of(string)? {
             Text::Ascii(bytes) if bytes.len() < LONG_BYTES => write_escaped(self.out, bytes)?,
             Text::Ascii(bytes) => string.py().detach(|| write_escaped(self.out, bytes))?,
-            Text::Wide(mut characters) => {
-                while characters.len() > 0 {
-                    if !write_characters(self.out, &mut characters, CHARACTERS_IN_A_ROW)? {
-                        return Err(Fault::value("a lone surrogate has no UTF-8 form"));
-                    }
-                    if characters.len() > 0 {
-                        string.py().detach(|| ());
-                    }
-                }
-            }
+            Text::Wide(text) => self.wide_text(string.py(), &text)?,
         }
         self.raw(b"\"")
+    }
+
+    fn wide_text(&mut self, py: Python<'_>, text: &WideText<'_>) -> Written {
+        let mut piece = vec![0; text.len().min(PIECE_CODE_POINTS)];
+        for start in (0..text.len()).step_by(PIECE_CODE_POINTS) {
+            let count = PIECE_CODE_POINTS.min(text.len() - start);
+            text.copy_to(start, &mut piece[..count])?;
+            if !write_code_points(self.out, &piece[..count])? {
+                return Err(Fault::value("a lone surrogate has no UTF-8 form"));
+            }
+            // In each piece, another thread that waits for the GIL gets it.
+            py.detach(|| ());
+        }
+        Ok(())
     }
 
     fn secure_buffer(&mut self, py: Python<'_>, buffer: &SecureBuffer) -> Written {

@@ -1,9 +1,11 @@
 //! `PageLock`: the pages of a caller's own buffer, held in memory and at their size.
 
 use crate::exported::Exported;
+use crate::secure_buffer::SecureBuffer;
 use nomyo_core::page_lock::PageLock as Pages;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Holds the pages of a caller's own writable buffer in memory; its size cannot change meanwhile.
@@ -18,8 +20,45 @@ pub struct PageLock {
 
 /// In the order in which they are let go of: the pages are unlocked while the buffer is still held.
 struct Held {
-    pages: Option<Pages>,
+    lock: Lock,
     buffer: Exported,
+}
+
+enum Lock {
+    None,
+    Pages(Pages),
+    /// A SecureBuffer has its pages for itself and locks them itself; locks do not nest (mlock(2)), so
+    /// a second one would take the first along when it is released.
+    Own(Py<SecureBuffer>),
+}
+
+impl Lock {
+    fn of(object: &Bound<'_, PyAny>, buffer: &Exported) -> PyResult<Self> {
+        let Some(owner) = secure_buffer_behind(object)? else {
+            return Ok(Self::Pages(Pages::new(buffer.pointer(), buffer.len())));
+        };
+        owner.get().lock(object.py())?;
+        Ok(Self::Own(owner.unbind()))
+    }
+
+    fn holds(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Pages(pages) => pages.locked(),
+            Self::Own(buffer) => buffer.get().locked(),
+        }
+    }
+}
+
+/// The SecureBuffer that the object is, or is a view of.
+fn secure_buffer_behind<'py>(
+    object: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, SecureBuffer>>> {
+    let exporter = match object.cast::<PyMemoryView>() {
+        Ok(view) => view.getattr("obj")?,
+        Err(_) => object.clone(),
+    };
+    Ok(exporter.cast_into().ok())
 }
 
 impl PageLock {
@@ -33,19 +72,22 @@ impl PageLock {
     #[new]
     #[pyo3(signature = (buffer, /, *, lock = true))]
     fn new(buffer: &Bound<'_, PyAny>, lock: bool) -> PyResult<Self> {
-        let buffer = Exported::writable(buffer)?;
-        let pages = lock.then(|| Pages::new(buffer.pointer(), buffer.len()));
+        let object = buffer;
+        let buffer = Exported::writable(object)?;
+        let lock = if lock {
+            Lock::of(object, &buffer)?
+        } else {
+            Lock::None
+        };
         Ok(Self {
-            held: Mutex::new(Some(Held { pages, buffer })),
+            held: Mutex::new(Some(Held { lock, buffer })),
         })
     }
 
     /// Whether every page is locked now.
     #[getter]
     fn locked(&self) -> bool {
-        let held = self.held();
-        let pages = held.as_ref().and_then(|held| held.pages.as_ref());
-        pages.is_some_and(Pages::locked)
+        self.held().as_ref().is_some_and(|held| held.lock.holds())
     }
 
     /// Overwrite the buffer with zeros, in a way that no optimiser removes. Raises ValueError once released.

@@ -33,7 +33,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Password {
             );
             return Err(errors::type_error(py, &message));
         };
-        match Text::of(&string)?.to_utf8() {
+        match Text::of(&string)?.to_utf8()? {
             Some(bytes) => Ok(Self(bytes)),
             None => Err(errors::value_error(
                 py,

@@ -1,6 +1,6 @@
 //! What concerns the process as a whole.
 
-use crate::errors::OrRaise;
+use crate::errors::{self, OrRaise};
 use nomyo_core::{arena, harden, os, random};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -39,7 +39,7 @@ pub fn memory_status(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// Switch off core dumps and ptrace by others for this process. Raises OSError.
 #[pyfunction]
 pub fn harden_process(py: Python<'_>) -> PyResult<()> {
-    harden::process().or_raise(py)
+    harden::harden_process().map_err(|error| errors::os_error(py, None, &error))
 }
 
 /// Name and version of the crypto library.

@@ -220,12 +220,12 @@ impl SecureBuffer {
     /// Where the content lies in memory.
     #[getter]
     fn address(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with_memory(py, |memory, _| Ok(memory.as_slice()?.as_ptr().addr()))
+        self.with_memory(py, |memory, _| Ok(memory.address()))
     }
 
     /// Whether all of it is locked in memory now. False once closed.
     #[getter]
-    fn locked(&self) -> bool {
+    pub fn locked(&self) -> bool {
         self.state().memory.as_ref().is_some_and(Memory::locked)
     }
 
@@ -236,7 +236,7 @@ impl SecureBuffer {
     }
 
     /// Lock it in memory; whether that worked.
-    fn lock(&self, py: Python<'_>) -> PyResult<bool> {
+    pub fn lock(&self, py: Python<'_>) -> PyResult<bool> {
         self.with_memory(py, |memory, _| Ok(memory.lock()))
     }
 

@@ -2,8 +2,8 @@
 //!
 //! `PyUnicode_AsUTF8AndSize` keeps its result inside every non-ASCII `str`, the codecs write into
 //! buffers on the stack and in the heap that nobody wipes, and `PyUnicode_FromStringAndSize` decodes
-//! non-ASCII text into a narrower string first, which it then frees. So non-ASCII text is read and
-//! written character by character, straight from and into the one object: 3 ns a character.
+//! non-ASCII text into a narrower string first, which it then frees. So the code points of such text are
+//! copied into the arena piece by piece, and on the way back written one by one into the one new object.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -16,8 +16,8 @@ use std::ptr;
 pub enum Text<'a> {
     /// Its bytes, which are ASCII.
     Ascii(&'a [u8]),
-    /// Its characters.
-    Wide(Characters<'a>),
+    /// Its code points, to be copied out.
+    Wide(WideText<'a>),
 }
 
 impl<'a> Text<'a> {
@@ -27,55 +27,58 @@ impl<'a> Text<'a> {
             return Ok(Self::Ascii(ascii_bytes(string)?));
         }
         // SAFETY: a string is given.
-        let length = unsafe { ffi::PyUnicode_GetLength(string.as_ptr()) };
-        Ok(Self::Wide(Characters {
-            string,
-            next: 0,
-            length,
-        }))
+        let len = unsafe { ffi::PyUnicode_GetLength(string.as_ptr()) }.unsigned_abs();
+        Ok(Self::Wide(WideText { string, len }))
     }
 
     /// Its UTF-8 in the arena; None where it has a lone surrogate, which UTF-8 cannot hold.
-    pub fn to_utf8(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Ascii(bytes) => Some(bytes.to_vec()),
-            Self::Wide(characters) => characters
-                .map(char::from_u32)
-                .collect::<Option<String>>()
-                .map(String::into_bytes),
-        }
+    pub fn to_utf8(&self) -> PyResult<Option<Vec<u8>>> {
+        let wide = match self {
+            Self::Ascii(bytes) => return Ok(Some(bytes.to_vec())),
+            Self::Wide(wide) => wide,
+        };
+        let mut code_points = vec![0; wide.len];
+        wide.copy_to(0, &mut code_points)?;
+        let characters = code_points.into_iter().map(char::from_u32);
+        Ok(characters
+            .collect::<Option<String>>()
+            .map(String::into_bytes))
     }
 }
 
-/// The code points of a string. Lives while the GIL is held.
-#[derive(Clone)]
-pub struct Characters<'a> {
+/// A string that is not ASCII.
+pub struct WideText<'a> {
     string: &'a Bound<'a, PyString>,
-    next: ffi::Py_ssize_t,
-    length: ffi::Py_ssize_t,
+    len: usize,
 }
 
-impl Iterator for Characters<'_> {
-    type Item = u32;
+impl WideText<'_> {
+    /// Code points.
+    pub fn len(&self) -> usize {
+        self.len
+    }
 
-    #[inline]
-    fn next(&mut self) -> Option<u32> {
-        if self.next == self.length {
-            return None;
+    /// Copies the code points from `start` on: all at once, or else one by one (3 ns each), for the
+    /// stable ABI has no other way to copy a part.
+    pub fn copy_to(&self, start: usize, out: &mut [u32]) -> PyResult<()> {
+        assert!(start + out.len() <= self.len);
+        let string = self.string.as_ptr();
+        if out.len() == self.len {
+            let len = self.len.cast_signed();
+            // SAFETY: the buffer has room for as many code points as the string has, without a null behind.
+            let copied = unsafe { ffi::PyUnicode_AsUCS4(string, out.as_mut_ptr(), len, 0) };
+            if copied.is_null() {
+                return Err(PyErr::fetch(self.string.py()));
+            }
+            return Ok(());
         }
-        // SAFETY: the index is below the length of a string that is alive and never changes.
-        let character = unsafe { ffi::PyUnicode_ReadChar(self.string.as_ptr(), self.next) };
-        self.next += 1;
-        Some(character)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.length - self.next).unsigned_abs();
-        (left, Some(left))
+        for (index, code_point) in out.iter_mut().enumerate() {
+            // SAFETY: the index is below the length of a string that is alive and never changes.
+            *code_point = unsafe { ffi::PyUnicode_ReadChar(string, (start + index).cast_signed()) };
+        }
+        Ok(())
     }
 }
-
-impl ExactSizeIterator for Characters<'_> {}
 
 fn is_ascii(string: &Bound<'_, PyString>) -> PyResult<bool> {
     static IS_ASCII: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -127,8 +130,9 @@ pub fn from_ascii<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyA
 /// four bytes a character.
 pub fn from_wtf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let length = bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+    let mut code_points = CodePoints(bytes.iter());
     if length == 1 {
-        let (code_point, _) = first_code_point(bytes);
+        let code_point = code_points.next().unwrap_or(0);
         // SAFETY: a code point is below 0x110000.
         return unsafe {
             let string = ffi::PyUnicode_FromOrdinal(code_point.cast_signed() as c_int);
@@ -136,10 +140,7 @@ pub fn from_wtf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAn
         };
     }
     let string = filled(py, widest(bytes), length)?;
-    let mut rest = bytes;
-    for index in 0..length {
-        let (code_point, size) = first_code_point(rest);
-        rest = &rest[size..];
+    for (index, code_point) in code_points.enumerate() {
         // SAFETY: nobody else has the string yet, it was never hashed, and `index` lies within it.
         let failed = unsafe {
             ffi::PyUnicode_WriteChar(string.as_ptr(), index.cast_signed(), code_point) != 0
@@ -184,15 +185,22 @@ fn widest(bytes: &[u8]) -> Width {
     }
 }
 
-/// The code point that starts well-formed generalised UTF-8, and its size in bytes.
-#[inline]
-fn first_code_point(bytes: &[u8]) -> (u32, usize) {
-    let low = |index: usize| u32::from(bytes[index] & 0x3F);
-    let lead = u32::from(bytes[0]);
-    match lead {
-        0..0x80 => (lead, 1),
-        0x80..0xE0 => ((lead & 0x1F) << 6 | low(1), 2),
-        0xE0..0xF0 => ((lead & 0x0F) << 12 | low(1) << 6 | low(2), 3),
-        _ => ((lead & 0x07) << 18 | low(1) << 12 | low(2) << 6 | low(3), 4),
+/// The code points of well-formed generalised UTF-8.
+struct CodePoints<'a>(std::slice::Iter<'a, u8>);
+
+impl Iterator for CodePoints<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        let lead = u32::from(*self.0.next()?);
+        let (start, continued) = match lead {
+            0..0x80 => return Some(lead),
+            0x80..0xE0 => (lead & 0x1F, 1),
+            0xE0..0xF0 => (lead & 0x0F, 2),
+            _ => (lead & 0x07, 3),
+        };
+        let rest = self.0.by_ref().take(continued);
+        Some(rest.fold(start, |value, byte| value << 6 | u32::from(byte & 0x3F)))
     }
 }
