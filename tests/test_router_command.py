@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -10,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nomyo.cli import main
+from nomyo.serve import demo
 from router_peer import ask, chat, reply_of, send
 
 READY = re.compile(r"nomyo router ready url=(http://127\.0\.0\.1:\d+) fingerprint=(SHA256:[A-Za-z0-9+/]{43})\n")
@@ -142,6 +145,30 @@ def test_demo_shows_a_chat_from_both_sides_of_the_wire(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout  # plain where it is no terminal
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []  # no keys were left behind
+
+
+@pytest.mark.parametrize(
+    ("broken", "by", "words"),
+    [
+        ("nomyo.serve.router.echo._up_to_stop", lambda text, request: "something else", "not what the echo model"),
+        ("nomyo.serve.demo._visible", lambda message, package: True, "can be read on the wire"),
+    ],
+)
+def test_demo_fails_where_anything_is_not_as_it_must_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: str, by: Any, words: str
+) -> None:
+    monkeypatch.setattr(broken, by)
+    with pytest.raises(SystemExit) as left:
+        main(["demo"])
+    assert left.value.code == 1
+    assert re.search(f"FAILED: .*{words}", capsys.readouterr().out)
+
+
+def test_demo_finds_a_message_however_it_is_hidden_on_the_wire() -> None:
+    for package in (b"x the message x", base64.b64encode(b"yy the message yy"), b'{"a": "caf\\u00e9"}'):
+        message = "caf\xe9" if b"caf" in package else "the message"
+        assert demo._visible(message, package)
+    assert not demo._visible("the message", base64.b64encode(b"something else altogether"))
 
 
 def test_doctor_tells_what_is_in_force() -> None:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from nomyo.serve.listener import Listener
 from nomyo.serve.router import RateLimit, Router, RouterConfig, RunningRouter
+from nomyo.serve.router.limits import RateLimiter
 from router_peer import (
     COMPLETION_PATH,
     KEY_PATH,
@@ -165,6 +166,16 @@ def test_rate_limit_goes_by_address_where_no_key_came() -> None:
     config = RouterConfig(rate_limit=RateLimit(1, 1, 1.0), **SMALL)
     with RunningRouter(router=Router(config, clock=Clock())) as router:
         assert [post(router.url, b"{}").status_code for _ in range(2)] == [400, 429]
+
+
+def test_rate_limit_remembers_the_callers_seen_last() -> None:
+    limiter = RateLimiter(RateLimit(1, 1, 1.0), Clock())
+    assert limiter.wait_s("first") == 0
+    assert limiter.wait_s("first") > 0
+    for number in range(4096):
+        limiter.wait_s(str(number))
+    assert limiter.wait_s("4095") > 0
+    assert limiter.wait_s("first") == 0
 
 
 # Logs, TLS, state
