@@ -170,12 +170,12 @@ def test_rate_limit_goes_by_address_where_no_key_came() -> None:
 
 def test_rate_limit_remembers_the_callers_seen_last() -> None:
     limiter = RateLimiter(RateLimit(1, 1, 1.0), Clock())
-    assert limiter.wait_s("first") == 0
-    assert limiter.wait_s("first") > 0
+    assert limiter.wait_s(b"first") == 0
+    assert limiter.wait_s(b"first") > 0
     for number in range(4096):
-        limiter.wait_s(str(number))
-    assert limiter.wait_s("4095") > 0
-    assert limiter.wait_s("first") == 0
+        limiter.wait_s(str(number).encode())
+    assert limiter.wait_s(b"4095") > 0
+    assert limiter.wait_s(b"first") == 0
 
 
 # Logs, TLS, state

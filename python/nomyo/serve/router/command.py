@@ -15,6 +15,7 @@ from nomyo import _core
 from nomyo.serve.listener import Listener
 from nomyo.serve.router.app import create_app
 from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
+from nomyo.serve.router.protection import memory_protection
 from nomyo.serve.router.router import Router
 from nomyo.serve.server import serve
 
@@ -98,6 +99,8 @@ def _run(config: RouterConfig) -> int:
         _log.warning("core dumps and ptrace could not be switched off: %s", error.strerror)
     _warn_of_plain_http(config)
     running = Router(config)
+    if not memory_protection()["memory_locking"]:
+        _log.warning("working memory could not be locked and may reach swap: `nomyo doctor` says what would help")
     try:
         serve(create_app(router=running), config.listener, lambda url: _announce(url, running))
     except OSError as error:

@@ -30,15 +30,19 @@ class ApiKeys:
         """Tell whether an `Authorization` header holds one of the tokens, in time that does not depend on which."""
         if not self._digests:
             return True
-        presented = _digest(bearer_token(authorization) or "")
+        presented = _digest(_bearer_token(authorization) or "")
         admitted = False
         for digest in self._digests:
             admitted |= hmac.compare_digest(digest, presented)
         return admitted
 
 
-def bearer_token(authorization: str | None) -> str | None:
-    """Return the token of an `Authorization: Bearer TOKEN` header, None where it is something else."""
+def caller_of(authorization: str | None, address: str) -> bytes:
+    """Return what stands for a caller: its token's digest, that of its address where no token came."""
+    return _digest(_bearer_token(authorization) or address)
+
+
+def _bearer_token(authorization: str | None) -> str | None:
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
@@ -66,9 +70,9 @@ class RateLimiter:
     def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
-        self._callers: OrderedDict[str, _Caller] = OrderedDict()
+        self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
 
-    def wait_s(self, caller: str) -> float:
+    def wait_s(self, caller: bytes) -> float:
         """Admit a request of `caller` and return 0.0, or return the seconds after which one is admitted again."""
         now = self._clock()
         seen = self._remember(caller)
@@ -88,7 +92,7 @@ class RateLimiter:
             return True
         return now - began_at < _SECOND
 
-    def _remember(self, caller: str) -> _Caller:
+    def _remember(self, caller: bytes) -> _Caller:
         seen = self._callers.setdefault(caller, _Caller())
         self._callers.move_to_end(caller)
         if len(self._callers) > _MAX_CALLERS:

@@ -26,7 +26,7 @@ from nomyo.serve.router.checks import (
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.echo import EchoModel
 from nomyo.serve.router.keys import KeyRing
-from nomyo.serve.router.limits import ApiKeys, RateLimiter, bearer_token
+from nomyo.serve.router.limits import ApiKeys, RateLimiter, caller_of
 from nomyo.serve.router.protection import cuda_device, memory_protection
 from nomyo.serve.router.refusal import Refusal
 from nomyo.serve.router.upstream import Upstream
@@ -119,7 +119,7 @@ class Router:
         if not self._api_keys.admit(authorization):
             raise Refusal(401, "Invalid or missing API key")
         if self._rate is not None:
-            wait_s = self._rate.wait_s(bearer_token(authorization) or address)
+            wait_s = self._rate.wait_s(caller_of(authorization, address))
             if wait_s > 0:
                 raise Refusal(429, "Rate limit exceeded", retry_after_s=ceil(wait_s))
         return read_head(headers)
