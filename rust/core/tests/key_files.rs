@@ -1,28 +1,22 @@
-//! Key directories: made once however many start, never through a link, never half replaced.
+//! Key directories: made once however many start, never half replaced, left alone when in doubt.
 
+mod key_directory;
+
+use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, mode, names, open, refused};
 use nomyo_core::Error;
 use nomyo_core::key_files::{Opened, load_pair, open_directory, write_directory};
-use nomyo_core::pem::private_from_pem;
 use nomyo_core::rsa::PrivateKey;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[global_allocator]
 static ARENA: nomyo_core::arena::Arena = nomyo_core::arena::Arena;
 
-const PRIVATE: &str = "private_key.pem";
-const PUBLIC: &str = "public_key.pem";
 const STAGED_PRIVATE: &str = ".private_key.pem.new";
 const STAGED_PUBLIC: &str = ".public_key.pem.new";
 const PASSWORD: &[u8] = b"not a good password";
-
-static KEY: LazyLock<PrivateKey> = LazyLock::new(|| {
-    private_from_pem(include_bytes!("fixtures/private.pem"), None).expect("the fixture's key")
-});
 
 #[test]
 fn test_empty_directory_gets_a_pair_that_the_next_one_finds() {
@@ -186,6 +180,20 @@ fn test_crash_at_any_point_of_a_replacement_leaves_a_pair() {
 }
 
 #[test]
+fn test_directory_that_cannot_be_written_to_still_loads() {
+    let dir = Scratch::with_pair();
+    let read_only = |bits| fs::set_permissions(&dir.0, fs::Permissions::from_mode(bits));
+    read_only(0o500).expect("a mode");
+    assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
+    // A replacement that was interrupted there cannot be completed (but by root), and need not be.
+    read_only(0o700).expect("a mode");
+    fs::rename(dir.0.join(PUBLIC), dir.0.join(STAGED_PUBLIC)).expect("renamed");
+    read_only(0o500).expect("a mode");
+    assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
+    read_only(0o700).expect("a mode");
+}
+
+#[test]
 fn test_staged_public_key_of_yet_another_pair_is_no_help() {
     let dir = Scratch::with_pair();
     let others = [0, 1].map(|_| {
@@ -201,137 +209,6 @@ fn test_staged_public_key_of_yet_another_pair_is_no_help() {
         PUBLIC,
         "does not belong",
     );
-}
-
-#[test]
-fn test_symbolic_links_are_not_followed() {
-    for name in [PRIVATE, PUBLIC] {
-        let (dir, elsewhere) = (Scratch::with_pair(), Scratch::with_pair());
-        fs::remove_file(dir.0.join(name)).expect("removed");
-        symlink(elsewhere.0.join(name), dir.0.join(name)).expect("a link");
-        refused(open_directory(&dir.0, 2048, None), name, "symbolic link");
-        refused(write_directory(&dir.0, &KEY, None), name, "symbolic link");
-        let answer = load_pair(&dir.0.join(PRIVATE), Some(&dir.0.join(PUBLIC)), None);
-        refused(answer, name, "symbolic link");
-    }
-    let (dir, target) = (Scratch::new(), Scratch::with_pair());
-    for link in ["link", "link/", "link/."] {
-        let _ = symlink(&target.0, dir.0.join("link"));
-        refused(
-            open_directory(&dir.0.join(link), 2048, None),
-            "",
-            "symbolic link",
-        );
-        refused(
-            write_directory(&dir.0.join(link), &KEY, None),
-            "",
-            "symbolic link",
-        );
-    }
-    let dangling = dir.0.join("dangling");
-    symlink(dir.0.join("nowhere"), &dangling).expect("a link");
-    refused(
-        open_directory(&dangling, 2048, None),
-        "dangling",
-        "symbolic link",
-    );
-    assert!(!dir.0.join("nowhere").exists());
-}
-
-#[test]
-fn test_link_where_a_staged_file_goes_is_removed_not_followed() {
-    let (dir, victim) = (Scratch::new(), Scratch::new());
-    let victim = victim.0.join("victim");
-    fs::write(&victim, "precious").expect("written");
-    symlink(&victim, dir.0.join(STAGED_PRIVATE)).expect("a link");
-    symlink(&victim, dir.0.join(STAGED_PUBLIC)).expect("a link");
-    assert!(open(&dir.0).created);
-    assert_eq!(fs::read(&victim).expect("text"), b"precious");
-    assert_eq!(names(&dir.0), [PRIVATE, PUBLIC]);
-}
-
-#[test]
-fn test_what_is_no_regular_file_is_refused_without_waiting() {
-    for name in [PRIVATE, PUBLIC] {
-        let dir = Scratch::with_pair();
-        fs::remove_file(dir.0.join(name)).expect("removed");
-        let made = Command::new("mkfifo")
-            .arg(dir.0.join(name))
-            .status()
-            .expect("mkfifo");
-        assert!(made.success());
-        refused(
-            open_directory(&dir.0, 2048, None),
-            name,
-            "not a regular file",
-        );
-        refused(
-            write_directory(&dir.0, &KEY, None),
-            name,
-            "not a regular file",
-        );
-        fs::remove_file(dir.0.join(name)).expect("removed");
-        fs::create_dir(dir.0.join(name)).expect("a directory");
-        refused(
-            open_directory(&dir.0, 2048, None),
-            name,
-            "not a regular file",
-        );
-    }
-    let dir = Scratch::new();
-    fs::write(dir.0.join("file"), "").expect("written");
-    refused(
-        open_directory(&dir.0.join("file"), 2048, None),
-        "file",
-        "not a directory",
-    );
-}
-
-#[test]
-fn test_large_file_is_refused() {
-    let dir = Scratch::with_pair();
-    fs::write(dir.0.join(PRIVATE), vec![b'A'; 64 * 1024 + 1]).expect("written");
-    refused(open_directory(&dir.0, 2048, None), PRIVATE, "64 KiB");
-}
-
-#[test]
-fn test_files_of_another_user_are_refused() {
-    for name in [".", PRIVATE, PUBLIC] {
-        let dir = Scratch::with_pair();
-        if chown(dir.0.join(name), Some(65_534), None).is_err() {
-            eprintln!("not root: not tested");
-            return;
-        }
-        refused(open_directory(&dir.0, 2048, None), name, "another user");
-        refused(write_directory(&dir.0, &KEY, None), name, "another user");
-    }
-}
-
-#[test]
-fn test_modes_that_let_others_in_are_reported() {
-    let dir = Scratch::with_pair();
-    for (name, bits, reported) in [
-        (PRIVATE, 0o640, true),
-        (PRIVATE, 0o602, true),
-        (PRIVATE, 0o600, false),
-        (PRIVATE, 0o400, false),
-        (PUBLIC, 0o666, false),
-        ("", 0o755, false),
-        ("", 0o775, true),
-        ("", 0o1777, true),
-    ] {
-        let path = dir.0.join(name);
-        let path = if name.is_empty() { dir.0.clone() } else { path };
-        let before = mode(&path);
-        fs::set_permissions(&path, fs::Permissions::from_mode(bits)).expect("a mode");
-        let expected = if reported { vec![path.clone()] } else { vec![] };
-        assert_eq!(open(&dir.0).too_open, expected, "{name} {bits:o}");
-        if name == PRIVATE {
-            let loaded = load_pair(&path, Some(&dir.0.join(PUBLIC)), None).expect("the pair");
-            assert_eq!(loaded.too_open, expected);
-        }
-        fs::set_permissions(&path, fs::Permissions::from_mode(before)).expect("a mode");
-    }
 }
 
 #[test]
@@ -433,69 +310,9 @@ fn test_readers_beside_a_writer_always_find_a_pair() {
     });
 }
 
-fn open(dir: &Path) -> Opened {
-    open_directory(dir, 2048, None).expect("a pair")
-}
-
-#[track_caller]
-fn refused<T: std::fmt::Debug>(answer: Result<T, Error>, name: &str, expected: &str) {
-    match answer {
-        Err(Error::KeyFile { path, reason }) => {
-            assert!(
-                path.ends_with(name.trim_matches('.')) || name == ".",
-                "{}",
-                path.display()
-            );
-            assert!(reason.contains(expected), "{reason}");
-        }
-        other => panic!("expected a refusal, got {other:?}"),
-    }
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("metadata").permissions().mode() & 0o7777
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).expect("a directory");
-    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
-    let mut names: Vec<_> = entries
-        .map(|entry| name(entry).into_string().expect("text"))
-        .collect();
-    names.sort();
-    names
-}
-
 fn contents(dir: &Path) -> Vec<Vec<u8>> {
     names(dir)
         .iter()
         .map(|name| fs::read(dir.join(name)).expect("text"))
         .collect()
-}
-
-/// A directory for one test, removed behind it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nomyo-key-files-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).expect("a directory");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a mode");
-        Self(path)
-    }
-
-    fn with_pair() -> Self {
-        let scratch = Self::new();
-        write_directory(&scratch.0, &KEY, None).expect("written");
-        scratch
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

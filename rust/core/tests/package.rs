@@ -257,3 +257,31 @@ fn test_depth_and_number_of_names_are_bounded() {
     refused(&many(MAX_NAMES - 3));
     refused(&with(&format!("\"{}\":0", "n".repeat(1000))));
 }
+
+#[test]
+fn test_random_alterations_never_panic() {
+    let text =
+        with(r#""x":[{"y":"\u00e9\ud83d\ude00\/"},-1.5e3,null],"processed_at":17.5"#).into_bytes();
+    let alphabet = b"{}[]\",:\\ud0eE+-./aA1= \n\xff\x00";
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut read = 0;
+    for _ in 0..200_000 {
+        let mut altered = text.clone();
+        for _ in 0..=next(3) {
+            let at = next(altered.len());
+            match next(3) {
+                0 => altered[at] = alphabet[next(alphabet.len())],
+                1 => drop(altered.remove(at)),
+                _ => altered.insert(at, alphabet[next(alphabet.len())]),
+            }
+        }
+        read += usize::from(parse(&altered).is_ok());
+    }
+    assert!(read > 100, "some alterations do no harm");
+}

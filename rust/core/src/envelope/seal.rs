@@ -30,6 +30,7 @@ pub struct Sealer {
     written: usize,
     limit: usize,
     package: Package,
+    _scrub: ScrubWhenDropped,
 }
 
 impl Sealer {
@@ -58,6 +59,7 @@ impl Sealer {
             written: 0,
             limit: limit_bytes,
             package,
+            _scrub: ScrubWhenDropped,
         })
     }
 
@@ -106,11 +108,7 @@ impl Sealer {
     }
 
     /// Ends the package: wraps its key for `key`, adds `processed_at` where it is given.
-    pub fn finish(self, key: &PublicKey, processed_at: Option<i64>) -> Result<Package> {
-        stack::scrubbed(|| self.finish_here(key, processed_at))
-    }
-
-    fn finish_here(mut self, key: &PublicKey, processed_at: Option<i64>) -> Result<Package> {
+    pub fn finish(mut self, key: &PublicKey, processed_at: Option<i64>) -> Result<Package> {
         self.flush()?;
         let mut package = self.package;
         push_base64(&mut package, &self.window[..self.left_over])?;
@@ -153,6 +151,15 @@ impl Sealer {
         }
         self.written += n;
         Ok(())
+    }
+}
+
+/// Scrubs the stack that the cipher worked on, whether the package was finished or given up.
+struct ScrubWhenDropped;
+
+impl Drop for ScrubWhenDropped {
+    fn drop(&mut self) {
+        stack::scrub();
     }
 }
 
