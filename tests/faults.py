@@ -54,6 +54,12 @@ class FaultyRouter:
         return self.running.url
 
     @property
+    def private_key_pem(self) -> bytes:
+        """The router's present key, for an independent judge."""
+        with self.running.router.keys.current.to_pem() as pem:
+            return bytes(pem)
+
+    @property
     def posts(self) -> list[Received]:
         return [request for request in self.received if request.path == COMPLETION]
 
