@@ -302,6 +302,7 @@ def test_fingerprint_is_the_one_of_the_served_key() -> None:
         der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         digest = base64.b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
         assert router.fingerprint == f"SHA256:{digest}"
+        assert router.public_pem == router_pem(router.url)
 
 
 def test_server_that_cannot_start_says_so(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from starlette.types import ASGIApp
 
@@ -14,7 +12,7 @@ from nomyo.serve.router.router import Router
 from nomyo.serve.server import BackgroundServer
 
 
-class RunningRouter:
+class RunningRouter(BackgroundServer):
     """Runs a router on this machine while a `with` block lasts, on a free loopback port unless told otherwise.
 
     Args:
@@ -33,12 +31,7 @@ class RunningRouter:
         app = create_app(config, router=router)
         self.router: Router = app.state.router
         """The router's state, `answers` for one."""
-        self._server = BackgroundServer(wrap(app) if wrap else app, self.router.config.listener)
-
-    @property
-    def url(self) -> str:
-        """Where it is reached."""
-        return self._server.url
+        super().__init__(wrap(app) if wrap else app, self.router.config.listener)
 
     @property
     def public_pem(self) -> str:
@@ -54,22 +47,7 @@ class RunningRouter:
         """Replace its key now."""
         self.router.rotate()
 
-    def start(self) -> None:
-        """Start serving; returns when requests are answered."""
-        self._server.start()
-
     def stop(self) -> None:
-        """Stop serving and wipe its keys. Idempotent."""
-        self._server.stop()
+        """Stop serving and wipe its keys; requests under way get 5 seconds. Idempotent."""
+        super().stop()
         self.router.close()
-
-    def __enter__(self) -> Self:
-        """Start serving."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        """Stop serving."""
-        self.stop()
