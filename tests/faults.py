@@ -44,6 +44,7 @@ class FaultyRouter:
 
     def reset(self) -> None:
         self.answers: deque[Answer] = deque()
+        self.by_path: dict[str, deque[Answer]] = {}
         self.path = COMPLETION
         self.change: Callable[[bytes], bytes] | None = None
         self.change_headers: dict[str, str] = {}
@@ -85,8 +86,9 @@ class FaultyRouter:
             body = await _read(receive)
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
             self.received.append(Received(scope["method"], scope["path"], headers, body))
-            if scope["path"] == self.path and self.answers:
-                await _answer(send, self.answers.popleft())
+            planned = self.answers if scope["path"] == self.path else self.by_path.get(scope["path"])
+            if planned:
+                await _answer(send, planned.popleft())
                 return
             change = self.change if scope["path"] == self.path else None
             await app(scope, _replay(body), _altered(send, change, self.change_headers) if change else send)
