@@ -1,6 +1,6 @@
 //! Buffers of the caller's own objects, held through the buffer protocol.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;
@@ -27,7 +27,13 @@ impl Exported {
 
     /// A buffer to write to; TypeError where the object has none.
     pub fn writable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Self::export(object, ffi::PyBUF_WRITABLE).map_err(|_| {
+        let py = object.py();
+        Self::export(object, ffi::PyBUF_WRITABLE).map_err(|error| {
+            let has_none = error.is_instance_of::<PyBufferError>(py)
+                || error.is_instance_of::<PyTypeError>(py);
+            if !has_none {
+                return error;
+            }
             PyTypeError::new_err(format!(
                 "a writable, contiguous buffer is needed (bytearray, memoryview, SecureBuffer), not {}",
                 type_name(object)

@@ -2,8 +2,8 @@
 //!
 //! Works on eight bytes at a time in plain arithmetic, which every platform has.
 
+use crate::json_sink::Sink;
 use nomyo_core::Result;
-use nomyo_core::envelope::Sealer;
 
 /// Room that one step of escaping needs: eight bytes copied at once, or one escape of six.
 const STEP_BYTES: usize = 8;
@@ -29,8 +29,8 @@ pub fn find_special(text: &[u8]) -> Option<usize> {
         .map(|position| tail_start + position)
 }
 
-/// Escapes UTF-8 text into the sealer's window.
-pub fn write_escaped(out: &mut Sealer, mut text: &[u8]) -> Result<()> {
+/// Escapes UTF-8 text into the window.
+pub fn write_escaped(out: &mut impl Sink, mut text: &[u8]) -> Result<()> {
     while !text.is_empty() {
         let room = out.window(WINDOW_BYTES)?;
         let (taken, filled) = escape_into(room, text);
@@ -40,8 +40,8 @@ pub fn write_escaped(out: &mut Sealer, mut text: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Escapes code points into the sealer's window; false at a lone surrogate, which UTF-8 cannot hold.
-pub fn write_code_points(out: &mut Sealer, mut text: &[u32]) -> Result<bool> {
+/// Escapes code points into the window; false at a lone surrogate, which UTF-8 cannot hold.
+pub fn write_code_points(out: &mut impl Sink, mut text: &[u32]) -> Result<bool> {
     while !text.is_empty() {
         let room = out.window(WINDOW_BYTES)?;
         let Some((taken, filled)) = encode_into(room, text) else {

@@ -1,4 +1,4 @@
-//! Python objects as JSON, written straight into a sealer's window.
+//! Python objects as JSON, written straight into a sealer's window (or measured only).
 //!
 //! The text is what `json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))`
 //! gives, for the same classes and their subclasses, except that an int may have any size, that
@@ -7,12 +7,12 @@
 
 use crate::exported::type_name;
 use crate::json_path::{Fault, Step};
+use crate::json_sink::Sink;
 use crate::json_text::{write_code_points, write_escaped};
 use crate::numbers::{FloatText, big_int_digits, small_int};
 use crate::secure_buffer::{Pinned, SecureBuffer};
 use crate::unicode::{Text, WideText};
 use nomyo_core::Error;
-use nomyo_core::envelope::Sealer;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -32,7 +32,7 @@ type Written = Result<(), Box<Fault>>;
 /// Writes a dict as JSON.
 pub fn write_payload(
     payload: &Bound<'_, PyDict>,
-    out: &mut Sealer,
+    out: &mut impl Sink,
     limit_bytes: usize,
 ) -> PyResult<()> {
     let mut writer = Writer {
@@ -45,14 +45,14 @@ pub fn write_payload(
         .map_err(|fault| fault.raise(payload.py(), limit_bytes))
 }
 
-struct Writer<'out> {
-    out: &'out mut Sealer,
+struct Writer<'out, S> {
+    out: &'out mut S,
     limit_bytes: usize,
     /// The containers that are being written, outermost first. Compared, never followed.
     ancestors: Vec<*mut ffi::PyObject>,
 }
 
-impl Writer<'_> {
+impl<S: Sink> Writer<'_, S> {
     fn value(&mut self, value: &Bound<'_, PyAny>) -> Written {
         if let Ok(string) = value.cast::<PyString>() {
             return self.string(string);
@@ -278,7 +278,7 @@ fn step_to(key: &Bound<'_, PyAny>, position: usize) -> Step {
 }
 
 /// Escapes the content of a SecureBuffer; false where it is not UTF-8.
-fn write_pinned(out: &mut Sealer, content: &Pinned<'_>) -> nomyo_core::Result<bool> {
+fn write_pinned(out: &mut impl Sink, content: &Pinned<'_>) -> nomyo_core::Result<bool> {
     let mut piece = vec![0; PIECE_BYTES];
     let (mut copied, mut carried) = (0, 0);
     while copied < content.len() {

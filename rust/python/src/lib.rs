@@ -10,6 +10,7 @@ mod errors;
 mod exported;
 mod json_path;
 mod json_read;
+mod json_sink;
 mod json_text;
 mod json_write;
 mod key_files;
@@ -44,7 +45,7 @@ mod _core {
     #[pymodule_export]
     use super::process::{can_lock, crypto_version, harden_process, memory_status, warm_up};
     #[pymodule_export]
-    use super::sealing::{open_package, seal};
+    use super::sealing::{check_payload, open_package, seal};
     #[pymodule_export]
     use super::secure_buffer::SecureBuffer;
 

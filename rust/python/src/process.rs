@@ -45,5 +45,9 @@ pub fn harden_process(py: Python<'_>) -> PyResult<()> {
 /// Name and version of the crypto library.
 #[pyfunction]
 pub fn crypto_version() -> String {
-    "AWS-LC".to_owned()
+    let version = aws_lc_sys::AWSLC_VERSION_NUMBER_STRING;
+    format!(
+        "AWS-LC {}",
+        String::from_utf8_lossy(version).trim_end_matches('\0')
+    )
 }

@@ -3,6 +3,7 @@
 use crate::errors::{self, OrRaise};
 use crate::exported::{Exported, type_name};
 use crate::json_read::read_object;
+use crate::json_sink::Measure;
 use crate::json_write::write_payload;
 use crate::keys::{PrivateKey, PublicKey};
 use nomyo_core::envelope::{Number, Sealed, Sealer};
@@ -25,13 +26,7 @@ pub fn seal<'py>(
     processed_at: Option<i64>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = payload.py();
-    let Ok(payload) = payload.cast::<PyDict>() else {
-        let message = format!("a payload is a dict, not {}", type_name(payload));
-        return Err(errors::type_error(py, &message));
-    };
-    if payload.is_empty() {
-        return Err(errors::value_error(py, "the payload is empty"));
-    }
+    let payload = full_dict(payload)?;
     let mut sealer = Sealer::new(limit_bytes).or_raise(py)?;
     stack::scrubbed(|| write_payload(payload, &mut sealer, limit_bytes))?;
     let key = key.get().core();
@@ -39,6 +34,15 @@ pub fn seal<'py>(
         .detach(|| stack::scrubbed(|| sealer.finish(key, processed_at)))
         .or_raise(py)?;
     Ok(PyBytes::new(py, &package))
+}
+
+/// Raise whatever `seal` would raise for this payload, without sealing it (a dry run of the same walk).
+#[pyfunction]
+#[pyo3(signature = (payload, *, limit_bytes = 10 * 1024 * 1024))]
+pub fn check_payload(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> PyResult<()> {
+    let payload = full_dict(payload)?;
+    let mut measure = Measure::new(limit_bytes);
+    stack::scrubbed(|| write_payload(payload, &mut measure, limit_bytes))
 }
 
 /// Open a package: (the plaintext JSON, always an object; the algorithm's name; processed_at of the outer object).
@@ -69,6 +73,18 @@ pub fn open_package<'py>(
     let object = stack::scrubbed(|| read_object(object_type, &mut text))?;
     py.detach(|| drop(text));
     Ok((object, package::ALGORITHM, python_number(py, processed_at)?))
+}
+
+fn full_dict<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyDict>> {
+    let py = payload.py();
+    let Ok(dict) = payload.cast::<PyDict>() else {
+        let message = format!("a payload is a dict, not {}", type_name(payload));
+        return Err(errors::type_error(py, &message));
+    };
+    if dict.is_empty() {
+        return Err(errors::value_error(py, "the payload is empty"));
+    }
+    Ok(dict)
 }
 
 /// The plaintext, which is UTF-8, and the time stamp beside it.
