@@ -11,8 +11,7 @@ import logging
 import sys
 import threading
 import warnings
-import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -185,43 +184,57 @@ class SecureByteContext(Generic[LockableT]):
             dropped without ever having run.
         """
         data = self.__enter__()
-        if inspect.iscoroutinefunction(function):
-            return self._wiping(_call(function, data))
         try:
             outcome = function(data)
         except BaseException:
             self.__exit__(None, None, None)
             raise
         if inspect.isawaitable(outcome):
-            return self._wiping(_await(outcome))
+            return _Wiping(outcome, self)
         self.__exit__(None, None, None)
         return outcome
 
-    def _wiping(self, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-        """Leave the context when a coroutine ends; one that is dropped unstarted runs no `finally`."""
 
-        async def run() -> T:
-            try:
-                return await work
-            finally:
-                self.__exit__(None, None, None)
+class _Wiping(Generator[Any, Any, T], Coroutine[Any, Any, T]):
+    """Awaits another awaitable, and leaves a context when that ends.
 
-        running = run()
-        weakref.finalize(running, _abandon, work, self)
-        return running
+    A coroutine function with `try ... finally` would not do: a task that is cancelled before its
+    first step never enters the function, and so never reaches the `finally`.
+    """
+
+    def __init__(self, work: Awaitable[T], context: SecureByteContext[Any]) -> None:
+        self._work = work if isinstance(work, Coroutine) else _awaiting(work)
+        self._context = context
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self
+
+    def send(self, value: Any) -> Any:
+        return self._step(lambda: self._work.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        return self._step(lambda: self._work.throw(*error))
+
+    def close(self) -> None:
+        self._step(self._work.close)
+        self._leave()
+
+    def __del__(self) -> None:
+        self._leave()
+
+    def _step(self, step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except BaseException:  # StopIteration, which carries the value, among them
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        self._context.__exit__(None, None, None)
 
 
-async def _call(function: Callable[[LockableT], Coroutine[Any, Any, T]], data: LockableT) -> T:
-    return await function(data)
-
-
-async def _await(outcome: Awaitable[T]) -> T:
-    return await outcome
-
-
-def _abandon(work: Coroutine[Any, Any, Any], context: SecureByteContext[Any]) -> None:
-    work.close()
-    context.__exit__(None, None, None)
+async def _awaiting(work: Awaitable[T]) -> T:
+    return await work
 
 
 @contextmanager

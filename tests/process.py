@@ -1,0 +1,57 @@
+"""Programs that run in a process of their own, and what the kernel says of one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+UNPRIVILEGED = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
+
+
+def run_python(
+    program: str,
+    *arguments: str,
+    before: list[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = 120.0,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program under `-W error`; `before` are words in front of the interpreter."""
+    command = [*(before or []), sys.executable, "-X", "dev", "-W", "error", "-c", program, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, check=False, env=None if env is None else dict(env)
+    )
+
+
+def output_of(
+    program: str, *arguments: str, before: list[str] | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Return what a program printed; it must succeed, and say nothing to stderr."""
+    finished = run_python(program, *arguments, before=before, env=env)
+    assert (finished.returncode, finished.stderr) == (0, ""), finished.stderr
+    return finished.stdout
+
+
+def under_memlock_limit(limit_bytes: int) -> list[str]:
+    """Return the words that run a program as one without CAP_IPC_LOCK under a limit of locked memory."""
+    return [*UNPRIVILEGED, "prlimit", f"--memlock={limit_bytes}:{limit_bytes}"]
+
+
+def locked_kib(pid: int | str = "self") -> int:
+    """Return VmLck of a process, proc(5)."""
+    match = re.search(r"VmLck:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match
+    return int(match[1])
+
+
+def locked_kib_at(address: int) -> int:
+    """Return the `Locked` figure of the mapping of this process that holds an address, from smaps."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if header := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = int(header[1], 16) <= address < int(header[2], 16)
+        elif inside and line.startswith("Locked:"):
+            return int(line.split()[1])
+    raise AssertionError("no mapping holds the address")
