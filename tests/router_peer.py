@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import json
-import os
 import ssl
 import uuid
 from collections.abc import Mapping
@@ -13,16 +10,16 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from peer import open_with, seal_for
 
 COMPLETION_PATH = "/v1/chat/secure_completion"
 KEY_PATH = "/pki/public_key"
 
 # Loading the authorities takes 20 ms a client, and no TLS is spoken.
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-_OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 
 
 @functools.cache
@@ -37,30 +34,9 @@ def pem_of(key: rsa.RSAPrivateKey) -> str:
     return key.public_key().public_bytes(serialization.Encoding.PEM, spki).decode()
 
 
-def seal(plaintext: bytes, router_pem: str, aes_key: bytes | None = None) -> dict[str, Any]:
-    """Seal bytes to a router's key, as the package before it becomes JSON."""
-    router_key = serialization.load_pem_public_key(router_pem.encode())
-    assert isinstance(router_key, rsa.RSAPublicKey)
-    aes_key = aes_key or os.urandom(32)
-    nonce = os.urandom(12)
-    sealed = AESGCM(aes_key).encrypt(nonce, plaintext, None)
-    return {
-        "version": "1.0",
-        "algorithm": "hybrid-aes256-rsa4096",
-        "encrypted_payload": {"ciphertext": _b64(sealed[:-16]), "nonce": _b64(nonce), "tag": _b64(sealed[-16:])},
-        "encrypted_aes_key": _b64(router_key.encrypt(aes_key, _OAEP)),
-        "key_algorithm": "RSA-OAEP-SHA256",
-        "payload_algorithm": "AES-256-GCM",
-    }
-
-
 def open_sealed(package: bytes) -> dict[str, Any]:
     """Open a package that was sealed to the client's key."""
-    outer = json.loads(package)
-    payload = {name: base64.b64decode(text, validate=True) for name, text in outer["encrypted_payload"].items()}
-    aes_key = peer_key().decrypt(base64.b64decode(outer["encrypted_aes_key"], validate=True), _OAEP)
-    plaintext = AESGCM(aes_key).decrypt(payload["nonce"], payload["ciphertext"] + payload["tag"], None)
-    opened: dict[str, Any] = json.loads(plaintext)
+    opened: dict[str, Any] = open_with(_private_pem(), package)
     return opened
 
 
@@ -99,7 +75,7 @@ def router_pem(url: str) -> str:
 
 def send(url: str, chat_request: Mapping[str, Any], *, pem: str | None = None, **changed: str | None) -> httpx.Response:
     """Seal a request and send it; `pem` seals to another key than the router's present one."""
-    return post(url, json.dumps(seal(json.dumps(chat_request).encode(), pem or router_pem(url))).encode(), **changed)
+    return post(url, seal_for(pem or router_pem(url), chat_request), **changed)
 
 
 def ask(url: str, chat_request: Mapping[str, Any], **changed: str | None) -> dict[str, Any]:
@@ -122,5 +98,7 @@ def detail_of(response: httpx.Response) -> str:
     return str(body["detail"])
 
 
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+@functools.cache
+def _private_pem() -> bytes:
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    return peer_key().private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption())

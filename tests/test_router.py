@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from nomyo.serve.listener import Listener
 from nomyo.serve.router import RouterConfig, RunningRouter
+from peer import package_for, seal_for
 from router_peer import (
     COMPLETION_PATH,
     KEY_PATH,
@@ -31,7 +32,6 @@ from router_peer import (
     reply_of,
     request,
     router_pem,
-    seal,
     send,
 )
 
@@ -129,7 +129,7 @@ def test_stream_is_ignored(url: str) -> None:
     ],
 )
 def test_package_that_cannot_be_opened_is_refused_in_the_same_words(url: str, change: dict[str, Any]) -> None:
-    package = seal(json.dumps(chat()).encode(), router_pem(url)) | change
+    package = package_for(router_pem(url), json.dumps(chat()).encode()) | change
     response = post(url, json.dumps(package).encode())
     assert response.status_code == 400
     assert detail_of(response) == "Failed to decrypt the request"
@@ -137,7 +137,7 @@ def test_package_that_cannot_be_opened_is_refused_in_the_same_words(url: str, ch
 
 @pytest.mark.parametrize("field", ["ciphertext", "nonce", "tag"])
 def test_package_with_a_flipped_bit_is_refused(url: str, field: str) -> None:
-    package = seal(json.dumps(chat()).encode(), router_pem(url))
+    package = package_for(router_pem(url), json.dumps(chat()).encode())
     altered = bytearray(base64.b64decode(package["encrypted_payload"][field]))
     altered[-1] ^= 1
     package["encrypted_payload"][field] = base64.b64encode(altered).decode()
@@ -152,14 +152,13 @@ def test_body_that_is_no_package_is_refused_in_the_same_words(url: str, body: by
 
 
 def test_package_with_a_short_aes_key_is_refused(url: str) -> None:
-    package = seal(json.dumps(chat()).encode(), router_pem(url), aes_key=b"k" * 16)
+    package = package_for(router_pem(url), json.dumps(chat()).encode(), aes_key=b"k" * 16)
     assert post(url, json.dumps(package).encode()).status_code == 400
 
 
 @pytest.mark.parametrize("plaintext", [b"not json", b"[1]", b'"text"', b'{"model": "m"', b""])
 def test_plaintext_that_is_no_json_object_is_refused(url: str, plaintext: bytes) -> None:
-    package = seal(plaintext, router_pem(url))
-    assert post(url, json.dumps(package).encode()).status_code == 400
+    assert post(url, seal_for(router_pem(url), plaintext)).status_code == 400
 
 
 @pytest.mark.parametrize(

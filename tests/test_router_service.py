@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import logging
 import re
 import socket
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from nomyo.serve.listener import Listener
 from nomyo.serve.router import RateLimit, Router, RouterConfig, RunningRouter
 from nomyo.serve.router.limits import RateLimiter
+from peer import seal_for
 from router_peer import (
     COMPLETION_PATH,
     KEY_PATH,
@@ -36,7 +36,6 @@ from router_peer import (
     reply_of,
     request,
     router_pem,
-    seal,
     send,
 )
 
@@ -278,8 +277,8 @@ def test_router_speaks_tls(tmp_path: Path) -> None:
         assert router.url.startswith("https://127.0.0.1:")
         with httpx.Client(verify=trusting, trust_env=False) as client:
             pem = client.get(router.url + KEY_PATH).text
-            body = json.dumps(seal(json.dumps(chat("over TLS")).encode(), pem)).encode()
-            response = client.post(router.url + COMPLETION_PATH, content=body, headers=headers())
+            sealed = seal_for(pem, chat("over TLS"))
+            response = client.post(router.url + COMPLETION_PATH, content=sealed, headers=headers())
     assert reply_of(open_sealed(response.content)) == "over TLS"
 
 
