@@ -88,15 +88,16 @@ class SyncHttp:
         """
         self._settings = settings
         self._own: httpx.Client | None = None
+        self._under_way = 0
         self._closed = False
         self._lock = threading.Lock()
         _check_client_type(settings.http_client, httpx.Client)
 
     def send(self, request: Request) -> Response | NetworkFailure:
         """Exchange one request for its response."""
-        if self._closed:
+        client = self._enter()
+        if client is None:
             return _CLOSED
-        client = self._client()
         try:
             response = client.send(_built(client, request, self._settings), stream=True, follow_redirects=False)
             try:
@@ -105,12 +106,41 @@ class SyncHttp:
                 response.close()
         except _FAILURES as error:
             failure = NetworkFailure(_reason(error))
+        finally:
+            self._leave()
         return failure
 
     def close(self) -> None:
-        """Close the connections that are ours. Idempotent."""
+        """Close the connections that are ours; the last request under way does it, if there is one. Idempotent.
+
+        A connection that is being made while its pool is closed would be left open, and closing a
+        socket does not wake the thread that reads from it.
+        """
         with self._lock:
             self._closed = True
+        self._close_if_unused()
+
+    def _enter(self) -> httpx.Client | None:
+        with self._lock:
+            if self._closed:
+                return None
+            self._under_way += 1
+            given = self._settings.http_client
+            if isinstance(given, httpx.Client):
+                return given
+            if self._own is None:
+                self._own = httpx.Client(verify=_ssl_context(), limits=_limits(self._settings))
+            return self._own
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        with self._lock:
+            if not self._closed or self._under_way:
+                return
             own, self._own = self._own, None
         if own is not None:
             own.close()
@@ -122,16 +152,6 @@ class SyncHttp:
                 if not body.take(chunk):
                     break
         return body.response()
-
-    def _client(self) -> httpx.Client:
-        given = self._settings.http_client
-        if given is not None:
-            assert isinstance(given, httpx.Client)
-            return given
-        with self._lock:
-            if self._own is None:
-                self._own = httpx.Client(verify=_ssl_context(), limits=_limits(self._settings))
-            return self._own
 
 
 class AsyncHttp:
