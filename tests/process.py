@@ -19,7 +19,7 @@ def run_python(
     timeout_s: float = 120.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program under `-W error`; `before` are words in front of the interpreter."""
-    command = [*(before or []), sys.executable, "-X", "dev", "-W", "error", "-c", program, *arguments]
+    command = [*(before or []), sys.executable, "-W", "error", "-c", program, *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout_s, check=False, env=None if env is None else dict(env)
     )

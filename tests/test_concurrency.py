@@ -224,6 +224,27 @@ class TestOwnHttpClient:
             assert not own.is_closed
         assert faulty_router.posts[0].headers["x-mine"] == "yes"
 
+    def test_transport_that_answers_from_memory_will_do(self, router: RunningRouter, key_directory: Path) -> None:
+        def forward(request: httpx.Request) -> httpx.Response:
+            with httpx.Client() as real:
+                answer = real.request(request.method, request.url, headers=request.headers, content=request.content)
+            return httpx.Response(answer.status_code, content=answer.content)
+
+        with (
+            httpx.Client(transport=httpx.MockTransport(forward)) as own,
+            nomyo.SyncSecureChatCompletion(router.url, True, key_dir=key_directory, http_client=own) as chat,
+        ):
+            assert content(chat.create(model="m", messages=HELLO)) == "Hello"
+
+        async def main() -> None:
+            async with (
+                httpx.AsyncClient(transport=httpx.MockTransport(forward)) as own,
+                nomyo.SecureChatCompletion(router.url, True, key_dir=key_directory, http_client=own) as chat,
+            ):
+                assert content(await chat.create(model="m", messages=HELLO)) == "Hello"
+
+        asyncio.run(main())
+
     @pytest.mark.parametrize("follow", [True, False])
     def test_redirects_stay_off(self, faulty_router: FaultyRouter, key_directory: Path, follow: bool) -> None:
         from faults import Answer

@@ -88,8 +88,8 @@ class _ChatCompletion:
             max_connections=max_connections,
             http_client=http_client,
         )
-        self._client = self._open_client(settings)
         announce(settings, stacklevel=3)
+        self._client = self._open_client(settings)
 
     @staticmethod
     def _open_client(settings: Settings) -> SecureCompletionClient | SyncSecureCompletionClient:

@@ -77,8 +77,8 @@ class _CompletionClient:
             max_connections=max_connections,
             http_client=http_client,
         )
-        self.start(settings)
         announce(settings, stacklevel=3)
+        self.start(settings)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

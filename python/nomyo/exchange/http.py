@@ -26,6 +26,7 @@ from httpx_aiohttp import HttpxAiohttpClient
 from .effects import NetworkFailure, Request, Response
 from .protocol import ERROR_LIMIT_BYTES
 from .settings import Settings
+from .workers import crypto_pool
 
 # aiohttp's own errors pass through httpx-aiohttp where it has no counterpart, for malformed HTTP
 # above all; ValueError comes from what cannot even be parsed.
@@ -44,6 +45,11 @@ class _Body:
         self._chunks: list[bytes] = []
         self._size_bytes = 0
         self.fault = self._fault_of(response)
+        # The caller's own transport or event hook may have read the body already.
+        was_read = response.is_stream_consumed
+        if was_read and self.fault is None:
+            self.take(response.content)
+        self.wants_stream = self.fault is None and not was_read
 
     def _fault_of(self, response: httpx.Response) -> str | None:
         if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
@@ -129,7 +135,7 @@ class SyncHttp:
             if isinstance(given, httpx.Client):
                 return given
             if self._own is None:
-                self._own = httpx.Client(verify=_ssl_context(), limits=_limits(self._settings))
+                self._own = httpx.Client(verify=_ssl_context(self._settings), limits=_limits(self._settings))
             return self._own
 
     def _leave(self) -> None:
@@ -147,7 +153,7 @@ class SyncHttp:
 
     def _read(self, request: Request, response: httpx.Response) -> Response:
         body = _Body(request, response, self._settings.timeout)
-        if body.fault is None:
+        if body.wants_stream:
             for chunk in response.iter_raw():
                 if not body.take(chunk):
                     break
@@ -199,7 +205,7 @@ class AsyncHttp:
 
     async def _read(self, request: Request, response: httpx.Response) -> Response:
         body = _Body(request, response, self._settings.timeout)
-        if body.fault is None:
+        if body.wants_stream:
             async for chunk in response.aiter_raw():
                 if not body.take(chunk):
                     break
@@ -211,14 +217,19 @@ class AsyncHttp:
             assert isinstance(given, httpx.AsyncClient)
             return given
         loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None:
-            pool = _LoopPool(loop, self._settings)
-            with self._lock:
-                self._pools = {known: p for known, p in self._pools.items() if not known.is_closed()}
-                self._pools[loop] = pool
-            await pool.open()
-        return pool.client
+        if loop not in self._pools:
+            # Loading the CA bundle takes some 20 ms: not in the event loop.
+            context = await loop.run_in_executor(crypto_pool(), _ssl_context, self._settings)
+            if loop not in self._pools:
+                await self._open_pool(loop, context)
+        return self._pools[loop].client
+
+    async def _open_pool(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext) -> None:
+        pool = _LoopPool(loop, self._settings, context)
+        with self._lock:
+            self._pools = {known: p for known, p in self._pools.items() if not known.is_closed()}
+            self._pools[loop] = pool
+        await pool.open()
 
     def _take_pools(self) -> list[_LoopPool]:
         with self._lock:
@@ -230,9 +241,9 @@ class AsyncHttp:
 class _LoopPool:
     """The pooled client of one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, context: ssl.SSLContext) -> None:
         self.loop = loop
-        self.client = HttpxAiohttpClient(verify=_ssl_context(), limits=_limits(settings))
+        self.client = HttpxAiohttpClient(verify=context, limits=_limits(settings))
         self._guard = _close_with_loop(self.client)
         self._closing: asyncio.Task[None] | None = None
 
@@ -293,8 +304,13 @@ def _limits(settings: Settings) -> httpx.Limits:
     return httpx.Limits(max_connections=settings.max_connections, max_keepalive_connections=settings.max_connections)
 
 
-def _ssl_context() -> ssl.SSLContext:
-    """Return the context that httpx would make; loading the CA bundle takes some 20 ms, so it is shared."""
+def _ssl_context(settings: Settings) -> ssl.SSLContext:
+    """Return the context that httpx would make, shared by all clients.
+
+    For plain HTTP it is one that trusts nobody: no CA bundle need be loaded for what cannot be used.
+    """
+    if settings.plain_http:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _ssl_context_for(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 

@@ -1,0 +1,68 @@
+"""A client of the parent raises one clear error in a forked child; a new one works there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from process import output_of
+
+from nomyo.serve.router.running import RunningRouter
+
+PROGRAM = """
+import asyncio, os, sys, warnings
+import nomyo
+warnings.simplefilter("ignore", UserWarning)
+url, key_dir, twin = sys.argv[1:]
+HELLO = [{"role": "user", "content": "Hello"}]
+
+def make():
+    return getattr(nomyo, twin)(url, True, key_dir=key_dir)
+
+def ask(client):
+    outcome = client.create(model="m", messages=HELLO)
+    return asyncio.run(outcome) if asyncio.iscoroutine(outcome) else outcome
+
+client = make()
+ask(client)
+child = os.fork()
+if child == 0:
+    try:
+        ask(client)
+    except nomyo.SecurityError as error:
+        assert "fork" in str(error), error
+        print("refused", flush=True)
+    client.dispose()
+    mine = make()
+    print(ask(mine).choices[0].message.content, flush=True)
+    mine.dispose()
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+print("parent", ask(client).choices[0].message.content)
+client.dispose()
+"""
+
+
+@pytest.mark.parametrize("twin_class", ["SecureChatCompletion", "SyncSecureChatCompletion"])
+def test_client_of_the_parent_is_refused_in_the_child(
+    router: RunningRouter, key_directory: Path, twin_class: str
+) -> None:
+    output = output_of(PROGRAM, router.url, str(key_directory), twin_class)
+    assert output.split("\n") == ["refused", "Hello", "parent Hello", ""]
+
+
+def test_multiprocessing_pool_works_in_its_children(router: RunningRouter, key_directory: Path) -> None:
+    program = (
+        "import multiprocessing, sys, warnings, nomyo\n"
+        "warnings.simplefilter('ignore', UserWarning)\n"
+        "def ask(text):\n"
+        "    with nomyo.SyncSecureChatCompletion(sys.argv[1], True, key_dir=sys.argv[2]) as chat:\n"
+        "        return chat.create(model='m', messages=[{'role': 'user', 'content': text}]).choices[0].message.content\n"
+        "print(ask('parent'))\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
+        "    print(*pool.map(ask, ['a', 'b', 'c']))\n"
+        "    pool.close()\n"
+        "    pool.join()\n"
+    )
+    assert output_of(program, router.url, str(key_directory)) == "parent\na b c\n"

@@ -1,0 +1,175 @@
+"""Content, keys and tokens appear in no message, repr, log line, context or traceback of ours."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from faults import Answer, FaultyRouter
+from peer import seal_for
+from twins import Twin
+
+import nomyo
+from nomyo import _core
+
+PROMPT = "canary-prompt-7f3a"
+ANSWER = "canary-answer-91cc"
+TOKEN = "canary-token-52be"
+PASSWORD = "canary-password-e0d4"
+CANARIES = (PROMPT, ANSWER, TOKEN, PASSWORD, "PRIVATE KEY")
+MESSAGES = [{"role": "user", "content": PROMPT}]
+
+Provoke = Callable[[FaultyRouter, _core.PrivateKey], Any]
+
+FAILURES: dict[str, tuple[Provoke, type[Exception]]] = {
+    "status": (lambda router, _: router.answers.append(Answer(403, b"{}")), nomyo.ForbiddenError),
+    "retries exhausted": (lambda router, _: router.always(Answer(503, b"")), nomyo.ServiceUnavailableError),
+    "damaged package": (lambda router, _: setattr(router, "change", lambda body: body[:-40]), nomyo.SecurityError),
+    "answer that is no object": (
+        lambda router, key: setattr(router, "change", lambda _: seal_for(key.public_key.pem, f'"{ANSWER}"'.encode())),
+        nomyo.SecurityError,
+    ),
+    "answer that is no JSON": (
+        lambda router, key: setattr(router, "change", lambda _: seal_for(key.public_key.pem, ANSWER.encode())),
+        nomyo.SecurityError,
+    ),
+}
+
+
+def _everything_reachable(error: BaseException) -> str:
+    """Return the error as a debugging tool would print it: chain, notes and the local variables of our frames."""
+    shown = [repr(error), str(error), str(vars(error))]
+    for linked in (error.__cause__, error.__context__):
+        assert linked is None
+    shown.extend(_locals_of_our_frames(error.__traceback__))
+    return "\n".join(shown)
+
+
+def _locals_of_our_frames(trace: TracebackType | None) -> list[str]:
+    shown = []
+    while trace is not None:
+        if "/nomyo/" in trace.tb_frame.f_code.co_filename:
+            shown.extend(f"{name} = {value!r}" for name, value in trace.tb_frame.f_locals.items())
+        trace = trace.tb_next
+    return shown
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failure_shows_nothing(
+    twin: Twin,
+    faulty_router: FaultyRouter,
+    client_key: _core.PrivateKey,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    sleeps: list[float],
+    name: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    _core.write_key_directory(tmp_path / "keys", client_key, PASSWORD)
+    provoke, error_class = FAILURES[name]
+    provoke(faulty_router, client_key)
+    chat = twin.chat(
+        faulty_router.url, key_dir=tmp_path / "keys", api_key=TOKEN, debug=True, key_rotation_password=PASSWORD
+    )
+
+    with pytest.raises(error_class) as raised:
+        twin.call(chat.create, model="m", messages=MESSAGES, api_key=TOKEN + "-2")
+
+    output = capfd.readouterr()
+    for shown in (_everything_reachable(raised.value), caplog.text, output.out, output.err, repr(chat)):
+        for canary in CANARIES:
+            assert canary not in shown
+
+
+def test_refused_payload_shows_nothing_in_our_frames(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path
+) -> None:
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, api_key=TOKEN)
+    client = twin.client(faulty_router.url, key_dir=key_directory)
+    bad = [{"role": "user", "content": PROMPT}, {"content": float("nan")}]
+
+    for call in (
+        lambda: twin.call(chat.create, model="m", messages=bad),
+        lambda: twin.call(client.encrypt_payload, {"messages": bad}),
+        lambda: twin.call(client.send_secure_request, {"messages": bad}, "id", TOKEN),
+    ):
+        with pytest.raises(ValueError) as raised:
+            call()
+        shown = _everything_reachable(raised.value)
+        for canary in CANARIES:
+            assert canary not in shown
+
+
+def test_network_failure_shows_nothing(
+    twin: Twin, unused_port: int, key_directory: Path, caplog: pytest.LogCaptureFixture, sleeps: list[float]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    chat = twin.chat(f"http://127.0.0.1:{unused_port}", key_dir=key_directory, api_key=TOKEN)
+
+    with pytest.raises(nomyo.APIConnectionError) as raised:
+        twin.call(chat.create, model="m", messages=MESSAGES)
+
+    for shown in (_everything_reachable(raised.value), caplog.text):
+        for canary in CANARIES:
+            assert canary not in shown
+
+
+def test_wrong_password_shows_nothing(twin: Twin, tmp_path: Path, client_key: _core.PrivateKey) -> None:
+    _core.write_key_directory(tmp_path / "keys", client_key, PASSWORD)
+    client = twin.client("https://127.0.0.1:9")
+
+    with pytest.raises(nomyo.SecurityError) as raised:
+        twin.call(client.load_keys, tmp_path / "keys" / "private_key.pem", None, PASSWORD + "!")
+
+    assert PASSWORD not in repr(raised.value)
+    assert raised.value.__context__ is None
+
+
+def test_debug_logs_each_step_to_stderr_without_content(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, debug=True, api_key=TOKEN)
+    twin.call(chat.create, model="m", messages=MESSAGES)
+
+    log = capfd.readouterr().err
+    for step in ("key directory opened", "router's key: RSA-2048 SHA256:", "sealed", "package:", "HTTP 200", "opened"):
+        assert step in log
+    for canary in CANARIES:
+        assert canary not in log
+
+
+def test_nothing_is_logged_without_debug(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+    twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert capfd.readouterr().err == ""
+
+
+def test_debug_twice_logs_each_line_once(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    twin.chat(faulty_router.url, key_dir=key_directory, debug=True)
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, debug=True)
+    twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert capfd.readouterr().err.count("router's key:") == 1
+
+
+def test_reprs_show_no_secrets(key_directory: Path, client_key: _core.PrivateKey) -> None:
+    from nomyo.exchange.flow import Call
+    from nomyo.exchange.settings import Settings
+
+    settings = Settings(api_key=TOKEN, key_rotation_password=PASSWORD, key_dir=None)
+    call = Call({"messages": MESSAGES}, api_key=TOKEN)
+    with nomyo.SecureBuffer(PROMPT.encode()) as buffer:
+        shown = repr((settings, call, buffer, client_key)) + f"{buffer} {client_key}" + traceback.format_exc()
+    for canary in CANARIES:
+        assert canary not in shown
