@@ -76,7 +76,14 @@ def _find(package: Package, name: str) -> Any:
     return package.get(name, package["encrypted_payload"].get(name))
 
 
-FIELDS = ["version", "algorithm", "encrypted_payload", "encrypted_aes_key"]
+FIELDS = [
+    "version",
+    "algorithm",
+    "encrypted_payload",
+    "encrypted_aes_key",
+    "key_algorithm",
+    "payload_algorithm",
+]
 INNER = ["ciphertext", "nonce", "tag"]
 
 MUTATIONS: dict[str, Callable[[Package], bytes]] = {

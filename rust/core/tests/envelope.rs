@@ -173,20 +173,10 @@ fn test_every_truncation_and_every_appended_byte_fails() {
 #[test]
 fn test_every_altered_byte_fails() {
     let package = seal(b"{\"a\": 1}", None);
-    let optional = ["key_algorithm", "payload_algorithm"].map(|name| {
-        let start = find(&package, name.as_bytes());
-        start..start + name.len()
-    });
     for at in 0..package.len() {
         for flip in [0x01, 0x20, 0x80] {
             let mut altered = package.to_vec();
             altered[at] ^= flip;
-            // A field that may be missing may have another name; white space may be another.
-            if optional.iter().any(|range| range.contains(&at))
-                && (b' '..=0x7f).contains(&altered[at])
-            {
-                continue;
-            }
             assert!(
                 matches!(open(&altered), Err(Error::Package)),
                 "byte {at} ^ {flip:#x}"

@@ -4,8 +4,7 @@
 //! - Any order of fields, any white space, every escape that JSON has; exactly one object, nothing
 //!   behind it. A repeated name is refused at either level, known or not; an unknown name is
 //!   skipped. Nesting and the number of names are bounded.
-//! - `version` and `algorithm` are exact. `key_algorithm` and `payload_algorithm` may be missing,
-//!   as the public client permits, but must be exact where they are.
+//! - `version` and the three algorithms are there and exact; `processed_at` may be missing.
 //! - Base64 is standard, padded and canonical (RFC 4648, section 3.5), and checked here to the last
 //!   character, so that past this module a package can fail in one place only: at its tag.
 //! - Nothing here is secret, so nothing here is constant time. Nothing is copied, but for a text
@@ -66,6 +65,8 @@ pub fn parse(package: &[u8]) -> Result<Fields<'_>> {
 struct Outer<'a> {
     version: bool,
     algorithm: bool,
+    key_algorithm: bool,
+    payload_algorithm: bool,
     payload: Option<Payload<'a>>,
     wrapped_key: Option<Text<'a>>,
     processed_at: Option<Number>,
@@ -78,8 +79,8 @@ impl<'a> Outer<'a> {
             b"algorithm" => self.algorithm = scanner.exactly(ALGORITHM)?,
             b"encrypted_payload" => self.payload = Some(Payload::read(scanner)?),
             b"encrypted_aes_key" => self.wrapped_key = Some(base64_text(scanner)?),
-            b"key_algorithm" => drop(scanner.exactly(KEY_ALGORITHM)?),
-            b"payload_algorithm" => drop(scanner.exactly(PAYLOAD_ALGORITHM)?),
+            b"key_algorithm" => self.key_algorithm = scanner.exactly(KEY_ALGORITHM)?,
+            b"payload_algorithm" => self.payload_algorithm = scanner.exactly(PAYLOAD_ALGORITHM)?,
             b"processed_at" => self.processed_at = scanner.number_or_null()?,
             _ => scanner.skip_value()?,
         }
@@ -87,7 +88,9 @@ impl<'a> Outer<'a> {
     }
 
     fn finish(self) -> Result<Fields<'a>> {
-        if !self.version || !self.algorithm {
+        let named =
+            self.version && self.algorithm && self.key_algorithm && self.payload_algorithm;
+        if !named {
             return Err(Error::Package);
         }
         let payload = self.payload.ok_or(Error::Package)?;
