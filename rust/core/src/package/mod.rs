@@ -88,8 +88,7 @@ impl<'a> Outer<'a> {
     }
 
     fn finish(self) -> Result<Fields<'a>> {
-        let named =
-            self.version && self.algorithm && self.key_algorithm && self.payload_algorithm;
+        let named = self.version && self.algorithm && self.key_algorithm && self.payload_algorithm;
         if !named {
             return Err(Error::Package);
         }
