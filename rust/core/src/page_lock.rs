@@ -120,16 +120,22 @@ mod tests {
 
     #[test]
     fn only_what_no_other_lock_covers_is_left() {
-        let cases: [(&[Range<usize>], &[Range<usize>]); 6] = [
-            (&[], &[10..20]),
-            (&[0..10, 20..30], &[10..20]),
-            (&[12..15], &[10..12, 15..20]),
-            (&[5..12, 18..40], &[12..18]),
-            (&[12..13, 15..16, 12..16], &[10..12, 16..20]),
-            (&[5..25], &[]),
+        type Ends<'a> = &'a [(usize, usize)];
+        let cases: [(Ends, Ends); 6] = [
+            (&[], &[(10, 20)]),
+            (&[(0, 10), (20, 30)], &[(10, 20)]),
+            (&[(12, 15)], &[(10, 12), (15, 20)]),
+            (&[(5, 12), (18, 40)], &[(12, 18)]),
+            (&[(12, 13), (15, 16), (12, 16)], &[(10, 12), (16, 20)]),
+            (&[(5, 25)], &[]),
         ];
+        let ranges = |ends: Ends| -> Vec<_> { ends.iter().map(|(from, to)| *from..*to).collect() };
         for (others, left) in cases {
-            assert_eq!(uncovered(&(10..20), others), left, "{others:?}");
+            assert_eq!(
+                uncovered(&(10..20), &ranges(others)),
+                ranges(left),
+                "{others:?}"
+            );
         }
     }
 

@@ -1,21 +1,38 @@
-//! Bit maps of free units. Pure arithmetic.
+//! Bit maps of what is free. Pure arithmetic.
 
-/// The first position of `len` (1 to 64) ones in a row that lies at a multiple of `step` (a power of
-/// two to 32).
-pub fn find_run(map: u64, len: usize, step: usize) -> Option<usize> {
-    let starts = run_starts(map, len) & multiples(step);
+/// A map of the units of a chunk, or of the slots of a unit: one bit each, 1 for free.
+pub type Map = u128;
+
+/// The first position of `len` (1 to 128) ones in a row that lies at a multiple of `step` (a power
+/// of two to 64).
+#[inline]
+pub fn find_run(map: Map, len: usize, step: usize) -> Option<usize> {
+    let starts = run_starts(map, len) & MULTIPLES[step.trailing_zeros() as usize];
     (starts != 0).then(|| starts.trailing_zeros() as usize)
 }
 
 /// A mask of `len` ones from `first` on.
-pub fn run_mask(first: usize, len: usize) -> u64 {
-    let ones = if len >= 64 { u64::MAX } else { (1 << len) - 1 };
+#[inline]
+pub fn run_mask(first: usize, len: usize) -> Map {
+    let ones = if len >= 128 { Map::MAX } else { (1 << len) - 1 };
     ones << first
 }
 
+/// Masks of every bit, every second, every fourth, ... every 64th, from the lowest on.
+const MULTIPLES: [Map; 7] = {
+    let mut masks = [Map::MAX; 7];
+    let mut power = 1;
+    while power < masks.len() {
+        masks[power] = Map::MAX / ((1 << (1 << power)) - 1);
+        power += 1;
+    }
+    masks
+};
+
 /// The positions from which `len` ones follow. Every round doubles the length that a bit stands for
 /// (Warren, Hacker's Delight, 6-2).
-fn run_starts(mut map: u64, len: usize) -> u64 {
+#[inline]
+fn run_starts(mut map: Map, len: usize) -> Map {
     let mut missing = len - 1;
     let mut step = 1;
     while missing > 0 {
@@ -27,27 +44,22 @@ fn run_starts(mut map: u64, len: usize) -> u64 {
     map
 }
 
-/// A mask of every `step`-th bit, from the lowest on (`step`: a power of two to 32).
-fn multiples(step: usize) -> u64 {
-    u64::MAX / ((1 << step) - 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn finds_what_a_walk_over_the_bits_finds() {
-        let mut map = 0x9E37_79B9_7F4A_7C15_u64;
-        for round in 0..2000_u32 {
-            // xorshift64; every second map is made denser, so that long runs occur.
+        let mut map = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C834_u128;
+        for round in 0..1000_u32 {
+            // Marsaglia's xorshift, widened; every second map is made denser, so that long runs occur.
             map ^= map << 13;
             map ^= map >> 7;
             map ^= map << 17;
             let dense = map | map.rotate_left(9) | map.rotate_left(23) | map.rotate_left(41);
             let map = if round.is_multiple_of(2) { dense } else { map };
-            for len in 1..=64 {
-                for step in [1, 2, 4, 16] {
+            for len in 1..=128 {
+                for step in [1, 2, 4, 8, 16, 32, 64] {
                     assert_eq!(
                         find_run(map, len, step),
                         walk(map, len, step),
@@ -60,13 +72,13 @@ mod tests {
 
     #[test]
     fn a_full_map_holds_the_longest_run() {
-        assert_eq!(find_run(u64::MAX, 64, 1), Some(0));
-        assert_eq!(run_mask(0, 64), u64::MAX);
+        assert_eq!(find_run(Map::MAX, 128, 1), Some(0));
+        assert_eq!(run_mask(0, 128), Map::MAX);
         assert_eq!(run_mask(3, 2), 0b11000);
     }
 
-    fn walk(map: u64, len: usize, step: usize) -> Option<usize> {
-        (0..=64 - len)
+    fn walk(map: Map, len: usize, step: usize) -> Option<usize> {
+        (0..=128 - len)
             .step_by(step)
             .find(|first| map & run_mask(*first, len) == run_mask(*first, len))
     }

@@ -10,7 +10,7 @@ use super::region::{BUDGET, Region, growth, region};
 use super::shards::{HEAPS, KEYS, current, current_share, share_of};
 use super::size::{Place, place_for, slot_at, slot_size};
 use crate::os;
-use std::ptr::{self, null_mut};
+use std::ptr;
 
 const STRANGER: &str = "memory was freed that never came from here";
 
@@ -195,7 +195,7 @@ impl Region {
         };
         let chunk = match lane {
             Lane::Locked => self.open_locked(&mut growth, share_of(heap), least)?,
-            Lane::Unlocked => self.open_unlocked(&mut growth)?,
+            Lane::Unlocked => self.open_unlocked(&mut growth, share_of(heap))?,
         };
         self.chunks.set_owner(chunk, heap);
         HEAPS[heap].lock().adopt(&self.chunks, chunk);
@@ -208,7 +208,7 @@ impl Region {
         let owner = self.chunks.owner(chunk_of(unit));
         let mut heap = HEAPS[owner].lock();
         put(&mut heap);
-        let surplus = heap.has_surplus();
+        let surplus = heap.has_surplus(self.spare_chunks);
         drop(heap);
         if surplus {
             self.shrink(owner);
@@ -218,7 +218,9 @@ impl Region {
     #[cold]
     fn shrink(&self, owner: usize) {
         let mut growth = growth();
-        let surplus = HEAPS[owner].lock().disown_surplus(&self.chunks);
+        let surplus = HEAPS[owner]
+            .lock()
+            .disown_surplus(&self.chunks, self.spare_chunks);
         if let Some(chunk) = surplus {
             self.close(&mut growth, chunk, share_of(owner));
         }
@@ -249,7 +251,7 @@ pub unsafe fn resize_any(block: *mut u8, new_size: usize) -> *mut u8 {
 /// # Safety
 /// `block` must be null or in use, and be used no more.
 pub unsafe fn put_any(block: *mut u8) {
-    if block != null_mut() {
+    if !block.is_null() {
         // SAFETY: the caller's promise.
         unsafe { put(block) }
     }

@@ -1,4 +1,4 @@
-//! How much may be locked, and for whom.
+//! How much may be locked, and for whom; and what could not be.
 //!
 //! The keys' reserve is theirs alone: other allocations stop where it begins. Keys themselves may
 //! go beyond it, as long as there is any budget left. All of it counts in pages, in one atomic word.
@@ -18,8 +18,12 @@ pub enum Share {
 /// little enough not to starve the machine.
 const CAP_BYTES: usize = 256 << 20;
 
-/// What an RSA-4096 key and an operation with it take, rounded up: the least reserve for keys.
-const KEY_AND_OPERATION_BYTES: usize = 64 << 10;
+/// Below this limit, memory counts as scarce: less of it is left to others.
+pub const SCARCE_BYTES: usize = 1 << 20;
+
+/// What an RSA-4096 key (9 KiB) and an operation with it (32 KiB, of which 22 are one table of
+/// powers) take in small units: the least reserve for keys.
+const KEY_AND_OPERATION_BYTES: usize = 52 << 10;
 
 /// Pages that may be locked, and those that are.
 pub struct Budget {
@@ -28,6 +32,9 @@ pub struct Budget {
     /// Pages locked: for keys in the upper half, for the rest in the lower.
     claimed: AtomicU64,
     refused: AtomicBool,
+    unlocked_bytes: AtomicUsize,
+    unlocked_key_bytes: AtomicUsize,
+    unlocked_key_peak_bytes: AtomicUsize,
 }
 
 impl Budget {
@@ -37,19 +44,29 @@ impl Budget {
             reserve: AtomicUsize::new(0),
             claimed: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            unlocked_bytes: AtomicUsize::new(0),
+            unlocked_key_bytes: AtomicUsize::new(0),
+            unlocked_key_peak_bytes: AtomicUsize::new(0),
         }
     }
 
     /// Sets the budget by the limit that binds (`None`: no limit).
     ///
-    /// A quarter of the limit stays free for buffers that lock themselves, ours and the caller's.
+    /// A quarter of the limit stays free for buffers that lock themselves, ours and the caller's; an
+    /// eighth where it is scarce. Of 64 KiB, the default of many containers, a key and an operation
+    /// with it get 52, other blocks 4, buffers 8.
     pub fn set(&self, limit: Option<u64>, physical: Option<usize>, page: usize) {
         let cap = physical.map_or(CAP_BYTES, |bytes| CAP_BYTES.min(bytes / 8));
         let limit = limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
-        let total = (limit / 4).saturating_mul(3).min(cap) / page;
-        let least = (KEY_AND_OPERATION_BYTES / page).min(total * 2 / 3);
+        let left = if limit < SCARCE_BYTES {
+            limit / 8
+        } else {
+            limit / 4
+        };
+        let total = (limit - left).min(cap) / page;
+        let least = (KEY_AND_OPERATION_BYTES / page).min(total * 13 / 14);
         self.total.store(total, Ordering::Relaxed);
         self.reserve.store(least.max(total / 4), Ordering::Relaxed);
     }
@@ -90,6 +107,34 @@ impl Budget {
     pub fn give_back(&self, share: Share, pages: usize) {
         self.claimed
             .fetch_sub(word(share, pages), Ordering::Relaxed);
+    }
+
+    /// Notes bytes that are open for use and not locked.
+    pub fn add_unlocked(&self, share: Share, bytes: usize) {
+        self.unlocked_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if share == Share::Keys {
+            let now = self.unlocked_key_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            self.unlocked_key_peak_bytes
+                .fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes back what was noted.
+    pub fn remove_unlocked(&self, share: Share, bytes: usize) {
+        self.unlocked_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if share == Share::Keys {
+            self.unlocked_key_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that are open for use and not locked.
+    pub fn unlocked_bytes(&self) -> usize {
+        self.unlocked_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes for keys that were ever open and not locked at one time.
+    pub fn unlocked_key_peak_bytes(&self) -> usize {
+        self.unlocked_key_peak_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether the system refused a lock within the budget, as it does when others in this process
@@ -160,9 +205,9 @@ mod tests {
     #[test]
     fn small_limit_goes_to_keys_first() {
         let budget = budget(Some(64 << 10));
-        assert_eq!(budget.total(), 12);
-        assert_eq!(budget.claim(Share::General, 63, 1), Some(4));
-        assert_eq!(budget.claim(Share::Keys, 63, 1), Some(8));
+        assert_eq!(budget.total(), 14);
+        assert_eq!(budget.claim(Share::General, 63, 1), Some(1));
+        assert_eq!(budget.claim(Share::Keys, 63, 1), Some(13));
     }
 
     #[test]

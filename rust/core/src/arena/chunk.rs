@@ -1,6 +1,6 @@
 //! The books of the arena: what every chunk and unit holds. They lie outside the chunks.
 //!
-//! A chunk is 64 units of address space: usable pages, then at least one guard page. A unit holds
+//! A chunk is 128 units of address space: usable pages, then at least one guard page. A unit holds
 //! slots of one size class, or belongs to a run, or is free. Nothing of this is secret, and so none
 //! of it lies between the secrets: a freed slot holds zeros and no link.
 //!
@@ -8,13 +8,13 @@
 //! they do not change while the block lives. The *ledger* belongs to the lock of the heap that owns
 //! the chunk, and to the growth lock while no heap owns it.
 
-use super::bits::run_mask;
+use super::bits::{Map, run_mask};
 use super::size::slot_size;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Units in a chunk, as bits in a word.
-pub const UNITS: usize = 64;
+/// Units in a chunk: bits in a map.
+pub const UNITS: usize = Map::BITS as usize;
 
 /// No unit, no chunk: the end of a list.
 pub const NONE: u32 = u32::MAX;
@@ -45,9 +45,9 @@ unsafe impl Sync for Chunk {}
 /// The part that the owner's lock guards.
 pub struct Ledger {
     /// Free units, one bit each.
-    pub free: u64,
+    pub free: Map,
     /// Usable units, one bit each; 0 while the chunk is closed.
-    pub usable: u64,
+    pub usable: Map,
     /// Whether its pages are locked.
     pub locked: bool,
     /// Neighbours among the chunks with free units.
@@ -57,8 +57,8 @@ pub struct Ledger {
 
 /// The books of one unit of slots.
 pub struct Unit {
-    /// Free slots, one bit each: 256 slots of 16 bytes in a unit of 4 KiB.
-    free: [u64; 4],
+    /// Free slots, one bit each: 128 slots of 16 bytes in a unit of 2 KiB.
+    free: Map,
     /// How many slots are free.
     pub free_slots: u16,
     /// Neighbours among the units of this class with free slots.
@@ -72,7 +72,7 @@ pub struct Links {
     pub after: u32,
 }
 
-/// All chunks of the region, by number; a unit's number is 64 times its chunk's, plus its place.
+/// All chunks of the region, by number; a unit's number is 128 times its chunk's, plus its place.
 #[derive(Clone, Copy)]
 pub struct Chunks {
     all: &'static [Chunk],
@@ -179,34 +179,30 @@ impl Ledger {
 impl Unit {
     /// Makes the first `slots` slots free.
     pub fn open(&mut self, slots: usize) {
-        for (index, word) in self.free.iter_mut().enumerate() {
-            *word = run_mask(0, slots.saturating_sub(index * 64).min(64));
-        }
+        self.free = run_mask(0, slots);
         self.free_slots = slots as u16;
     }
 
     /// Takes the first free slot.
     #[inline]
     pub fn take(&mut self) -> Option<usize> {
-        for (index, word) in self.free.iter_mut().enumerate() {
-            if *word != 0 {
-                let bit = word.trailing_zeros() as usize;
-                *word &= *word - 1;
-                self.free_slots -= 1;
-                return Some(index * 64 + bit);
-            }
+        if self.free == 0 {
+            return None;
         }
-        None
+        let slot = self.free.trailing_zeros() as usize;
+        self.free &= self.free - 1;
+        self.free_slots -= 1;
+        Some(slot)
     }
 
     /// Gives a slot back; false where it was free already.
     #[inline]
     pub fn put(&mut self, slot: usize) -> bool {
-        let (word, bit) = (&mut self.free[slot / 64], 1 << (slot % 64));
-        if *word & bit != 0 {
+        let bit = 1 << slot;
+        if self.free & bit != 0 {
             return false;
         }
-        *word |= bit;
+        self.free |= bit;
         self.free_slots += 1;
         true
     }

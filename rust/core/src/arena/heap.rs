@@ -16,10 +16,6 @@ pub enum Lane {
     Unlocked = 1,
 }
 
-/// Empty locked chunks that a heap keeps, so that a block freed and taken again does not cost a
-/// system call each time. Unlocked ones are given back at once, so that the status tells the truth.
-const SPARE_LOCKED: u32 = 1;
-
 const CORRUPT: &str = "memory was freed twice, or never came from here";
 
 /// One shard of the arena.
@@ -116,15 +112,16 @@ impl Heap {
         self.lanes[chunk_lane(chunks, chunk) as usize].empty += 1;
     }
 
-    /// Whether there are more empty chunks than are worth keeping.
+    /// Whether there are more empty chunks than are worth keeping: `spare` locked ones, and none that
+    /// is not locked, so that the status does not tell of unlocked memory that nobody uses.
     #[inline]
-    pub fn has_surplus(&self) -> bool {
-        self.surplus_lane().is_some()
+    pub fn has_surplus(&self, spare: u32) -> bool {
+        self.surplus_lane(spare).is_some()
     }
 
     /// Lets go of an empty chunk beyond those worth keeping.
-    pub fn disown_surplus(&mut self, chunks: &Chunks) -> Option<u32> {
-        let lane = self.surplus_lane()?;
+    pub fn disown_surplus(&mut self, chunks: &Chunks, spare: u32) -> Option<u32> {
+        let lane = self.surplus_lane(spare)?;
         let mut chunk = self.lanes[lane as usize].roomy;
         while chunk != NONE && !books(chunks, chunk).is_empty() {
             chunk = books(chunks, chunk).links.after;
@@ -158,11 +155,12 @@ impl Heap {
         }
     }
 
-    fn surplus_lane(&self) -> Option<Lane> {
+    #[inline]
+    fn surplus_lane(&self, spare: u32) -> Option<Lane> {
         if self.lanes[Lane::Unlocked as usize].empty > 0 {
             return Some(Lane::Unlocked);
         }
-        (self.lanes[Lane::Locked as usize].empty > SPARE_LOCKED).then_some(Lane::Locked)
+        (self.lanes[Lane::Locked as usize].empty > spare).then_some(Lane::Locked)
     }
 
     /// Turns a free unit into one with slots of this class.
@@ -251,16 +249,22 @@ impl Heap {
         }
     }
 
+    /// Keeps the list in the order of the chunks' numbers: what fills the first chunks first leaves
+    /// the last ones empty, to be given back, or free for a long run.
     fn link_chunk(&mut self, chunks: &Chunks, chunk: u32) {
-        let head = &mut self.lanes[chunk_lane(chunks, chunk) as usize].roomy;
-        books(chunks, chunk).links = Links {
-            before: NONE,
-            after: *head,
-        };
-        if *head != NONE {
-            books(chunks, *head).links.before = chunk;
+        let lane = chunk_lane(chunks, chunk) as usize;
+        let (mut before, mut after) = (NONE, self.lanes[lane].roomy);
+        while after != NONE && after < chunk {
+            (before, after) = (after, books(chunks, after).links.after);
         }
-        *head = chunk;
+        books(chunks, chunk).links = Links { before, after };
+        match before {
+            NONE => self.lanes[lane].roomy = chunk,
+            before => books(chunks, before).links.after = chunk,
+        }
+        if after != NONE {
+            books(chunks, after).links.before = chunk;
+        }
     }
 
     fn unlink_chunk(&mut self, chunks: &Chunks, chunk: u32) {
@@ -277,6 +281,7 @@ impl Heap {
 
 /// The ledger of a chunk of this heap.
 #[inline]
+#[allow(clippy::mut_from_ref)]
 fn books(chunks: &Chunks, chunk: u32) -> &mut Ledger {
     // SAFETY: the heap's functions run under its lock, touch its own chunks only, and let go of one
     // reference before they ask for the next.
@@ -285,6 +290,7 @@ fn books(chunks: &Chunks, chunk: u32) -> &mut Ledger {
 
 /// The books of a unit of this heap.
 #[inline]
+#[allow(clippy::mut_from_ref)]
 fn unit_books(chunks: &Chunks, unit: u32) -> &mut Unit {
     // SAFETY: as in `books`.
     unsafe { chunks.unit(unit) }

@@ -7,7 +7,7 @@
 //! The header, no secret, holds what is needed to find and release the mapping.
 
 use super::budget::Share;
-use super::region::{BUDGET, UNLOCKED_BYTES};
+use super::region::BUDGET;
 use super::spin::SpinLock;
 use crate::os;
 use std::ptr::null_mut;
@@ -66,7 +66,7 @@ pub unsafe fn unmap(block: *mut u8) {
         MAPPED_BYTES.fetch_sub(bytes, Ordering::Relaxed);
         match locked {
             true => BUDGET.give_back(share, bytes / os::page_size()),
-            false => _ = UNLOCKED_BYTES.fetch_sub(bytes, Ordering::Relaxed),
+            false => BUDGET.remove_unlocked(share, bytes),
         }
     }
 }
@@ -94,7 +94,7 @@ pub unsafe fn relock_all(mappings: &Mappings) {
         if header.locked && !unsafe { os::lock_inherited(header.block, header.bytes) } {
             header.locked = false;
             BUDGET.give_back(header.share, header.bytes / os::page_size());
-            UNLOCKED_BYTES.fetch_add(header.bytes, Ordering::Relaxed);
+            BUDGET.add_unlocked(header.share, header.bytes);
         }
     }
 }
@@ -146,7 +146,7 @@ unsafe fn lock_within_budget(block: *mut u8, bytes: usize, share: Share) -> bool
         unsafe { os::unlock(block, bytes) };
         BUDGET.give_back(share, pages);
     }
-    UNLOCKED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+    BUDGET.add_unlocked(share, bytes);
     false
 }
 

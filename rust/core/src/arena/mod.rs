@@ -74,6 +74,8 @@ pub struct Status {
     pub locked_bytes: usize,
     /// Bytes of pages that are open for use and could not be locked.
     pub unlocked_bytes: usize,
+    /// The most bytes for keys ([`with_keys`]) that could not be locked at any one time so far.
+    pub unlocked_key_peak_bytes: usize,
     /// Bytes handed out, rounded up to the places that they take.
     pub in_use_bytes: usize,
     /// Bytes that the arena may lock.
@@ -90,7 +92,8 @@ pub fn status() -> Status {
     let limit_applies = region::region().is_none_or(|region| region.limit_applies);
     Status {
         locked_bytes: region::BUDGET.claimed() * page_size,
-        unlocked_bytes: region::UNLOCKED_BYTES.load(Ordering::Relaxed),
+        unlocked_bytes: region::BUDGET.unlocked_bytes(),
+        unlocked_key_peak_bytes: region::BUDGET.unlocked_key_peak_bytes(),
         in_use_bytes: blocks::in_use() + mapping::MAPPED_BYTES.load(Ordering::Relaxed),
         budget_bytes: region::BUDGET.total() * page_size,
         limit_bytes: os::memlock_limit().filter(|_| limit_applies),

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! | guard | usable pages ..... guard | usable pages ..... guard | ...
-//!         ^ chunk 0                  ^ chunk 1: 64 units further
+//!         ^ chunk 0                  ^ chunk 1: 128 units further
 //! ```
 //!
 //! An address leads to its chunk and unit by shifts. Everything that is not an open chunk is
 //! untouchable, so every chunk has a guard on either side. The books lie in a mapping of their own.
 
-use super::budget::{Budget, Share};
+use super::budget::{Budget, SCARCE_BYTES, Share};
 use super::chunk::{Chunk, Chunks, NONE, UNITS, unit_number};
 use super::spin::{SpinGuard, SpinLock};
 use super::{fork, shards};
@@ -16,13 +16,12 @@ use crate::os;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::slice;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Bytes of a unit. Where little may be locked the units are small, so that a page can hold blocks
-/// of several classes.
-const UNIT_BYTES: usize = 4096;
-const SMALL_UNIT_BYTES: usize = 1024;
-const SMALL_BUDGET_BYTES: usize = 1 << 20;
+/// Bytes of a unit: a chunk then takes 256 KiB of address space. Where little may be locked the
+/// units are small, so that a page can hold blocks of several classes, and a chunk takes 32 KiB.
+const UNIT_BYTES: usize = 2048;
+const SMALL_UNIT_BYTES: usize = 256;
 
 /// Chunks in the region: 1 GiB of address space by default. Fewer where that much is not given.
 const MOST_CHUNKS: usize = if usize::BITS == 64 { 4096 } else { 256 };
@@ -30,9 +29,6 @@ const FEWEST_CHUNKS: usize = 16;
 
 /// How much may be locked.
 pub static BUDGET: Budget = Budget::new();
-
-/// Bytes open for use that are not locked.
-pub static UNLOCKED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Guards opening and closing. Taken before a heap's lock, never while one is held.
 pub static GROWTH: SpinLock<Growth> = SpinLock::new(Growth {
@@ -60,6 +56,8 @@ pub struct Region {
     pub limit_applies: bool,
     /// Number of shards in use.
     pub shards: usize,
+    /// Empty locked chunks that a heap keeps. Opening one costs 50 us and more.
+    pub spare_chunks: u32,
 }
 
 const UNTOUCHED: u8 = 0;
@@ -130,7 +128,7 @@ impl Region {
     /// Divides a reservation into chunks and makes their books.
     fn divide(reservation: usize, len: usize, page: usize, limit_applies: bool) -> Option<Region> {
         let budget = BUDGET.total() * page;
-        let scarce = budget > 0 && budget < SMALL_BUDGET_BYTES;
+        let scarce = budget > 0 && budget < SCARCE_BYTES;
         let unit = if scarce { SMALL_UNIT_BYTES } else { UNIT_BYTES };
         let stride = unit * UNITS;
         // At least a page before the first chunk stays closed: its guard.
@@ -148,6 +146,7 @@ impl Region {
             page,
             limit_applies,
             shards: (budget >> 20).clamp(1, shards::MOST_SHARDS),
+            spare_chunks: (budget / stride / 8).clamp(1, 8) as u32,
         })
     }
 
@@ -183,9 +182,9 @@ impl Region {
     }
 
     /// Opens a whole chunk without a lock.
-    pub fn open_unlocked(&self, growth: &mut Growth) -> Option<u32> {
+    pub fn open_unlocked(&self, growth: &mut Growth, share: Share) -> Option<u32> {
         let opened = self.open(growth, self.usable_units, None)?;
-        UNLOCKED_BYTES.fetch_add(self.usable_units * self.unit_bytes(), Ordering::Relaxed);
+        BUDGET.add_unlocked(share, self.usable_units * self.unit_bytes());
         Some(opened)
     }
 
@@ -198,7 +197,7 @@ impl Region {
         unsafe { os::close_pages(self.start(chunk), bytes) };
         match ledger.locked {
             true => BUDGET.give_back(share, bytes / self.page),
-            false => _ = UNLOCKED_BYTES.fetch_sub(bytes, Ordering::Relaxed),
+            false => BUDGET.remove_unlocked(share, bytes),
         }
         (ledger.usable, ledger.free, ledger.locked) = (0, 0, false);
         growth.recycle(self, chunk);
@@ -219,7 +218,7 @@ impl Region {
         }
         ledger.locked = false;
         BUDGET.give_back(share, bytes / self.page);
-        UNLOCKED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+        BUDGET.add_unlocked(share, bytes);
         false
     }
 

@@ -1,14 +1,14 @@
 //! From a request's size and alignment to the kind of place that serves it. Pure arithmetic.
 //!
 //! Slots of one class share a unit; larger requests take a run of whole units; the largest get a
-//! mapping of their own. Classes are the powers of two from 16 to 2,048 and the sizes halfway
+//! mapping of their own. Classes are the powers of two from 16 to 1,024 and the sizes halfway
 //! between: a slot is at most half as large again as the request.
 
 /// Number of size classes.
-pub const CLASSES: usize = 15;
+pub const CLASSES: usize = 13;
 
-/// Units in the longest run: two such runs fit into a chunk.
-pub const LONGEST_RUN: usize = 31;
+/// Units in the longest run. A chunk has 126, or 112 where memory is scarce.
+pub const LONGEST_RUN: usize = 112;
 
 /// What serves a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn place_for(size: usize, align: usize, unit: usize) -> Place {
     }
 }
 
-/// Bytes of a slot of this class: 16, 24, 32, 48, ... 1,536, 2,048.
+/// Bytes of a slot of this class: 16, 24, 32, 48, ... 768, 1,024.
 #[inline]
 pub const fn slot_size(class: usize) -> usize {
     let base = if class.is_multiple_of(2) { 16 } else { 24 };
@@ -55,7 +55,7 @@ pub fn slot_at(class: usize, offset: usize) -> Option<usize> {
     (slot * slot_size(class) == offset).then_some(slot)
 }
 
-/// The smallest class for `size` bytes (`align` to 2,048) whose slots all lie at multiples of `align`.
+/// The smallest class for `size` bytes (`align` to 1,024) whose slots all lie at multiples of `align`.
 #[inline]
 fn class_for(size: usize, align: usize) -> usize {
     if size <= 16 {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_request_fits_its_place_and_lies_aligned() {
-        for unit in [1024, 4096] {
+        for unit in [256, 2048] {
             for align in (0..=11).map(|power| 1_usize << power) {
                 for size in 1..=8192 {
                     check(size, align, unit);
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn no_smaller_class_would_do() {
-        for size in 17..=2048 {
-            let Place::Slot(class) = place_for(size, 1, 4096) else {
+        for size in 17..=1024 {
+            let Place::Slot(class) = place_for(size, 1, 2048) else {
                 panic!("{size}")
             };
             assert!(slot_size(class - 1) < size, "{size} {class}");

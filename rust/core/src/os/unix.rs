@@ -34,7 +34,9 @@ pub fn physical_bytes() -> Option<usize> {
 
 /// Takes `len` bytes of address space that cannot be touched and cost nothing yet.
 pub fn reserve(len: usize) -> Option<*mut u8> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
+    // Without MAP_NORESERVE the system counts the pages when they are opened, not here, and can
+    // refuse what the machine does not have.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
     let ptr = unsafe { libc::mmap(null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
     (ptr != libc::MAP_FAILED).then_some(ptr.cast())
@@ -162,6 +164,8 @@ pub fn memlock_limit() -> Option<u64> {
     if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0 {
         return Some(0);
     }
+    // rlim_t is u64 on Linux and macOS, but not everywhere.
+    #[allow(clippy::unnecessary_cast)]
     (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
 }
 
