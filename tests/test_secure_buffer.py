@@ -254,9 +254,14 @@ def test_with_a_view_held_wipes_and_raises_buffer_error() -> None:
 
 
 def test_exception_of_the_body_is_not_replaced_by_a_held_view() -> None:
-    views = []
+    views: list[memoryview] = []
+
+    def hold_and_raise(view: memoryview) -> None:
+        views.append(view)
+        raise KeyError
+
     with pytest.raises(KeyError), SecureBuffer(SECRET) as buffer:
-        {}[views.append(buffer.data)]  # type: ignore[index]
+        hold_and_raise(buffer.data)
     assert bytes(views[0]) == bytes(len(SECRET))
 
 

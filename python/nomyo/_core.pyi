@@ -1,11 +1,28 @@
 """What the native core offers to Python. Internal: import from `nomyo` instead."""
 
-from collections.abc import Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, SupportsIndex, final
+from typing import Any, Self, final
 
 from typing_extensions import Buffer
+
+__all__ = [
+    "PageLock",
+    "PrivateKey",
+    "PublicKey",
+    "SecureBuffer",
+    "can_lock",
+    "check_payload",
+    "crypto_version",
+    "harden_process",
+    "load_key_pair",
+    "memory_status",
+    "open_key_directory",
+    "open_package",
+    "seal",
+    "warm_up",
+    "write_key_directory",
+]
 
 @final
 class PublicKey:
@@ -61,9 +78,16 @@ class PrivateKey:
 
 @final
 class SecureBuffer:
-    """Locked, guarded, wiped memory for one secret."""
+    """Locked, guarded, wiped memory for one secret.
 
-    def __new__(cls, data_or_size: Buffer | int, /) -> Self: ...
+    Made from a size in bytes (zeros) or from bytes-like data. A writable source is wiped after it was copied.
+    `with` locks it, and wipes and closes it at the end. Compares in constant time with bytes-like objects; has no hash;
+    repr shows no content; no pickle, no copy. Use after `close` raises ValueError; in a forked child, SecurityError.
+    """
+
+    def __new__(cls, data_or_size: Buffer | int, /) -> Self:
+        """Raise MemoryError where there is no memory; BufferError where the data has gaps."""
+
     @staticmethod
     def from_file(path: str | PathLike[str]) -> SecureBuffer:
         """Read a whole file straight into locked memory. Raises OSError."""
@@ -73,22 +97,45 @@ class SecureBuffer:
         """A writable view of the content."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes of content."""
+
     @property
-    def address(self) -> int: ...
+    def address(self) -> int:
+        """Where the content lies in memory."""
+
     @property
-    def locked(self) -> bool: ...
+    def locked(self) -> bool:
+        """Whether all of it is locked in memory now. False once closed."""
+
     @property
-    def closed(self) -> bool: ...
-    def lock(self) -> bool: ...
-    def unlock(self) -> bool: ...
-    def zero(self) -> None: ...
-    def wipe(self) -> None: ...
-    def close(self) -> None: ...
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+
+    def lock(self) -> bool:
+        """Lock it in memory; whether it is locked now."""
+
+    def unlock(self) -> bool:
+        """Let the system swap it out again; whether that worked."""
+
+    def zero(self) -> None:
+        """Overwrite the content with zeros. The same as `wipe`."""
+
+    def wipe(self) -> None:
+        """Overwrite the content with zeros, in a way that no optimiser removes. Nothing is left to do once closed."""
+
+    def close(self) -> None:
+        """Wipe the content and give the memory back. Idempotent.
+
+        Raises BufferError, with the content wiped all the same, while a view is held or an operation is under way.
+        """
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
-    ) -> None: ...
+    ) -> None:
+        """Close it. An exception under way is not replaced by a BufferError."""
+
     def __len__(self) -> int: ...
     def __bytes__(self) -> bytes: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -98,7 +145,9 @@ class SecureBuffer:
 class PageLock:
     """Holds the pages of a caller's own writable buffer in memory; its size cannot change meanwhile.
 
-    Pages shared with another PageLock stay locked until the last one is released.
+    Pages shared with another PageLock stay locked until the last one is released. With `lock=False` the buffer is held,
+    and can be wiped, but not locked. Raises TypeError where the buffer cannot be written to or has gaps. A SecureBuffer
+    locks itself, and stays locked on release.
     """
 
     def __new__(cls, buffer: Buffer, /, *, lock: bool = True) -> Self: ...
@@ -107,7 +156,7 @@ class PageLock:
         """Whether every page is locked now."""
 
     def wipe(self) -> None:
-        """Overwrite the buffer with zeros, in a way that no optimiser removes."""
+        """Overwrite the buffer with zeros, in a way that no optimiser removes. Raises ValueError once released."""
 
     def release(self) -> None:
         """Unlock and let go of the buffer. Idempotent."""
@@ -136,25 +185,31 @@ def write_key_directory(
     """Replace the pair in a directory, atomically. Raises SecurityError, OSError."""
 
 def seal(
-    payload: Mapping[str, Any],
-    key: PublicKey,
-    *,
-    limit_bytes: int = ...,
-    processed_at: int | None = None,
+    payload: dict[str, Any], key: PublicKey, *, limit_bytes: int = 10485760, processed_at: int | None = None
 ) -> bytes:
     """Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
 
-    `payload` is a dict. Raises ValueError or TypeError that names the path to what JSON cannot hold (`messages[3].content`),
-    ValueError beyond `limit_bytes` of plaintext JSON (default 10 MiB).
+    The JSON is that of `json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))`, for the same
+    types; besides, an int may have any size, a SecureBuffer (UTF-8) may stand for any string value, and nesting ends at
+    200 levels below the payload. No more than 32 KiB of it is in memory at a time, and non-ASCII text in pieces of
+    256 KiB; nothing stays behind.
+
+    Raises ValueError or TypeError that names the path to what JSON cannot hold (`messages[3].content`) and shows no
+    content; ValueError for an empty payload or one of more than `limit_bytes` as JSON (10 MiB); RuntimeError where
+    another thread changed the size of a dict meanwhile.
     """
 
-def check_payload(payload: Mapping[str, Any], *, limit_bytes: int = ...) -> None:
+def check_payload(payload: dict[str, Any], *, limit_bytes: int = 10485760) -> None:
     """Raise whatever `seal` would raise for this payload, without sealing it (a dry run of the same walk)."""
 
 def open_package(
-    package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] = ...
+    package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None
 ) -> tuple[Any, str, int | float | None]:
     """Open a package: (the plaintext JSON, always an object; the algorithm's name; processed_at of the outer object).
+
+    The values are those of `json.loads`, but for NaN and Infinity, which are refused; ints have up to a million digits,
+    nesting ends at 200 levels below the object. Objects are instances of `object_type`, a subclass of dict that can be
+    made without arguments. The plaintext is in locked memory until this returns; nothing stays but the objects.
 
     Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
     """

@@ -18,7 +18,7 @@ use pyo3::types::{PyBytes, PyDict, PyType};
 /// `payload` is a dict. Raises ValueError or TypeError that names the path to what JSON cannot hold
 /// (`messages[3].content`), ValueError beyond `limit_bytes` of plaintext JSON (default 10 MiB).
 #[pyfunction]
-#[pyo3(signature = (payload, key, *, limit_bytes = 10 * 1024 * 1024, processed_at = None))]
+#[pyo3(signature = (payload, key, *, limit_bytes = 10_485_760, processed_at = None))]
 pub fn seal<'py>(
     payload: &Bound<'py, PyAny>,
     key: &Bound<'py, PublicKey>,
@@ -38,7 +38,7 @@ pub fn seal<'py>(
 
 /// Raise whatever `seal` would raise for this payload, without sealing it (a dry run of the same walk).
 #[pyfunction]
-#[pyo3(signature = (payload, *, limit_bytes = 10 * 1024 * 1024))]
+#[pyo3(signature = (payload, *, limit_bytes = 10_485_760))]
 pub fn check_payload(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> PyResult<()> {
     let payload = full_dict(payload)?;
     let mut measure = Measure::new(limit_bytes);

@@ -9,6 +9,7 @@ use crate::errors::OrRaise;
 use crate::exported::{Exported, type_name};
 use crate::no_copy;
 use nomyo_core::buffer::SecureBuffer as Memory;
+use nomyo_core::stack;
 use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -128,7 +129,8 @@ impl SecureBuffer {
             None => &Exported::readable(data)?,
         };
         let mut memory = Memory::new(source.len()).or_raise(py)?;
-        source.copy_to(memory.as_mut_slice().or_raise(py)?);
+        let content = memory.as_mut_slice().or_raise(py)?;
+        stack::scrubbed(|| source.copy_to(content));
         if let Some(source) = &writable {
             source.wipe();
         }
@@ -309,7 +311,8 @@ impl SecureBuffer {
         let theirs = Exported::readable(other)?;
         let mut copy = vec![0; theirs.len()];
         theirs.copy_to(&mut copy);
-        let equal = self.with_memory(py, |memory, _| Ok(memory.ct_eq(&copy)))?;
+        let equal =
+            self.with_memory(py, |memory, _| Ok(stack::scrubbed(|| memory.ct_eq(&copy))))?;
         Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind())
     }
 
