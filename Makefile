@@ -53,7 +53,7 @@ lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests/readme_examples.py
+	$(BIN)/python tests/readme_examples.py
 
 bench: build
 	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from faults import FaultyRouter
-from twins import TWINS, Twin
 
+from faults import FaultyRouter
 from nomyo import _core
 from nomyo.exchange import driver
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
+from tls import Authority, make_authority
+from twins import TWINS, Twin
 
 PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
 
@@ -107,3 +108,9 @@ def unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+@pytest.fixture(scope="session")
+def tls_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate for this machine, and the authority that vouches for it."""
+    return make_authority(tmp_path_factory.mktemp("tls"))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import FaultyRouter
-from twins import Twin
 
 import nomyo
+from faults import FaultyRouter
 from nomyo import _core
+from twins import Twin
 
 CANARY = "canary-of-the-content"
 
@@ -108,7 +108,7 @@ def test_ten_mebibytes_pass_and_one_byte_more_does_not(
     most = 10 * 1024 * 1024 - len('{"x":""}')
 
     package = twin.call(client.encrypt_payload, {"x": "y" * most})
-    with pytest.raises(ValueError, match="^x: .*10485760"):
+    with pytest.raises(ValueError, match=r"^x: .*10485760"):
         twin.call(client.encrypt_payload, {"x": "y" * (most + 1)})
 
     assert len(package) > most * 4 // 3
@@ -142,9 +142,7 @@ def test_value_that_cannot_be_a_header_is_a_security_error(
 
 
 @pytest.mark.parametrize("tier", ["", "STANDARD", "low", "high "])
-def test_unknown_tier_is_a_value_error(
-    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, tier: str
-) -> None:
+def test_unknown_tier_is_a_value_error(twin: Twin, faulty_router: FaultyRouter, key_directory: Path, tier: str) -> None:
     chat = twin.chat(faulty_router.url, key_dir=key_directory)
 
     with pytest.raises(ValueError, match="standard, high, maximum"):
@@ -175,10 +173,13 @@ def test_plain_http_is_refused_before_a_byte_is_sent(
 
 
 def test_plain_http_that_is_allowed_warns_once(twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:
-    with pytest.warns(UserWarning, match="plain HTTP") as caught:
+    def make_and_use() -> None:
         chat = twin.chat(faulty_router.url, key_dir=key_directory)
         twin.call(chat.create, model="m", messages=_messages("x"))
         twin.call(chat.create, model="m", messages=_messages("x"), base_url=faulty_router.url)
+
+    with pytest.warns(UserWarning, match="plain HTTP") as caught:
+        make_and_use()
 
     assert len(caught) == 1
     assert caught[0].filename.endswith("twins.py")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import FaultyRouter
-from peer import open_with, seal_for
-from twins import Twin
 
 import nomyo
+from faults import FaultyRouter
 from nomyo.serve.router.running import RunningRouter
+from peer import open_with, seal_for
+from twins import Twin
 
 HELLO = [{"role": "user", "content": "Hello! How are you today?"}]
 WEATHER = {
@@ -49,7 +49,9 @@ EVERY_FIELD: dict[str, Any] = {
 }
 
 
-def test_create_takes_keywords_and_the_request_object_alike(twin: Twin, router: RunningRouter, key_directory: Path) -> None:
+def test_create_takes_keywords_and_the_request_object_alike(
+    twin: Twin, router: RunningRouter, key_directory: Path
+) -> None:
     chat = twin.chat(router.url, key_dir=key_directory)
 
     by_keywords = twin.call(chat.create, model="Qwen/Qwen3-0.6B", messages=HELLO, temperature=0.7)
@@ -251,9 +253,7 @@ def test_send_secure_request_returns_the_response(twin: Twin, faulty_router: Fau
     client = twin.client(faulty_router.url, key_dir=key_directory)
     payload_id = str(uuid.uuid4())
 
-    response = twin.call(
-        client.send_secure_request, {"model": "m", "messages": HELLO}, payload_id, "a-key", "standard"
-    )
+    response = twin.call(client.send_secure_request, {"model": "m", "messages": HELLO}, payload_id, "a-key", "standard")
 
     assert response._metadata.payload_id == payload_id
     assert faulty_router.posts[0].headers["authorization"] == "Bearer a-key"

@@ -17,12 +17,12 @@ from urllib.parse import unquote
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from faults import FaultyRouter
-from twins import Twin
 
 import nomyo
+from faults import FaultyRouter
 from nomyo import _core
 from nomyo.serve.router.running import RunningRouter
+from twins import Twin
 
 HELLO = [{"role": "user", "content": "Hello"}]
 PASSWORD = "correct horse"
@@ -164,9 +164,7 @@ class TestDirectory:
         with pytest.raises(nomyo.SecurityError):
             twin.call(chat.create, model="m", messages=HELLO)
 
-    def test_foreign_owner_is_refused(
-        self, twin: Twin, router: RunningRouter, tmp_path: Path, client_key: Any
-    ) -> None:
+    def test_foreign_owner_is_refused(self, twin: Twin, router: RunningRouter, tmp_path: Path, client_key: Any) -> None:
         assert os.geteuid() == 0, "only root can give a file away; run the suite as root, as CI does"
         _core.write_key_directory(tmp_path / "keys", client_key)
         os.chown(tmp_path / "keys" / "private_key.pem", 12345, 12345)
@@ -269,9 +267,7 @@ class TestGenerateAndLoad:
 
         assert len({post.headers["x-public-key"] for post in faulty_router.posts}) == 1
 
-    def test_halves_that_do_not_belong_together_are_refused(
-        self, twin: Twin, tmp_path: Path, client_key: Any
-    ) -> None:
+    def test_halves_that_do_not_belong_together_are_refused(self, twin: Twin, tmp_path: Path, client_key: Any) -> None:
         _core.write_key_directory(tmp_path / "a", client_key)
         _core.write_key_directory(tmp_path / "b", _core.PrivateKey.generate(2048))
         client = twin.client("https://127.0.0.1:9")
@@ -317,9 +313,7 @@ class TestRotation:
 
         assert [path.name for path in tmp_path.iterdir()] == ["rotated"]
 
-    def test_requests_go_on_while_the_pair_rotates(
-        self, twin: Twin, faulty_router: FaultyRouter
-    ) -> None:
+    def test_requests_go_on_while_the_pair_rotates(self, twin: Twin, faulty_router: FaultyRouter) -> None:
         client = twin.client(faulty_router.url, key_rotation_interval=0.05)
 
         def keys_seen() -> set[str]:
@@ -347,11 +341,14 @@ class TestRotation:
             return sum(thread.name == "nomyo-rotation" for thread in threading.enumerate())
 
         before = rotation_threads()
-        client = twin.client_class("https://127.0.0.1:9", key_dir=key_directory)
-        assert rotation_threads() == before + 1
-        until(lambda: client._exchange._keys._pair)
-        keys = weakref.ref(client._exchange._keys)
-        del client
+
+        def make_and_drop() -> weakref.ref[Any]:
+            client = twin.client_class("https://127.0.0.1:9", key_dir=key_directory)
+            assert rotation_threads() == before + 1
+            until(lambda: client._exchange._keys._pair)
+            return weakref.ref(client._exchange._keys)
+
+        keys = make_and_drop()
 
         def gone() -> bool:
             gc.collect()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from faults import FaultyRouter
 
 import nomyo
+from faults import FaultyRouter
 from nomyo.serve.router.running import RunningRouter
 
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from process import output_of
 
 from nomyo.serve.router.running import RunningRouter
+from process import output_of
 
 PROGRAM = """
 import asyncio, os, sys, warnings
@@ -58,7 +58,8 @@ def test_multiprocessing_pool_works_in_its_children(router: RunningRouter, key_d
         "warnings.simplefilter('ignore', UserWarning)\n"
         "def ask(text):\n"
         "    with nomyo.SyncSecureChatCompletion(sys.argv[1], True, key_dir=sys.argv[2]) as chat:\n"
-        "        return chat.create(model='m', messages=[{'role': 'user', 'content': text}]).choices[0].message.content\n"
+        "        answer = chat.create(model='m', messages=[{'role': 'user', 'content': text}])\n"
+        "    return answer.choices[0].message.content\n"
         "print(ask('parent'))\n"
         "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
         "    print(*pool.map(ask, ['a', 'b', 'c']))\n"

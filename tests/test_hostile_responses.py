@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import PUBLIC_KEY, Answer, FaultyRouter
-from peer import package_for, seal_for
-from twins import Twin
 
 import nomyo
+from faults import PUBLIC_KEY, Answer, FaultyRouter
 from nomyo import _core
+from peer import package_for, seal_for
+from twins import Twin
 
 HELLO = [{"role": "user", "content": "Hello"}]
 OPAQUE = "the package cannot be opened: malformed, altered, or sealed for another key"
@@ -161,6 +161,7 @@ def test_wrapped_key_of_another_length_gives_the_same_error(
     twin: Twin, faulty_router: FaultyRouter, client_key: _core.PrivateKey, key_directory: Path, length: int
 ) -> None:
     from cryptography.hazmat.primitives import serialization
+
     from peer import OAEP
 
     def mutate(_: bytes) -> bytes:
@@ -205,9 +206,7 @@ def test_fields_in_another_order_and_unknown_fields_open(
     assert twin.call(chat.create, model="m", messages=HELLO).id == "x"
 
 
-def test_compressed_response_is_refused_unread(
-    twin: Twin, faulty_router: FaultyRouter, key_directory: Path
-) -> None:
+def test_compressed_response_is_refused_unread(twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:
     faulty_router.change = gzip.compress
     faulty_router.change_headers = {"content-encoding": "gzip"}
     chat = twin.chat(faulty_router.url, key_dir=key_directory)
@@ -230,9 +229,7 @@ def test_compressed_error_body_gives_the_right_class(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirect_is_not_followed(
-    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, status: int
-) -> None:
+def test_redirect_is_not_followed(twin: Twin, faulty_router: FaultyRouter, key_directory: Path, status: int) -> None:
     faulty_router.answers.append(Answer(status, b"", {"location": f"{faulty_router.url}/pki/public_key"}))
     chat = twin.chat(faulty_router.url, key_dir=key_directory)
 
@@ -288,9 +285,7 @@ def _weak_key(kind: str) -> bytes:
         key = rsa.generate_private_key(public_exponent=3, key_size=2048).public_key()
     else:
         key = rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key()
-    encoded: bytes = key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    encoded: bytes = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return encoded
 
 

@@ -8,10 +8,10 @@ import logging
 from typing import Any
 
 import pytest
-from process import locked_kib, locked_kib_at, output_of, run_python, under_memlock_limit
 
 import nomyo
 from nomyo import SecureBuffer, SecureByteContext
+from process import locked_kib, locked_kib_at, output_of, run_python, under_memlock_limit
 
 SECRET = b"the patient's record"
 PAGE = 4096
@@ -77,15 +77,13 @@ class TestProtectionInfo:
     @pytest.mark.parametrize("limit_kib", [0, 64, 8192])
     def test_status_agrees_with_the_kernel(self, limit_kib: int) -> None:
         program = (
-            "import re, nomyo._core as core\n"
+            "import pathlib, re, nomyo._core as core\n"
             "key = core.PrivateKey.generate(2048)\n"
-            "locked = re.search(r'VmLck:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
-            "print(int(locked) * 1024, core.memory_status()['locked_bytes'])"
+            "status = pathlib.Path('/proc/self/status').read_text()\n"
+            "locked_kib = re.search(r'VmLck:\\s+(\\d+)', status)[1]\n"
+            "print(int(locked_kib) * 1024, core.memory_status()['locked_bytes'])"
         )
-        kernel, ours = output_of(
-            program.replace("open('/proc/self/status').read()", "__import__('pathlib').Path('/proc/self/status').read_text()"),
-            before=under_memlock_limit(limit_kib * 1024),
-        ).split()
+        kernel, ours = output_of(program, before=under_memlock_limit(limit_kib * 1024)).split()
         assert kernel == ours
         assert (int(kernel) > 0) == (limit_kib > 0)
 

@@ -21,7 +21,12 @@ TEXTS = ["Hello", "", "Zo\u00eb \u4f60\u597d \U0001f600", 'quotes " and \\ and \
 def reference(program: str, *arguments: str) -> str:
     """Run a program with the public client; what it prints."""
     assert REFERENCE.exists(), "the public client is missing: run `make reference`"
-    preamble = "import asyncio, json, sys, warnings\nwarnings.simplefilter('ignore')\nimport nomyo\nassert nomyo.__version__ == '0.2.9'\n"
+    preamble = (
+        "import asyncio, json, sys, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "import nomyo\n"
+        "assert nomyo.__version__ == '0.2.9'\n"
+    )
     finished = subprocess.run(
         [REFERENCE, "-c", preamble + program, *arguments], capture_output=True, text=True, timeout=120, check=False
     )
@@ -70,7 +75,8 @@ from nomyo.SecureCompletionClient import SecureCompletionClient
 from pathlib import Path
 client = SecureCompletionClient()
 client.load_keys(sys.argv[1])
-opened = [asyncio.run(client.decrypt_response(path.read_bytes(), "an-id")) for path in sorted(Path(sys.argv[2]).iterdir())]
+paths = sorted(Path(sys.argv[2]).iterdir())
+opened = [asyncio.run(client.decrypt_response(path.read_bytes(), "an-id")) for path in paths]
 print(json.dumps(opened))
 """
     opened = json.loads(reference(program, str(key_directory / "private_key.pem"), str(tmp_path)))

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 import nomyo
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter

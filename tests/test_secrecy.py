@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any
 
 import pytest
-from faults import Answer, FaultyRouter
-from peer import seal_for
-from twins import Twin
 
 import nomyo
+from faults import Answer, FaultyRouter
 from nomyo import _core
+from peer import seal_for
+from twins import Twin
 
 PROMPT = "canary-prompt-7f3a"
 ANSWER = "canary-answer-91cc"

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from faults import PUBLIC_KEY, Answer, FaultyRouter
-from peer import open_with
-from twins import Twin
 
 import nomyo
+from faults import PUBLIC_KEY, Answer, FaultyRouter
 from nomyo.exchange import server_key
 from nomyo.serve.router.config import RouterConfig
+from peer import open_with
+from twins import Twin
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

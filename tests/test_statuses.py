@@ -7,10 +7,10 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from faults import PUBLIC_KEY, Answer, FaultyRouter
-from twins import Twin
 
 import nomyo
+from faults import PUBLIC_KEY, Answer, FaultyRouter
+from twins import Twin
 
 STATUSES = [
     (400, nomyo.InvalidRequestError, False),

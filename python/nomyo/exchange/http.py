@@ -326,7 +326,7 @@ def _check_client_type(client: object, wanted: type[httpx.Client] | type[httpx.A
 
 def _reason(error: BaseException) -> str:
     """Say why there was no answer, in words that hold nothing of the request."""
-    causes = list(_chain(error))
+    causes = [cause for cause in _chain(error) if not isinstance(cause, aiohttp.ClientError)]
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate was refused: {cause.verify_message}"
@@ -336,14 +336,18 @@ def _reason(error: BaseException) -> str:
             return f"the host's name was not found: {cause.strerror}"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
-    # Asked in this order, because httpx-aiohttp makes a ConnectTimeout of every ClientConnectionError.
+    if _is_timeout(error):
+        return "timed out"
+    return f"the connection failed or was closed ({type(error).__name__})"
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Tell a timeout from what httpx-aiohttp calls one: it makes a ConnectTimeout of every ClientConnectionError."""
+    causes = list(_chain(error))
     if any(isinstance(cause, TimeoutError) for cause in causes):
-        return "timed out"
-    if any(isinstance(cause, aiohttp.ClientConnectionError) for cause in causes):
-        return "the connection was closed"
-    if isinstance(error, httpx.TimeoutException):
-        return "timed out"
-    return f"the connection failed ({type(error).__name__})"
+        return True
+    from_aiohttp = any(isinstance(cause, aiohttp.ClientConnectionError) for cause in causes)
+    return isinstance(error, httpx.TimeoutException) and not from_aiohttp
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
