@@ -70,10 +70,8 @@ fn child_of_this_may_lock_less() {
         rlim_max: 600_000,
     };
     // SAFETY: the struct is valid for the call. What is locked already stays so.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const less) },
-        0
-    );
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const less) };
+    assert_eq!(answer, 0);
     assert!(in_child(|| {
         let after = status();
         assert_eq!(after.locked_bytes, locked::vm_locked_bytes(), "{after:?}");

@@ -1,0 +1,283 @@
+//! What operations leave on the stack: how deep they go, and that scrubbing reaches that deep.
+#![cfg(target_os = "linux")]
+
+use nomyo_core::arena::Arena;
+use nomyo_core::rsa::PrivateKey;
+use nomyo_core::stack::{SCRUB_BYTES, scrub, scrubbed};
+use std::ffi::c_void;
+use std::hint::black_box;
+use std::ptr::null_mut;
+
+#[global_allocator]
+static ARENA: Arena = Arena;
+
+const STACK_BYTES: usize = 4 << 20;
+const PAINT: u8 = 0xA5;
+
+/// The stack of a thread that has ended.
+struct Stack {
+    base: *mut u8,
+    /// Where the stack pointer was, about, when the operation began.
+    entry: usize,
+}
+
+struct Job<'a> {
+    operation: &'a mut dyn FnMut(),
+    entry: usize,
+}
+
+impl Stack {
+    /// Runs an operation in a thread of its own on a painted stack.
+    fn after(mut operation: impl FnMut()) -> Self {
+        let mut job = Job {
+            operation: &mut operation,
+            entry: 0,
+        };
+        // SAFETY: a fresh mapping as the stack of one thread, which has ended when this returns.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+            let protection = libc::PROT_READ | libc::PROT_WRITE;
+            let base = libc::mmap(null_mut(), STACK_BYTES, protection, flags, -1, 0);
+            assert_ne!(base, libc::MAP_FAILED);
+            base.cast::<u8>().write_bytes(PAINT, STACK_BYTES);
+            let mut attributes = std::mem::zeroed();
+            assert_eq!(libc::pthread_attr_init(&raw mut attributes), 0);
+            assert_eq!(
+                libc::pthread_attr_setstack(&raw mut attributes, base, STACK_BYTES),
+                0
+            );
+            let mut thread = std::mem::zeroed();
+            let job_ptr = (&raw mut job).cast();
+            assert_eq!(
+                libc::pthread_create(&raw mut thread, &raw const attributes, run, job_ptr),
+                0
+            );
+            assert_eq!(libc::pthread_join(thread, null_mut()), 0);
+            Self {
+                base: base.cast(),
+                entry: job.entry,
+            }
+        }
+    }
+
+    /// Bytes below the operation's frame that it changed, down to the deepest.
+    fn depth(&self) -> usize {
+        let below = &self.bytes()[..self.entry - self.base as usize];
+        let deepest = below
+            .iter()
+            .position(|byte| *byte != PAINT)
+            .unwrap_or(below.len());
+        below.len() - deepest
+    }
+
+    fn holds(&self, secret: &[u8]) -> bool {
+        self.bytes()
+            .windows(secret.len())
+            .any(|window| window == secret)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping made in `after`; its thread has ended.
+        unsafe { std::slice::from_raw_parts(self.base, STACK_BYTES) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `after`, released once.
+        unsafe { libc::munmap(self.base.cast(), STACK_BYTES) };
+    }
+}
+
+extern "C" fn run(job: *mut c_void) -> *mut c_void {
+    // SAFETY: `Stack::after` passes a job that outlives the thread.
+    let job = unsafe { &mut *job.cast::<Job>() };
+    let here = 0_u8;
+    job.entry = black_box(&raw const here) as usize;
+    (job.operation)();
+    null_mut()
+}
+
+/// AWS-LC itself, without the scrubbing around it.
+mod bare {
+    use super::*;
+    use aws_lc_sys as ffi;
+
+    pub fn generate() -> *mut ffi::RSA {
+        // SAFETY: fresh objects; the exponent is released once.
+        unsafe {
+            let (rsa, exponent) = (ffi::RSA_new(), ffi::BN_new());
+            assert_eq!(ffi::BN_set_word(exponent, 65_537), 1);
+            assert_eq!(ffi::RSA_generate_key_ex(rsa, 4096, exponent, null_mut()), 1);
+            ffi::BN_free(exponent);
+            rsa
+        }
+    }
+
+    pub fn sign(rsa: *mut ffi::RSA) {
+        let (digest, mut out, mut len) = ([7_u8; 32], vec![0_u8; 512], 0);
+        let padding = ffi::RSA_PKCS1_PADDING;
+        // SAFETY: the buffers are as long as is said.
+        let answer = unsafe {
+            let room = out.len();
+            ffi::RSA_sign_raw(
+                rsa,
+                &raw mut len,
+                out.as_mut_ptr(),
+                room,
+                digest.as_ptr(),
+                32,
+                padding,
+            )
+        };
+        assert_eq!((answer, len), (1, 512));
+    }
+
+    pub fn free(rsa: *mut ffi::RSA) {
+        // SAFETY: made by `generate`, released once.
+        unsafe { ffi::RSA_free(rsa) };
+    }
+}
+
+#[test]
+fn scrubbing_reaches_as_deep_as_the_deepest_operation() {
+    nomyo_core::init();
+    // The first one also seeds the random generator.
+    let (mut first, mut second) = (null_mut(), null_mut());
+    let seeding = Stack::after(|| first = bare::generate()).depth();
+    let generating = Stack::after(|| second = bare::generate()).depth();
+    let signing = Stack::after(|| bare::sign(first)).depth();
+    println!(
+        "seeding and generating {seeding}, generating {generating}, private operation {signing}"
+    );
+    bare::free(first);
+    bare::free(second);
+    assert!(signing > 100, "nothing was measured");
+    // A margin for other processors, whose code paths differ.
+    let deepest = seeding.max(generating).max(signing);
+    assert!(deepest * 3 / 2 <= SCRUB_BYTES, "{deepest}");
+}
+
+#[test]
+fn scrub_covers_what_it_promises() {
+    let stack = Stack::after(scrub);
+    assert!(
+        (SCRUB_BYTES..SCRUB_BYTES + 4096).contains(&stack.depth()),
+        "{}",
+        stack.depth()
+    );
+}
+
+#[test]
+fn nothing_that_ran_below_is_left() {
+    let secret = *b"a secret of thirty-two bytes ...";
+    let hidden: Vec<u8> = secret.iter().map(|byte| byte ^ 0xFF).collect();
+    assert!(Stack::after(|| leave_deep(&hidden)).holds(&secret));
+    assert!(!Stack::after(|| scrubbed(|| leave_deep(&hidden))).holds(&secret));
+    let panicking = Stack::after(|| {
+        let caught = std::panic::catch_unwind(|| scrubbed(|| leave_and_panic(&hidden)));
+        assert!(caught.is_err());
+    });
+    assert!(!panicking.holds(&secret));
+}
+
+/// Writes the secret, which is passed on inverted, into a frame some KiB below.
+#[inline(never)]
+fn leave_deep(hidden: &[u8]) {
+    let mut room = [0_u8; 8192];
+    for (byte, inverted) in room.iter_mut().zip(hidden) {
+        *byte = inverted ^ 0xFF;
+    }
+    black_box(&mut room);
+}
+
+#[inline(never)]
+fn leave_and_panic(hidden: &[u8]) {
+    leave_deep(hidden);
+    std::panic::resume_unwind(Box::new(()));
+}
+
+#[test]
+fn no_part_of_a_private_key_is_left_by_its_operations() {
+    nomyo_core::init();
+    let mut made = None;
+    let generating = Stack::after(|| made = Some(PrivateKey::generate(4096).unwrap()));
+    let key = made.unwrap();
+    let der = key.pkcs8_der().unwrap();
+    let mut wrapped = vec![0; 512];
+    key.public_key().wrap(&[7; 32], &mut wrapped).unwrap();
+    let unwrapping = Stack::after(|| drop(key.unwrap(&wrapped).unwrap()));
+    let writing = Stack::after(|| drop(key.pkcs8_der().unwrap()));
+    let reading = Stack::after(|| drop(PrivateKey::from_pkcs8_der(&der).unwrap()));
+    let stacks = [
+        ("generate", generating),
+        ("unwrap", unwrapping),
+        ("write", writing),
+        ("read", reading),
+    ];
+    for (name, stack) in &stacks {
+        for (number, secret) in private_numbers(&der).iter().enumerate() {
+            assert_no_piece(stack, secret, &format!("{name}, number {number}"));
+        }
+    }
+    let aes_key = &stacks[1].1;
+    assert!(!aes_key.holds(&[7; 32]), "the AES key is left by unwrap");
+}
+
+/// No 16 bytes of the number in a row, in either order: what a limb or a register would leave.
+fn assert_no_piece(stack: &Stack, number: &[u8], name: &str) {
+    let reversed: Vec<u8> = number.iter().rev().copied().collect();
+    let mut pieces = std::collections::HashSet::new();
+    for order in [number, &reversed] {
+        pieces.extend(order.windows(16).map(<[u8]>::to_vec));
+    }
+    let left = stack
+        .bytes()
+        .windows(16)
+        .position(|window| pieces.contains(window));
+    assert_eq!(left, None, "{name}");
+}
+
+/// The contents of d, p, q, dP, dQ and qInv in a PKCS#8 RSA key (RFC 8017, A.1.2).
+fn private_numbers(der: &[u8]) -> Vec<Vec<u8>> {
+    let mut numbers = Vec::new();
+    // Down into the SEQUENCEs and the OCTET STRING that wraps RSAPrivateKey.
+    let mut at = 0;
+    while at < der.len() {
+        let (tag, start, len) = header(der, at);
+        match tag {
+            0x30 | 0x04 => at = start,
+            0x02 => {
+                numbers.push(der[start..start + len].to_vec());
+                at = start + len;
+            }
+            _ => at = start + len,
+        }
+    }
+    // Two versions, n and e come before them.
+    assert_eq!(numbers.len(), 10);
+    numbers.split_off(4)
+}
+
+/// Tag, start and length of the content of the element at `at`.
+fn header(der: &[u8], at: usize) -> (u8, usize, usize) {
+    let first = usize::from(der[at + 1]);
+    let octets = if first < 0x80 { 0 } else { first & 0x7F };
+    let long = der[at + 2..at + 2 + octets]
+        .iter()
+        .fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+    (
+        der[at],
+        at + 2 + octets,
+        if octets == 0 { first } else { long },
+    )
+}
+
+#[test]
+fn scrub_takes_microseconds() {
+    let start = std::time::Instant::now();
+    (0..1000).for_each(|_| scrub());
+    let nanoseconds = start.elapsed().as_nanos() / 1000;
+    println!("one scrub: {nanoseconds} ns");
+    assert!(nanoseconds < 20_000, "{nanoseconds}");
+}
