@@ -23,9 +23,7 @@ class Twin:
         return self._keep(self.chat_class(url, **{"allow_http": True, "key_dir": None, **options}))
 
     def client(self, url: str, **options: Any) -> Any:
-        return self._keep(
-            self.client_class(url, **{"allow_http": True, "key_dir": None, "key_size": 2048, **options})
-        )
+        return self._keep(self.client_class(url, **{"allow_http": True, "key_dir": None, "key_size": 2048, **options}))
 
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
