@@ -15,7 +15,9 @@ import pytest
 from nomyo import SecureBuffer, _core
 
 PAGE = mmap.PAGESIZE
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
+LOCKING = pytest.mark.skipif(
+    sys.platform != "linux" or not _core.can_lock(), reason="locks pages, and reads /proc/self/smaps"
+)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def locked_bytes(view: Any) -> int:
     raise AssertionError("the buffer lies in no mapping")
 
 
-@LINUX
+@LOCKING
 def test_pages_are_locked_until_release(pages: memoryview) -> None:
     lock = _core.PageLock(pages[PAGE - 1 : PAGE + 1])
     assert lock.locked
@@ -51,7 +53,7 @@ def test_pages_are_locked_until_release(pages: memoryview) -> None:
     lock.release()
 
 
-@LINUX
+@LOCKING
 def test_page_under_two_locks_stays_locked_until_the_last_release(pages: memoryview) -> None:
     first, second = _core.PageLock(pages[: PAGE + 1]), _core.PageLock(pages[PAGE : 3 * PAGE])
     assert locked_bytes(pages) == 3 * PAGE
@@ -62,7 +64,7 @@ def test_page_under_two_locks_stays_locked_until_the_last_release(pages: memoryv
     assert locked_bytes(pages) == 0
 
 
-@LINUX
+@LOCKING
 def test_lock_that_is_dropped_is_released(pages: memoryview) -> None:
     lock = _core.PageLock(pages)
     assert locked_bytes(pages) == 4 * PAGE
@@ -70,7 +72,7 @@ def test_lock_that_is_dropped_is_released(pages: memoryview) -> None:
     assert locked_bytes(pages) == 0
 
 
-@LINUX
+@LOCKING
 def test_without_lock_the_buffer_is_only_held(pages: memoryview) -> None:
     lock = _core.PageLock(pages, lock=False)
     assert not lock.locked
@@ -132,7 +134,7 @@ def test_empty_buffer_can_be_held() -> None:
     lock.release()
 
 
-@LINUX
+@LOCKING
 @pytest.mark.parametrize("of_view", [True, False])
 def test_secure_buffer_stays_locked_when_its_page_lock_is_released(of_view: bool) -> None:
     buffer = SecureBuffer(b"secret")
