@@ -1,4 +1,5 @@
 //! The arena as an allocator: blocks are distinct, aligned, zero when they come, zero when they are gone.
+#![cfg(target_os = "linux")]
 
 #[path = "own_process/mod.rs"]
 mod own_process;

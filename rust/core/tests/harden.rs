@@ -27,16 +27,13 @@ fn child_hardened() {
         "{after:?}"
     );
     assert!(in_child(|| protection() == after));
-    let raise = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let mut limit = libc::rlimit {
+        rlim_cur: 1,
+        rlim_max: 1,
     };
-    let mut limit = raise;
     // SAFETY: the struct is valid for the call.
-    assert_eq!(
-        unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) },
-        0
-    );
+    let answer = unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) };
+    assert_eq!(answer, 0);
     assert_eq!((limit.rlim_cur, limit.rlim_max), (0, 0));
 }
 

@@ -7,7 +7,7 @@ use super::chunk::{Holds, chunk_of};
 use super::heap::{Heap, Lane};
 use super::mapping;
 use super::region::{BUDGET, Region, growth, region};
-use super::shards::{HEAPS, KEYS, current, current_share, share_of};
+use super::shards::{HEAPS, current, current_share, share_of};
 use super::size::{Place, place_for, slot_at, slot_size};
 use crate::os;
 use std::ptr;
@@ -257,7 +257,16 @@ pub unsafe fn put_any(block: *mut u8) {
     }
 }
 
-/// Bytes handed out from chunks. Not [`KEYS`] alone, but all heaps.
-pub fn in_use() -> usize {
-    (0..=KEYS).map(|heap| HEAPS[heap].lock().in_use).sum()
+/// Bytes handed out from chunks, and bytes of chunks that are open, not locked and entirely free.
+pub fn used_and_idle() -> (usize, usize) {
+    let Some(region) = region() else {
+        return (0, 0);
+    };
+    let mut sums = (0, 0);
+    for heap in &HEAPS {
+        let heap = heap.lock();
+        sums.0 += heap.in_use;
+        sums.1 += heap.idle_unlocked_units() * region.unit_bytes();
+    }
+    sums
 }

@@ -32,6 +32,8 @@ struct LaneLists {
     roomy: u32,
     /// How many of those are entirely free.
     empty: u32,
+    /// The units of those.
+    idle_units: usize,
 }
 
 impl Heap {
@@ -40,6 +42,7 @@ impl Heap {
             partial: [NONE; CLASSES],
             roomy: NONE,
             empty: 0,
+            idle_units: 0,
         };
         Self {
             lanes: [LISTS; 2],
@@ -109,11 +112,16 @@ impl Heap {
     /// Adds a chunk whose ledger was opened and that nobody owns yet.
     pub fn adopt(&mut self, chunks: &Chunks, chunk: u32) {
         self.link_chunk(chunks, chunk);
-        self.lanes[chunk_lane(chunks, chunk) as usize].empty += 1;
+        self.note_empty(chunks, chunk);
     }
 
-    /// Whether there are more empty chunks than are worth keeping: `spare` locked ones, and none that
-    /// is not locked, so that the status does not tell of unlocked memory that nobody uses.
+    /// Units of chunks that are open, not locked, and entirely free: they hold nothing but zeros.
+    pub fn idle_unlocked_units(&self) -> usize {
+        self.lanes[Lane::Unlocked as usize].idle_units
+    }
+
+    /// Whether there are more empty chunks than are worth keeping: `spare` locked ones and a single
+    /// unlocked one.
     #[inline]
     pub fn has_surplus(&self, spare: u32) -> bool {
         self.surplus_lane(spare).is_some()
@@ -130,7 +138,7 @@ impl Heap {
             return None;
         }
         self.unlink_chunk(chunks, chunk);
-        self.lanes[lane as usize].empty -= 1;
+        self.note_not_empty(chunks, chunk);
         Some(chunk)
     }
 
@@ -143,7 +151,9 @@ impl Heap {
             if free != 0 {
                 self.link_chunk(chunks, chunk);
             }
-            self.lanes[lane as usize].empty += u32::from(free == usable);
+            if free == usable {
+                self.note_empty(chunks, chunk);
+            }
             for place in 0..usable.count_ones() as usize {
                 let id = unit_number(chunk, place);
                 if let Holds::Slots(class) = chunks.holds(id)
@@ -157,10 +167,22 @@ impl Heap {
 
     #[inline]
     fn surplus_lane(&self, spare: u32) -> Option<Lane> {
-        if self.lanes[Lane::Unlocked as usize].empty > 0 {
+        if self.lanes[Lane::Unlocked as usize].empty > 1 {
             return Some(Lane::Unlocked);
         }
         (self.lanes[Lane::Locked as usize].empty > spare).then_some(Lane::Locked)
+    }
+
+    fn note_empty(&mut self, chunks: &Chunks, chunk: u32) {
+        let lists = &mut self.lanes[chunk_lane(chunks, chunk) as usize];
+        lists.empty += 1;
+        lists.idle_units += books(chunks, chunk).units();
+    }
+
+    fn note_not_empty(&mut self, chunks: &Chunks, chunk: u32) {
+        let lists = &mut self.lanes[chunk_lane(chunks, chunk) as usize];
+        lists.empty -= 1;
+        lists.idle_units -= books(chunks, chunk).units();
     }
 
     /// Turns a free unit into one with slots of this class.
@@ -188,9 +210,8 @@ impl Heap {
         let was_empty = ledger.is_empty();
         ledger.free &= !run_mask(first, units);
         let is_full = ledger.free == 0;
-        let lane = chunk_lane(chunks, chunk);
         if was_empty {
-            self.lanes[lane as usize].empty -= 1;
+            self.note_not_empty(chunks, chunk);
         }
         if is_full {
             self.unlink_chunk(chunks, chunk);
@@ -222,7 +243,7 @@ impl Heap {
             self.link_chunk(chunks, chunk);
         }
         if is_empty {
-            self.lanes[chunk_lane(chunks, chunk) as usize].empty += 1;
+            self.note_empty(chunks, chunk);
         }
     }
 

@@ -23,6 +23,8 @@ mod budget;
 mod chunk;
 mod fork;
 mod heap;
+#[cfg(test)]
+mod heap_tests;
 mod hooks;
 mod mapping;
 mod region;
@@ -72,7 +74,7 @@ unsafe impl GlobalAlloc for Arena {
 pub struct Status {
     /// Bytes of pages that are locked.
     pub locked_bytes: usize,
-    /// Bytes of pages that are open for use and could not be locked.
+    /// Bytes of chunks and mappings in use that could not be locked.
     pub unlocked_bytes: usize,
     /// The most bytes for keys ([`with_keys`]) that could not be locked at any one time so far.
     pub unlocked_key_peak_bytes: usize,
@@ -90,11 +92,12 @@ pub struct Status {
 pub fn status() -> Status {
     let page_size = os::page_size();
     let limit_applies = region::region().is_none_or(|region| region.limit_applies);
+    let (used, idle) = blocks::used_and_idle();
     Status {
         locked_bytes: region::BUDGET.claimed() * page_size,
-        unlocked_bytes: region::BUDGET.unlocked_bytes(),
+        unlocked_bytes: region::BUDGET.unlocked_bytes().saturating_sub(idle),
         unlocked_key_peak_bytes: region::BUDGET.unlocked_key_peak_bytes(),
-        in_use_bytes: blocks::in_use() + mapping::MAPPED_BYTES.load(Ordering::Relaxed),
+        in_use_bytes: used + mapping::MAPPED_BYTES.load(Ordering::Relaxed),
         budget_bytes: region::BUDGET.total() * page_size,
         limit_bytes: os::memlock_limit().filter(|_| limit_applies),
         page_size,

@@ -285,10 +285,13 @@ pub fn growth() -> SpinGuard<'static, Growth> {
     GROWTH.lock()
 }
 
-/// Pages of zeros for the books: no secret, never locked, touched only as far as chunks are.
+/// Pages of zeros for the books: no secret, never locked, touched only as far as chunks are. With a
+/// guard on either side, as stray writes there would be worse than elsewhere.
 fn make_books(count: usize, page: usize) -> Option<&'static [Chunk]> {
     let bytes = (count * size_of::<Chunk>()).next_multiple_of(page);
-    let ptr = os::reserve(bytes)?;
-    // SAFETY: the reservation is ours and lasts as long as the process.
-    unsafe { os::open_pages(ptr, bytes).then(|| slice::from_raw_parts(ptr.cast::<Chunk>(), count)) }
+    let books = os::reserve(bytes + 2 * page)?.wrapping_add(page);
+    // SAFETY: the reservation is ours and lasts as long as the process; zeros are closed books.
+    unsafe {
+        os::open_pages(books, bytes).then(|| slice::from_raw_parts(books.cast::<Chunk>(), count))
+    }
 }
