@@ -39,13 +39,6 @@ def under_memlock_limit(limit_bytes: int) -> list[str]:
     return [*UNPRIVILEGED, "prlimit", f"--memlock={limit_bytes}:{limit_bytes}"]
 
 
-def locked_kib(pid: int | str = "self") -> int:
-    """Return VmLck of a process, proc(5)."""
-    match = re.search(r"VmLck:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert match
-    return int(match[1])
-
-
 def locked_kib_at(address: int) -> int:
     """Return the `Locked` figure of the mapping of this process that holds an address, from smaps."""
     inside = False

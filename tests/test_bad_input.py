@@ -108,7 +108,7 @@ def test_ten_mebibytes_pass_and_one_byte_more_does_not(
     most = 10 * 1024 * 1024 - len('{"x":""}')
 
     package = twin.call(client.encrypt_payload, {"x": "y" * most})
-    with pytest.raises(ValueError, match=r"^x: .*10485760"):
+    with pytest.raises(ValueError, match="beyond 10485760 bytes"):
         twin.call(client.encrypt_payload, {"x": "y" * (most + 1)})
 
     assert len(package) > most * 4 // 3

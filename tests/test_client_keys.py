@@ -8,9 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -23,17 +21,11 @@ from faults import FaultyRouter
 from nomyo import _core
 from nomyo.serve.router.running import RunningRouter
 from twins import Twin
+from waiting import until
 
 HELLO = [{"role": "user", "content": "Hello"}]
 PASSWORD = "correct horse"
 ID = "8c8e4a5e-52a5-4a3c-8ab6-0b1c9fa5d2c4"
-
-
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def load(directory: Path, password: str | None = None) -> Any:

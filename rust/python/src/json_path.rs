@@ -93,7 +93,7 @@ impl Fault {
             // All that a sealer finds wrong with what it is given.
             Reason::Core(Error::Value(_)) => errors::value_error(
                 py,
-                &format!("the payload is larger than {limit_bytes} bytes as JSON"),
+                &format!("{path}: here the payload grows beyond {limit_bytes} bytes of JSON"),
             ),
             Reason::Core(error) => errors::from_core(py, error),
             Reason::Python(error) => error,
