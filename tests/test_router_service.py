@@ -19,8 +19,11 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from nomyo._core import seal
+from nomyo.errors import SecurityError
 from nomyo.serve.listener import Listener
 from nomyo.serve.router import RateLimit, Router, RouterConfig, RunningRouter
+from nomyo.serve.router.keys import MAX_RETIRING, KeyRing
 from nomyo.serve.router.limits import RateLimiter
 from peer import seal_for
 from router_peer import (
@@ -78,14 +81,25 @@ def test_without_grace_the_key_before_is_refused_at_once() -> None:
         assert send(router.url, chat()).status_code == 200
 
 
-def test_only_one_key_before_is_accepted() -> None:
-    with RunningRouter(RouterConfig(**SMALL)) as router:
-        oldest = router_pem(router.url)
-        router.rotate()
-        older = router_pem(router.url)
-        router.rotate()
-        assert send(router.url, chat(), pem=oldest).status_code == 400
-        assert send(router.url, chat(), pem=older).status_code == 200
+def test_several_keys_are_accepted_during_their_grace_and_never_more_than_the_bound() -> None:
+    now = 0.0
+    ring = KeyRing(2048, interval_s=0, grace_s=60, clock=lambda: now)
+    keys = [ring.current]
+    for _ in range(MAX_RETIRING + 1):
+        ring.rotate()
+        keys.append(ring.current)
+    packages = [seal({"n": number}, key.public_key) for number, key in enumerate(keys)]
+
+    for number in range(1, len(keys)):
+        assert ring.open(packages[number]) == {"n": number}
+    with pytest.raises(SecurityError):
+        ring.open(packages[0])
+    now = 61.0
+    assert ring.open(packages[-1]) == {"n": len(keys) - 1}
+    with pytest.raises(SecurityError):
+        ring.open(packages[-2])
+    ring.close()
+    assert all(key.wiped for key in keys)
 
 
 def test_package_for_another_router_is_refused() -> None:

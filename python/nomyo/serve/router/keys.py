@@ -1,4 +1,4 @@
-"""The router's own RSA keys: the current one, and for a while the one before.
+"""The router's own RSA keys: the current one, and for a while those before.
 
 Promises: private halves exist in the native core's arena only, and are wiped when their time is over, at rotation or at
 the end. Nothing is ever written to a file.
@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from nomyo._core import PrivateKey, open_package
 from nomyo.errors import DisposedError, SecurityError
 
+# A package does not say which key it was sealed to, so each key accepted is one more RSA operation for every package
+# that none of them opens.
+MAX_RETIRING: Final = 16
+
+
+class _Retiring(NamedTuple):
+    key: PrivateKey
+    until: float
+
 
 class KeyRing:
-    """Holds the key that clients seal to, and the one before it during its grace. Safe to use from several threads.
+    """Holds the key that clients seal to, and those before it during their grace. Safe to use from several threads.
 
     Args:
         bits: Size of every key.
         interval_s: Seconds after which `rotation_due` says so; 0: never.
-        grace_s: Seconds for which the key before opens packages after a rotation; 0: not at all.
+        grace_s: Seconds for which a key opens packages after it was replaced; 0: not at all.
         clock: Monotonic seconds.
     """
 
@@ -33,8 +43,7 @@ class KeyRing:
         self._grace_s = grace_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._previous: PrivateKey | None = None
-        self._previous_until = 0.0
+        self._retiring: deque[_Retiring] = deque()
         self._current = PrivateKey.generate(bits)
         self._rotated_at = clock()
 
@@ -62,20 +71,18 @@ class KeyRing:
         """Replace the current key by a new one; takes as long as drawing a key (half a second for 4096 bits)."""
         fresh = PrivateKey.generate(self._bits)
         with self._lock:
-            self._wipe_previous()
-            self._previous, self._current = self._current, fresh
             self._rotated_at = self._clock()
-            self._previous_until = self._rotated_at + self._grace_s
-        self.retire_expired()
+            self._retiring.appendleft(_Retiring(self._current, self._rotated_at + self._grace_s))
+            self._current = fresh
+            self._retire(MAX_RETIRING)
 
     def retire_expired(self) -> None:
-        """Wipe the key before, where its grace is over."""
+        """Wipe the keys whose grace is over."""
         with self._lock:
-            if self._clock() >= self._previous_until:
-                self._wipe_previous()
+            self._retire(MAX_RETIRING)
 
     def open(self, package: bytes) -> dict[str, Any]:
-        """Open a package with the current key, or with the one before during its grace.
+        """Open a package with the current key, or with one before it during its grace.
 
         Raises:
             SecurityError: None of them opens it; why is not told.
@@ -92,15 +99,16 @@ class KeyRing:
     def close(self) -> None:
         """Wipe every key. Nothing opens afterwards."""
         with self._lock:
-            self._wipe_previous()
+            self._retire(0)
             self._current.wipe()
 
     def _accepted(self) -> list[PrivateKey]:
-        self.retire_expired()
+        """Return the keys that may open a package, the likeliest first."""
         with self._lock:
-            return [self._current] if self._previous is None else [self._current, self._previous]
+            self._retire(MAX_RETIRING)
+            return [self._current, *(retiring.key for retiring in self._retiring)]
 
-    def _wipe_previous(self) -> None:
-        if self._previous is not None:
-            self._previous.wipe()
-            self._previous = None
+    def _retire(self, most: int) -> None:
+        """Wipe the keys whose grace is over, and the oldest beyond `most`."""
+        while self._retiring and (len(self._retiring) > most or self._clock() >= self._retiring[-1].until):
+            self._retiring.pop().key.wipe()

@@ -73,7 +73,7 @@ class Router:
         self._in_flight = 0
 
     def rotate(self) -> None:
-        """Replace the router's key now; the one before stays accepted for the configured grace. From any thread."""
+        """Replace the router's key now; the one before is accepted for the configured grace. From any thread."""
         self.keys.rotate()
         _log.info("the key was rotated: fingerprint=%s", self.keys.fingerprint)
 
