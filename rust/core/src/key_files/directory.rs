@@ -175,7 +175,7 @@ impl KeyDirectory {
     /// Writes a file beside the pair, over what an earlier crash may have left there.
     fn stage(&self, name: &CStr, content: &[u8], mode: u32) -> Result<()> {
         let staged = self.directory.remove(name).and_then(|()| {
-            let mut file = self.directory.create_file(name, mode as libc::mode_t)?;
+            let mut file = self.directory.create_file(name, mode)?;
             file.write_all(content)?;
             file.sync_all()
         });

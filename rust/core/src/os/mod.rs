@@ -8,9 +8,15 @@
 //! | locked memory | `mlock` | `mlock` | `VirtualLock` |
 //! | kept out of core dumps | `MADV_DONTDUMP` | no | no |
 //! | zero in a forked child | `MADV_WIPEONFORK` | no | no `fork` |
+//! | key files | modes, owners, `flock` | modes, owners, `flock` | inherited permissions, a lock file |
 //!
 //! Only Linux is tested by this project; the others are written to their manuals.
 
+#[cfg(unix)]
+#[path = "files_unix.rs"]
+pub mod files;
+#[cfg(windows)]
+#[path = "files_windows.rs"]
 pub mod files;
 mod plain_pages;
 mod process;

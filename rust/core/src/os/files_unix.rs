@@ -97,7 +97,8 @@ impl Directory {
     }
 
     /// Creates a file that did not exist, with exactly this mode.
-    pub fn create_file(&self, name: &CStr, mode: libc::mode_t) -> io::Result<File> {
+    pub fn create_file(&self, name: &CStr, mode: u32) -> io::Result<File> {
+        let mode = mode as libc::mode_t; // 16 bits wide on some platforms, which hold every permission
         let file = self.open_at(name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)?;
         // The umask may have taken bits away.
         // SAFETY: the descriptor is open.
