@@ -20,7 +20,7 @@ fn main() {
         "bytes", "pair", "64 held", "2 threads", "system"
     );
     for size in [16, 32, 64, 256, 768, 1024, 2048, 4096, 16384, 65536, 262144] {
-        let rounds = if size > 100_000 { ROUNDS / 100 } else { ROUNDS };
+        let rounds = if size > 60_000 { ROUNDS / 100 } else { ROUNDS };
         let pair = best(|| pairs(&Arena, size, rounds));
         let held = best(|| held(size, rounds));
         let two = best(|| two_threads(size, rounds));

@@ -31,7 +31,7 @@ struct LaneLists {
     /// The chunks with a free unit.
     roomy: u32,
     /// How many of those are entirely free.
-    empty: u32,
+    empty: usize,
     /// The units of those.
     idle_units: usize,
 }
@@ -120,15 +120,14 @@ impl Heap {
         self.lanes[Lane::Unlocked as usize].idle_units
     }
 
-    /// Whether there are more empty chunks than are worth keeping: `spare` locked ones and a single
-    /// unlocked one.
+    /// Whether there are more than `spare` empty chunks in a lane.
     #[inline]
-    pub fn has_surplus(&self, spare: u32) -> bool {
+    pub fn has_surplus(&self, spare: usize) -> bool {
         self.surplus_lane(spare).is_some()
     }
 
     /// Lets go of an empty chunk beyond those worth keeping.
-    pub fn disown_surplus(&mut self, chunks: &Chunks, spare: u32) -> Option<u32> {
+    pub fn disown_surplus(&mut self, chunks: &Chunks, spare: usize) -> Option<u32> {
         let lane = self.surplus_lane(spare)?;
         let mut chunk = self.lanes[lane as usize].roomy;
         while chunk != NONE && !books(chunks, chunk).is_empty() {
@@ -166,11 +165,10 @@ impl Heap {
     }
 
     #[inline]
-    fn surplus_lane(&self, spare: u32) -> Option<Lane> {
-        if self.lanes[Lane::Unlocked as usize].empty > 1 {
-            return Some(Lane::Unlocked);
-        }
-        (self.lanes[Lane::Locked as usize].empty > spare).then_some(Lane::Locked)
+    fn surplus_lane(&self, spare: usize) -> Option<Lane> {
+        [Lane::Unlocked, Lane::Locked]
+            .into_iter()
+            .find(|lane| self.lanes[*lane as usize].empty > spare)
     }
 
     fn note_empty(&mut self, chunks: &Chunks, chunk: u32) {

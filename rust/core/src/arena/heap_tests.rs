@@ -161,7 +161,7 @@ fn no_byte_is_handed_out_twice_and_all_come_back() {
     }
     model.check();
     assert_eq!(model.heap.idle_unlocked_units(), 2 * USABLE);
-    // All four are entirely free again, and given back one by one down to those worth keeping.
+    // All four are entirely free again, and given back one by one down to one of either sort.
     let given: Vec<u32> =
         std::iter::from_fn(|| model.heap.disown_surplus(&model.chunks, 1)).collect();
     assert_eq!(given.len(), 2);

@@ -27,6 +27,9 @@ const SMALL_UNIT_BYTES: usize = 256;
 const MOST_CHUNKS: usize = if usize::BITS == 64 { 4096 } else { 256 };
 const FEWEST_CHUNKS: usize = 16;
 
+/// Empty chunks that a heap keeps at most.
+const MOST_SPARE_CHUNKS: usize = 8;
+
 /// How much may be locked.
 pub static BUDGET: Budget = Budget::new();
 
@@ -56,8 +59,8 @@ pub struct Region {
     pub limit_applies: bool,
     /// Number of shards in use.
     pub shards: usize,
-    /// Empty locked chunks that a heap keeps. Opening one costs 50 us and more.
-    pub spare_chunks: u32,
+    /// Empty chunks that a heap keeps of either sort. Opening a locked one costs 50 us and more.
+    pub spare_chunks: usize,
 }
 
 const UNTOUCHED: u8 = 0;
@@ -146,7 +149,11 @@ impl Region {
             page,
             limit_applies,
             shards: (budget >> 20).clamp(1, shards::MOST_SHARDS),
-            spare_chunks: (budget / stride / 8).clamp(1, 8) as u32,
+            // Where the budget is small, so are the chunks, or none is locked anyway.
+            spare_chunks: match budget < SCARCE_BYTES {
+                true => MOST_SPARE_CHUNKS,
+                false => (budget / stride / 8).clamp(1, MOST_SPARE_CHUNKS),
+            },
         })
     }
 
