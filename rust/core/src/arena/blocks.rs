@@ -160,6 +160,7 @@ impl Region {
 
     fn take_locked(&self, heap: usize, place: Place) -> Option<usize> {
         if !BUDGET.refused()
+            && self.may_open_locked(share_of(heap), place.least_units())
             && let Some(address) = self.grow(heap, Lane::Locked, place)
         {
             return Some(address);
@@ -189,10 +190,7 @@ impl Region {
         if let Some(address) = self.take_from(heap, lane, place) {
             return Some(address);
         }
-        let least = match place {
-            Place::Run { units, align } => units.max(align),
-            _ => 1,
-        };
+        let least = place.least_units();
         let chunk = match lane {
             Lane::Locked => self.open_locked(&mut growth, share_of(heap), least)?,
             Lane::Unlocked => self.open_unlocked(&mut growth, share_of(heap))?,

@@ -82,6 +82,11 @@ impl Budget {
         keys + general
     }
 
+    /// Whether `pages` could be claimed now.
+    pub fn has_room(&self, share: Share, pages: usize) -> bool {
+        self.room(share, self.claimed.load(Ordering::Relaxed)) >= pages
+    }
+
     /// Takes up to `most` pages, but not fewer than `least`.
     pub fn claim(&self, share: Share, most: usize, least: usize) -> Option<usize> {
         let mut seen = self.claimed.load(Ordering::Relaxed);

@@ -12,10 +12,22 @@
 //! What it does not promise: that a block's neighbour in the same chunk is out of its reach (use
 //! [`crate::buffer::SecureBuffer`] for that), and anything about stacks (see [`crate::stack`]).
 //!
-//! How it is built, from the bottom: [`size`] and [`bits`] are arithmetic; [`chunk`] holds the books;
-//! [`heap`] moves slots and runs in them, without a system call; [`region`] opens and closes chunks
-//! within [`budget`]; [`mapping`] serves what is too large; [`blocks`] decides who serves what;
-//! [`shards`] spreads threads; [`fork`] and [`hooks`] connect to the system and to AWS-LC.
+//! How memory is divided:
+//! - Chunks of at most 252 KiB are opened, locked and closed as a whole. Units of 2 KiB, not pages, are
+//!   what size classes are given, so that few pages serve many classes. Under a limit below 1 MiB
+//!   chunks are 28 KiB and units 256 bytes: that way the 64 KiB of many containers hold an RSA-4096
+//!   key and an operation with it, whose table of powers alone takes 22 KiB in one piece. Generating
+//!   such a key takes 66 KiB, and so some unlocked memory there.
+//! - Keys have a share of the budget that nothing else may take ([`with_keys`]). The rest serves all
+//!   other blocks, among them 128 KiB in which AWS-LC's entropy source stirs (no secret).
+//! - The first chunks are filled first. Empty ones are given back, but for a few.
+//! - Limit and budget are read once, with the first allocation.
+//!
+//! How it is built, from the bottom: `size` and `bits` are arithmetic; `chunk` holds the books; `heap`
+//! moves slots and runs in them, without a system call; `region` opens and closes chunks within
+//! `budget`; `mapping` serves what is too large; `blocks` decides who serves what; `shards` spreads
+//! threads; `fork` and `hooks` connect to the system and to AWS-LC. The one lock is in `spin`; what it
+//! guards takes `&mut`, so a model checker has `spin` and the labels in `chunk` to explore.
 
 mod bits;
 mod blocks;

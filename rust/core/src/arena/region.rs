@@ -176,11 +176,16 @@ impl Region {
         self.base + ((unit as usize) << self.unit_shift)
     }
 
+    /// Whether the budget has room for a locked chunk of at least `least` units.
+    pub fn may_open_locked(&self, share: Share, least: usize) -> bool {
+        BUDGET.has_room(share, self.pages_for(least))
+    }
+
     /// Opens a locked chunk of at least `least` units, as large as the budget allows.
     pub fn open_locked(&self, growth: &mut Growth, share: Share, least: usize) -> Option<u32> {
         let unit = self.unit_bytes();
         let most = self.usable_units * unit / self.page;
-        let pages = BUDGET.claim(share, most, (least * unit).div_ceil(self.page))?;
+        let pages = BUDGET.claim(share, most, self.pages_for(least))?;
         let opened = self.open(growth, pages * self.page / unit, Some(share));
         if opened.is_none() {
             BUDGET.give_back(share, pages);
@@ -257,6 +262,10 @@ impl Region {
         // SAFETY: nobody owns the chunk, and the growth lock is held.
         unsafe { self.chunks.ledger(chunk) }.open(units, locked);
         Some(chunk)
+    }
+
+    fn pages_for(&self, units: usize) -> usize {
+        (units * self.unit_bytes()).div_ceil(self.page)
     }
 
     fn start(&self, chunk: u32) -> *mut u8 {

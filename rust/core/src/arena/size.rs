@@ -21,6 +21,16 @@ pub enum Place {
     Mapping,
 }
 
+impl Place {
+    /// Units that a chunk must have to hold it.
+    pub fn least_units(self) -> usize {
+        match self {
+            Place::Run { units, .. } => units,
+            _ => 1,
+        }
+    }
+}
+
 /// Chooses the place for `size` bytes (not 0) at a multiple of `align` (a power of two).
 #[inline]
 pub fn place_for(size: usize, align: usize, unit: usize) -> Place {
