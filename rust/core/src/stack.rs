@@ -3,7 +3,7 @@
 //!
 //! It reaches what lies below the caller. Values that a caller holds itself, moves or returns by
 //! value lie above: secrets are kept behind pointers into the arena for that reason. The vector
-//! registers are cleared too (see [`registers`]); the others are overwritten by whatever runs next.
+//! registers are cleared too (see `registers`); the others are overwritten by whatever runs next.
 
 mod registers;
 
