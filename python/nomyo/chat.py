@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .client import SecureCompletionClient, SyncSecureCompletionClient, announce
+from .client import SecureCompletionClient, SyncSecureCompletionClient, announce, warn_of_plain_http
+from .exchange.discreet import discreet
 from .exchange.flow import Call
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
 from .response import ChatCompletionResponse
@@ -23,6 +24,7 @@ class _ChatCompletion:
 
     _client: SecureCompletionClient | SyncSecureCompletionClient
 
+    @discreet
     def __init__(
         self,
         base_url: str = DEFAULT_BASE_URL,
@@ -88,7 +90,7 @@ class _ChatCompletion:
             max_connections=max_connections,
             http_client=http_client,
         )
-        announce(settings, stacklevel=3)
+        announce(settings, stacklevel=4)
         self._client = self._open_client(settings)
 
     @staticmethod
@@ -116,6 +118,7 @@ class SecureChatCompletion(_ChatCompletion):
     def _open_client(settings: Settings) -> SecureCompletionClient:
         return SecureCompletionClient.from_settings(settings)
 
+    @discreet
     async def create(
         self,
         request: Mapping[str, Any] | None = None,
@@ -149,12 +152,11 @@ class SecureChatCompletion(_ChatCompletion):
                 that cannot be opened.
             DisposedError: The client was disposed of.
         """
+        self._client.check_usable()
         call, base_url = prepare(request, model, messages, params)
-        del request, model, messages, params  # a traceback shows local variables
         if base_url is None:
             return await self._client.send(call)
-        self._client.check_usable()
-        elsewhere = dataclasses.replace(self._client.settings, base_url=base_url)
+        elsewhere = settings_for(self._client.settings, base_url)
         async with SecureCompletionClient.from_settings(elsewhere) as client:
             return await client.send(call)
 
@@ -185,6 +187,7 @@ class SyncSecureChatCompletion(_ChatCompletion):
     def _open_client(settings: Settings) -> SyncSecureCompletionClient:
         return SyncSecureCompletionClient.from_settings(settings)
 
+    @discreet
     def create(
         self,
         request: Mapping[str, Any] | None = None,
@@ -195,12 +198,11 @@ class SyncSecureChatCompletion(_ChatCompletion):
         **params: Any,
     ) -> ChatCompletionResponse:
         """Send an encrypted chat completion request; see `SecureChatCompletion.create`."""
+        self._client.check_usable()
         call, base_url = prepare(request, model, messages, params)
-        del request, model, messages, params  # a traceback shows local variables
         if base_url is None:
             return self._client.send(call)
-        self._client.check_usable()
-        elsewhere = dataclasses.replace(self._client.settings, base_url=base_url)
+        elsewhere = settings_for(self._client.settings, base_url)
         with SyncSecureCompletionClient.from_settings(elsewhere) as client:
             return client.send(call)
 
@@ -237,5 +239,17 @@ def prepare(
     missing = [name for name in named if payload.get(name) is None]
     if missing:
         raise TypeError(f"the request lacks {' and '.join(missing)}")
-    api_key, base_url, tier = (payload.pop(name, None) for name in ("api_key", "base_url", "security_tier"))
-    return Call(payload, api_key=api_key, security_tier=tier), base_url
+    call = Call(payload, api_key=payload.get("api_key"), security_tier=payload.get("security_tier"))
+    return call, payload.get("base_url")
+
+
+def settings_for(settings: Settings, base_url: str) -> Settings:
+    """Return the options of a temporary client for another router.
+
+    Raises:
+        ValueError, TypeError: `base_url` is no router's URL.
+    """
+    elsewhere = dataclasses.replace(settings, base_url=base_url, key_rotation_interval=0.0)
+    if elsewhere.plain_http and elsewhere.allow_http and not settings.plain_http:
+        warn_of_plain_http(stacklevel=5)
+    return elsewhere

@@ -11,11 +11,12 @@ from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from .exchange.discreet import discreet
 from .exchange.driver import run_async, run_sync
 from .exchange.effects import Flow
 from .exchange.flow import Call, Exchange
 from .exchange.http import AsyncHttp, SyncHttp
-from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
+from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings, check_path
 from .exchange.trace import enable_debug_log
 from .memory import check_working_memory
 from .response import ChatCompletionResponse
@@ -31,6 +32,7 @@ class _CompletionClient:
 
     _http: AsyncHttp | SyncHttp
 
+    @discreet
     def __init__(
         self,
         router_url: str = DEFAULT_BASE_URL,
@@ -77,12 +79,12 @@ class _CompletionClient:
             max_connections=max_connections,
             http_client=http_client,
         )
-        announce(settings, stacklevel=3)
+        announce(settings, stacklevel=4)
         self.start(settings)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make a client from options that were checked and announced already."""
+        """Make a client from options that were checked already, and that the caller was warned of."""
         client = cls.__new__(cls)
         client.start(settings)
         return client
@@ -124,6 +126,7 @@ class SecureCompletionClient(_CompletionClient):
     def _open_http(settings: Settings) -> AsyncHttp:
         return AsyncHttp(settings)
 
+    @discreet
     async def generate_keys(
         self,
         *,
@@ -141,13 +144,14 @@ class SecureCompletionClient(_CompletionClient):
             password: Encrypts the private key's file; at least 8 characters.
 
         Raises:
-            ValueError: The size is another, or the password too short.
+            ValueError, TypeError: The size is another, the password too short, or `key_dir` no path.
             SecurityError: The directory is a symbolic link or belongs to somebody else.
             OSError: The files cannot be written.
             DisposedError: The client was disposed of.
         """
-        await self._run(self._exchange.generate_keys(key_size, key_dir if save_to_file else None, password))
+        await self._run(self._exchange.generate_keys(key_size, saved_to(key_dir, save_to_file), password))
 
+    @discreet
     async def load_keys(
         self, private_key_path: KeyDir, public_key_path: KeyDir | None = None, password: Password | None = None
     ) -> None:
@@ -165,6 +169,7 @@ class SecureCompletionClient(_CompletionClient):
         """
         await self._run(self._exchange.load_keys(private_key_path, public_key_path, password))
 
+    @discreet
     async def fetch_server_public_key(self) -> str:
         """Ask the router for its public key.
 
@@ -178,6 +183,7 @@ class SecureCompletionClient(_CompletionClient):
         """
         return await self._run(self._exchange.fetch_server_key())
 
+    @discreet
     async def encrypt_payload(self, payload: Mapping[str, Any]) -> bytes:
         """Seal a payload for the router.
 
@@ -193,10 +199,9 @@ class SecureCompletionClient(_CompletionClient):
             SecurityError, APIError, APIConnectionError: As in `fetch_server_public_key`.
             DisposedError: The client was disposed of.
         """
-        call = Call(payload)
-        del payload  # a traceback shows local variables
-        return await self._run(self._exchange.seal(call))
+        return await self._run(self._exchange.seal(Call(payload)))
 
+    @discreet
     async def decrypt_response(self, encrypted: bytes, payload_id: str) -> ChatCompletionResponse:
         """Open an answer that was sealed for the present key pair.
 
@@ -211,6 +216,7 @@ class SecureCompletionClient(_CompletionClient):
         """
         return await self._run(self._exchange.open(encrypted, payload_id))
 
+    @discreet
     async def send_secure_request(
         self,
         payload: Mapping[str, Any],
@@ -233,9 +239,7 @@ class SecureCompletionClient(_CompletionClient):
             SecurityError: Plain HTTP, a value that cannot be a header, pins, or an answer that cannot be opened.
             DisposedError: The client was disposed of.
         """
-        call = Call(payload, payload_id, api_key, security_tier)
-        del payload, api_key  # a traceback shows local variables
-        return await self.send(call)
+        return await self.send(Call(payload, payload_id, api_key, security_tier))
 
     async def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""
@@ -270,6 +274,7 @@ class SyncSecureCompletionClient(_CompletionClient):
     def _open_http(settings: Settings) -> SyncHttp:
         return SyncHttp(settings)
 
+    @discreet
     def generate_keys(
         self,
         *,
@@ -279,28 +284,31 @@ class SyncSecureCompletionClient(_CompletionClient):
         password: Password | None = None,
     ) -> None:
         """Generate a fresh RSA key pair; see `SecureCompletionClient.generate_keys`."""
-        self._run(self._exchange.generate_keys(key_size, key_dir if save_to_file else None, password))
+        self._run(self._exchange.generate_keys(key_size, saved_to(key_dir, save_to_file), password))
 
+    @discreet
     def load_keys(
         self, private_key_path: KeyDir, public_key_path: KeyDir | None = None, password: Password | None = None
     ) -> None:
         """Load a key pair from PEM files; see `SecureCompletionClient.load_keys`."""
         self._run(self._exchange.load_keys(private_key_path, public_key_path, password))
 
+    @discreet
     def fetch_server_public_key(self) -> str:
         """Ask the router for its public key; see `SecureCompletionClient.fetch_server_public_key`."""
         return self._run(self._exchange.fetch_server_key())
 
+    @discreet
     def encrypt_payload(self, payload: Mapping[str, Any]) -> bytes:
         """Seal a payload for the router; see `SecureCompletionClient.encrypt_payload`."""
-        call = Call(payload)
-        del payload  # a traceback shows local variables
-        return self._run(self._exchange.seal(call))
+        return self._run(self._exchange.seal(Call(payload)))
 
+    @discreet
     def decrypt_response(self, encrypted: bytes, payload_id: str) -> ChatCompletionResponse:
         """Open an answer; see `SecureCompletionClient.decrypt_response`."""
         return self._run(self._exchange.open(encrypted, payload_id))
 
+    @discreet
     def send_secure_request(
         self,
         payload: Mapping[str, Any],
@@ -309,9 +317,7 @@ class SyncSecureCompletionClient(_CompletionClient):
         security_tier: str | None = None,
     ) -> ChatCompletionResponse:
         """Seal, send and open; see `SecureCompletionClient.send_secure_request`."""
-        call = Call(payload, payload_id, api_key, security_tier)
-        del payload, api_key  # a traceback shows local variables
-        return self.send(call)
+        return self.send(Call(payload, payload_id, api_key, security_tier))
 
     def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""
@@ -336,6 +342,14 @@ class SyncSecureCompletionClient(_CompletionClient):
         return run_sync(flow, self._http)
 
 
+def saved_to(key_dir: KeyDir, save_to_file: bool) -> KeyDir | None:
+    """Return where a pair is to be saved, or None."""
+    if not save_to_file:
+        return None
+    check_path("key_dir", key_dir)
+    return key_dir
+
+
 def announce(settings: Settings, *, stacklevel: int) -> None:
     """Turn the debug log on where asked, and warn once of what weakens a new client.
 
@@ -346,8 +360,13 @@ def announce(settings: Settings, *, stacklevel: int) -> None:
         enable_debug_log()
     check_working_memory(settings.secure_memory, stacklevel=stacklevel + 1)
     if settings.plain_http and settings.allow_http:
-        warnings.warn(
-            "the router is spoken to over plain HTTP: whoever is on the way can read the API key and"
-            " replace the router's key; never do this in production",
-            stacklevel=stacklevel,
-        )
+        warn_of_plain_http(stacklevel=stacklevel + 1)
+
+
+def warn_of_plain_http(*, stacklevel: int) -> None:
+    """Warn of a router that is spoken to without TLS."""
+    warnings.warn(
+        "the router is spoken to over plain HTTP: whoever is on the way can read the API key and"
+        " replace the router's key; never do this in production",
+        stacklevel=stacklevel,
+    )

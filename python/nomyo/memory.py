@@ -25,6 +25,7 @@ __all__ = [
     "ProtectionInfo",
     "SecureBuffer",
     "SecureByteContext",
+    "check_nothing_unlocked",
     "check_working_memory",
     "disable_secure_memory",
     "enable_secure_memory",
@@ -39,6 +40,11 @@ logger = logging.getLogger("nomyo")
 Method: TypeAlias = Literal["mlock", "zero-only", "none"]
 LockableT = TypeVar("LockableT", bound=bytearray | memoryview | SecureBuffer)
 T = TypeVar("T")
+
+
+# What an RSA-4096 key pair, its generation and one request take, measured; a limit of 256 KiB leaves as much.
+_LEAST_BUDGET_BYTES = 224 * 1024
+_ADVICE = "raise it with `ulimit -l` (256 KiB at least) or grant CAP_IPC_LOCK"
 
 
 class _Switch:
@@ -58,7 +64,7 @@ class ProtectionInfo(Mapping[str, Any]):
     can_lock: bool
     """Whether memory can be locked now, under the present limit: really tried."""
     is_platform_secure: bool
-    """Whether memory is locked and wiped: `method` is "mlock"."""
+    """Whether all working memory is locked: `method` is "mlock", and the limit leaves room for what clients need."""
     method: Method
     details: str
     """For people: the limit, and what to do about a weakness."""
@@ -76,7 +82,8 @@ class ProtectionInfo(Mapping[str, Any]):
         return len(self._values())
 
     def _values(self) -> dict[str, Any]:
-        locks, wipes = self.method == "mlock", self.method != "none"
+        wipes = self.method != "none"
+        level = "full" if self.is_platform_secure else "zeroing_only" if wipes else "none"
         return {
             "can_lock": self.can_lock,
             "is_platform_secure": self.is_platform_secure,
@@ -84,12 +91,12 @@ class ProtectionInfo(Mapping[str, Any]):
             "details": self.details,
             "canLock": self.can_lock,
             "isPlatformSecure": self.is_platform_secure,
-            "enabled": _Switch.enabled,
+            "enabled": wipes,
             "platform": sys.platform,
-            "protection_level": {"mlock": "full", "zero-only": "zeroing_only", "none": "none"}[self.method],
-            "has_memory_locking": locks,
+            "protection_level": level,
+            "has_memory_locking": self.method == "mlock",
             "has_secure_zeroing": wipes,
-            "supports_full_protection": locks and wipes,
+            "supports_full_protection": self.is_platform_secure,
             "page_size": _core.memory_status()["page_size"],
         }
 
@@ -101,16 +108,30 @@ def get_memory_protection_info() -> ProtectionInfo:
     """
     can_lock = _core.can_lock()
     method: Method = ("mlock" if can_lock else "zero-only") if _Switch.enabled else "none"
-    return ProtectionInfo(can_lock, method == "mlock", method, _details(can_lock))
+    secure = method == "mlock" and _shortfall() is None
+    return ProtectionInfo(can_lock, secure, method, _details(can_lock))
 
 
 def _details(can_lock: bool) -> str:
     status = _core.memory_status()
-    limit = "no limit" if status["limit_bytes"] < 0 else f"a limit of {status['limit_bytes'] // 1024} KiB"
     use = f"{status['locked_bytes'] // 1024} KiB locked, {status['unlocked_bytes'] // 1024} KiB not"
-    if can_lock:
-        return f"memory can be locked under {limit} ({use})"
-    return f"memory cannot be locked under {limit} ({use}): raise it with `ulimit -l` or grant CAP_IPC_LOCK"
+    able = "can" if can_lock else "cannot"
+    advice = "" if can_lock and _shortfall() is None else f": {_ADVICE}"
+    return f"memory {able} be locked under {_limit(status)} ({use}){advice}"
+
+
+def _limit(status: Mapping[str, int]) -> str:
+    return "no limit" if status["limit_bytes"] < 0 else f"a limit of {status['limit_bytes'] // 1024} KiB"
+
+
+def _shortfall() -> str | None:
+    """Say what part of the working memory is not locked, or could not be; None where there is none."""
+    status = _core.memory_status()
+    if status["unlocked_bytes"] > 0:
+        return f"{status['unlocked_bytes'] // 1024} KiB of working memory are not locked under {_limit(status)}"
+    if status["budget_bytes"] < _LEAST_BUDGET_BYTES:
+        return f"{_limit(status)} on locked memory is too small for the working memory"
+    return None
 
 
 def enable_secure_memory() -> None:
@@ -182,7 +203,12 @@ class SecureByteContext(Generic[LockableT]):
             The value of a plain function. For an async function, a coroutine of its value: the
             buffer is locked from here on, and wiped when the coroutine ends, is cancelled or is
             dropped without ever having run.
+
+        Raises:
+            TypeError: The function is a generator function.
         """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError("a generator would read the buffer after it was wiped: use `with` inside it instead")
         data = self.__enter__()
         try:
             outcome = function(data)
@@ -263,15 +289,32 @@ _warned = threading.Event()
 
 
 def check_working_memory(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
-    """Hold a client's `secure_memory` against what the machine gives.
+    """Hold a client's `secure_memory` against what the machine gives, when the client is made.
 
     Raises:
-        SecurityError: "require", and memory cannot be locked.
+        SecurityError: "require", and the working memory cannot be locked.
     """
-    if secure_memory is False or _core.can_lock():
+    if secure_memory is not False:
+        shortfall = _shortfall() if _core.can_lock() else _details(False)
+        _complain(secure_memory, shortfall, stacklevel + 1)
+
+
+def check_nothing_unlocked(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
+    """Hold a client's `secure_memory` against what is not locked now: cheap enough for every request.
+
+    Raises:
+        SecurityError: "require", and part of the working memory is not locked.
+    """
+    if secure_memory is not False and _core.memory_status()["unlocked_bytes"] > 0:
+        _complain(secure_memory, _shortfall(), stacklevel + 1)
+
+
+def _complain(secure_memory: bool | Literal["require"], shortfall: str | None, stacklevel: int) -> None:
+    if shortfall is None:
         return
     if secure_memory == "require":
-        raise SecurityError(f'secure_memory="require": {_details(False)}')
+        raise SecurityError(f'secure_memory="require": {shortfall}; {_ADVICE}')
     if not _warned.is_set():
         _warned.set()
-        warnings.warn(f"{_details(False)}. Secrets are wiped all the same, but may reach swap.", stacklevel=stacklevel)
+        message = f"{shortfall}. Secrets are wiped all the same, but may reach swap; {_ADVICE}"
+        warnings.warn(message, stacklevel=stacklevel + 1)

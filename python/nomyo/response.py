@@ -44,6 +44,8 @@ class ChatCompletionResponse(dict[str, Any]):
         Raises:
             AttributeError: There is no such field.
         """
+        if name.startswith(("__", "_repr_", "_ipython_")):  # asked for by Python and notebooks: no server answers that
+            raise AttributeError(name)
         try:
             return self[name]
         except KeyError:

@@ -12,10 +12,12 @@ from typing import Any
 
 from .. import _core
 from ..errors import APIConnectionError, APIError, DisposedError, SecurityError
+from ..memory import check_nothing_unlocked
 from ..response import ChatCompletionResponse
 from .client_keys import ClientKeys, KeyPair
 from .effects import Flow, NetworkFailure, Request, Response, compute, send, sleep
 from .protocol import (
+    NOT_SEALED,
     PAYLOAD_LIMIT_BYTES,
     add_metadata,
     check_header_value,
@@ -62,7 +64,7 @@ class Call:
 
     def dry_run(self) -> None:
         """Raise what `sealed_for` would raise for this payload."""
-        _core.check_payload(dict(self.payload), limit_bytes=PAYLOAD_LIMIT_BYTES)
+        _core.check_payload(self._sealed_part(), limit_bytes=PAYLOAD_LIMIT_BYTES)
 
     def sealed_for(self, server_key: _core.PublicKey) -> bytes:
         """Return the payload as a package for the router.
@@ -70,7 +72,11 @@ class Call:
         Raises:
             TypeError, ValueError: The payload is not JSON, or too large; the message names the path.
         """
-        return _core.seal(dict(self.payload), server_key, limit_bytes=PAYLOAD_LIMIT_BYTES)
+        return _core.seal(self._sealed_part(), server_key, limit_bytes=PAYLOAD_LIMIT_BYTES)
+
+    def _sealed_part(self) -> dict[str, Any]:
+        """Return the payload without what concerns the way it travels."""
+        return {name: value for name, value in self.payload.items() if name not in NOT_SEALED}
 
 
 class Exchange:
@@ -106,16 +112,16 @@ class Exchange:
         """Seal a request, send it, and open the answer."""
         self._check_reachable()
         call.check()
-        yield from self._prepare(call)
+        server_key = yield from self._server_key_for(call)
         yield from self._keys_ready()
         with self._keys.lease() as pair:
-            return (yield from self._send_with(pair, call))
+            return (yield from self._send_with(pair, call, server_key))
 
     def seal(self, call: Call) -> Flow[bytes]:
         """Seal a call's payload for the router."""
         self._check_reachable()
         call.check()
-        server_key = yield from self._prepare(call)
+        server_key = yield from self._server_key_for(call)
         return (yield from self._seal(call, server_key))
 
     def open(self, package: bytes, payload_id: str) -> Flow[ChatCompletionResponse]:
@@ -147,7 +153,7 @@ class Exchange:
         if self.settings.plain_http and not self.settings.allow_http:
             raise SecurityError("the router's URL is plain HTTP; use https://, or allow_http=True for local work")
 
-    def _prepare(self, call: Call) -> Flow[_core.PublicKey]:
+    def _server_key_for(self, call: Call) -> Flow[_core.PublicKey]:
         """Return the router's key; a payload that cannot be sealed is refused before asking for it."""
         if self._server_key.cached() is None:
             yield from compute(call.dry_run)
@@ -156,6 +162,7 @@ class Exchange:
     def _keys_ready(self) -> Flow[None]:
         yield from self._keys.ready()
         self._warn_of_open_files()
+        check_nothing_unlocked(self.settings.secure_memory, stacklevel=2)
 
     def _warn_of_open_files(self) -> None:
         for path in self._keys.take_too_open():
@@ -169,9 +176,8 @@ class Exchange:
             raise error_for(response)
         return response
 
-    def _send_with(self, pair: KeyPair, call: Call) -> Flow[ChatCompletionResponse]:
+    def _send_with(self, pair: KeyPair, call: Call, server_key: _core.PublicKey) -> Flow[ChatCompletionResponse]:
         """Send a request under one key pair of ours; under two keys of the router's, if it changed its own."""
-        server_key = yield from self._server_key.get(self._request_server_key)
         response = yield from self._post(call, pair, server_key)
         if response.status == 400:
             newer = yield from self._newer_server_key(server_key)

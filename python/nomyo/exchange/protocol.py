@@ -30,6 +30,8 @@ SERVER_KEY_LIMIT_BYTES = 16 * 1024
 MESSAGE_LIMIT_CHARS = 500
 
 SECURITY_TIERS = ("standard", "high", "maximum")
+# What a request may be given beside its content: how it travels, never part of what is sealed.
+NOT_SEALED = frozenset({"api_key", "base_url", "security_tier"})
 
 _ERRORS: dict[int, tuple[type[APIError], str]] = {
     400: (InvalidRequestError, "the router refused the request as malformed"),
@@ -87,7 +89,7 @@ def completion_headers(
         "Accept-Encoding": "identity",
     }
     if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
+        headers["Authorization"] = "Bearer " + api_key  # not by format: a StrEnum's would be its name
     if security_tier:
         headers["X-Security-Tier"] = security_tier
     return headers
@@ -139,7 +141,7 @@ def _server_message(details: Any) -> str:
 
 def _clean(words: str) -> str:
     """Bound a server's words and take out what could forge a log line or steer a terminal."""
-    return "".join(c for c in words[:MESSAGE_LIMIT_CHARS] if c.isprintable()).strip()
+    return "".join(c if c.isprintable() else " " for c in words[:MESSAGE_LIMIT_CHARS]).strip()
 
 
 def add_metadata(response: dict[str, Any], payload_id: str, algorithm: str, processed_at: float | None) -> None:

@@ -7,13 +7,14 @@ attempts at once.
 
 from __future__ import annotations
 
-import math
+import re
 import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 LONGEST_RETRY_AFTER_S = 60.0
+_SECONDS = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?")  # the RFC has whole seconds; some servers send fractions
 
 
 def delay_before(attempt: int, retry_after: str | None = None) -> float | None:
@@ -31,11 +32,10 @@ def _parse_retry_after(value: str | None) -> float | None:
     """Return the seconds that a Retry-After header asks for; None where there is none that can be read."""
     if value is None:
         return None
-    try:
-        seconds = float(value)
-    except ValueError:
+    value = value.strip()
+    if not _SECONDS.fullmatch(value):
         return _seconds_until(value)
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return float(value)
 
 
 def _seconds_until(date: str) -> float | None:

@@ -56,7 +56,11 @@ class ServerKey:
         key = self.cached()
         if key is not None and key != stale:
             return key
-        return (yield from self._fetch_once(fetch))
+        begun_before = self._fetching is not None
+        key = yield from self._fetch_once(fetch)
+        if key == stale and begun_before:  # asked before the router refused the key: ask once more
+            key = yield from self._fetch_once(fetch)
+        return key
 
     def cached(self) -> _core.PublicKey | None:
         """Return the key while it is fresh."""
@@ -97,6 +101,7 @@ class ServerKey:
                 mine.set_exception(copy.copy(outcome).with_traceback(None))
             else:
                 mine.set_result(outcome)
+            outcome = None  # an error refers to this frame: without this, a cycle would keep the payload alive
 
     def fetch(self, fetch: Fetch) -> Flow[_core.PublicKey]:
         """Fetch the key, whatever the cache holds, and keep it."""

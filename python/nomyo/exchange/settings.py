@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Collection
@@ -19,6 +18,8 @@ SecureMemory: TypeAlias = bool | Literal["require"]
 Password: TypeAlias = str | SecureBuffer
 
 KEY_SIZES = (2048, 4096)
+SHORTEST_PASSWORD = 8
+LONGEST_S = 10 * 366 * 86_400
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
@@ -70,9 +71,17 @@ class Settings:
             raise ValueError("secure_memory must be True, False or 'require'")
         if self.key_size not in KEY_SIZES:
             raise ValueError(f"key_size must be 2048 or 4096, not {self.key_size!r}")
-        _check_number("timeout", self.timeout, above=0.0)
-        _check_number("key_rotation_interval", self.key_rotation_interval)
-        _check_number("server_key_ttl", self.server_key_ttl)
+        for name in ("allow_http", "debug"):
+            _check_type(name, getattr(self, name), bool)
+        for name in ("key_dir", "key_rotation_dir"):
+            if getattr(self, name) is not None:
+                check_path(name, getattr(self, name))
+        check_password("key_rotation_password", self.key_rotation_password)
+        _check_seconds("timeout", self.timeout)
+        if self.timeout == 0:
+            raise ValueError("timeout must be more than 0")
+        _check_seconds("key_rotation_interval", self.key_rotation_interval)
+        _check_seconds("server_key_ttl", self.server_key_ttl)
         _check_count("max_retries", self.max_retries, least=0)
         _check_count("max_connections", self.max_connections, least=1)
 
@@ -92,29 +101,67 @@ class Settings:
         return self.key_rotation_dir
 
 
+def check_path(name: str, path: object) -> None:
+    """Refuse what names no directory or file.
+
+    Raises:
+        TypeError: It is neither a str nor an `os.PathLike` of one.
+        ValueError: It is empty or has a null character.
+    """
+    path = os.fspath(path) if isinstance(path, PathLike) else path
+    _check_type(name, path, str)
+    if not path or "\0" in str(path):
+        raise ValueError(f"{name} must not be empty or have a null character")
+
+
+def check_password(name: str, password: object) -> None:
+    """Refuse a password that could not encrypt a key file.
+
+    Raises:
+        TypeError: It is neither a str nor a SecureBuffer.
+        ValueError: It has fewer than 8 characters.
+    """
+    if password is None:
+        return
+    if not isinstance(password, (str, SecureBuffer)):
+        raise TypeError(f"{name} must be a str or a SecureBuffer, not {type(password).__name__}")
+    if len(password) < SHORTEST_PASSWORD:
+        raise ValueError(f"{name} must have at least {SHORTEST_PASSWORD} characters")
+
+
 def _base_url(url: str) -> str:
     """Return the router's URL without a trailing slash; the default gives way to the environment."""
     if isinstance(url, Default):
         url = os.environ.get("NOMYO_BASE_URL") or url
-    if not isinstance(url, str):
-        raise TypeError(f"the router's URL must be a str, not {type(url).__name__}")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("the router's URL must start with https:// (or http://) and name a host")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("the router's URL must not hold credentials, a query or a fragment")
-    if parts.port == 0:  # `port` itself raises ValueError for what is no port at all
-        raise ValueError("the router's URL must not name port 0")
-    if not url.isascii() or any(c <= " " for c in url):
+    _check_type("the router's URL", url, str)
+    if not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
         raise ValueError("the router's URL must be ASCII without spaces")
+    fault = _url_fault(url)
+    if fault is not None:
+        raise ValueError(f"the router's URL {fault}")
+    parts = urlsplit(url)
     return str(parts._replace(path=parts.path.rstrip("/")).geturl())
+
+
+def _url_fault(url: str) -> str | None:
+    """Say why a URL cannot be a router's, without showing it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "has a host or port that cannot be read"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "must start with https:// (or http://) and name a host"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "must not hold credentials, a query or a fragment"
+    return "must not name port 0" if port == 0 else None
 
 
 def _api_key(api_key: str | None) -> str | None:
     key = os.environ.get("NOMYO_API_KEY") if api_key is None else api_key
     if key is not None:
         check_header_value("api_key", key)
-    return key or None
+    return key or ""  # not None, which would ask the environment again when the settings are copied
 
 
 def _fingerprints(pins: str | Collection[str] | None) -> frozenset[str]:
@@ -124,19 +171,24 @@ def _fingerprints(pins: str | Collection[str] | None) -> frozenset[str]:
     """
     if pins is None:
         return frozenset()
+    if not isinstance(pins, Collection):
+        raise TypeError(f"server_key_fingerprint must be a str or several, not {type(pins).__name__}")
     wanted = frozenset([pins] if isinstance(pins, str) else pins)
     if not wanted or not all(isinstance(pin, str) and _FINGERPRINT.fullmatch(pin) for pin in wanted):
         raise ValueError('server_key_fingerprint must be "SHA256:" and 43 base64 characters, or several of these')
     return wanted
 
 
-def _check_number(name: str, value: float, *, above: float | None = None) -> None:
+def _check_type(name: str, value: object, wanted: type) -> None:
+    if not isinstance(value, wanted):
+        raise TypeError(f"{name} must be a {wanted.__name__}, not {type(value).__name__}")
+
+
+def _check_seconds(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not math.isfinite(value) or value < 0 or (above is not None and value <= above):
-        raise ValueError(
-            f"{name} must be {'more than 0' if above is not None else '0 or more'} and finite, not {value}"
-        )
+    if not 0 <= value <= LONGEST_S:
+        raise ValueError(f"{name} must lie between 0 and {LONGEST_S} seconds (ten years)")
 
 
 def _check_count(name: str, value: int, *, least: int) -> None:
