@@ -199,6 +199,8 @@ def test_plain_http_that_is_allowed_warns_once(twin: Twin, faulty_router: Faulty
         "https://127.0.0.1 /",
         "https://caf\xe9.example",
         "https://127.0.0.1/\r\nX: y",
+        "https://[::1",
+        "https://host\x7f",
     ],
 )
 def test_url_that_cannot_be_a_router_is_a_value_error(twin: Twin, url: str) -> None:
@@ -226,6 +228,19 @@ def test_url_that_cannot_be_a_router_is_a_value_error(twin: Twin, url: str) -> N
         ({"secure_memory": "yes"}, ValueError),
         ({"http_client": object()}, TypeError),
         ({"api_key": b"bytes"}, TypeError),
+        ({"timeout": 1e12}, ValueError),
+        ({"timeout": 10**400}, ValueError),
+        ({"key_rotation_interval": 1e10}, ValueError),
+        ({"key_rotation_dir": 123}, TypeError),
+        ({"key_rotation_password": b"longenough"}, TypeError),
+        ({"key_rotation_password": "short"}, ValueError),
+        ({"key_dir": 123}, TypeError),
+        ({"key_dir": b"bytes"}, TypeError),
+        ({"key_dir": "a\0b"}, ValueError),
+        ({"key_dir": ""}, ValueError),
+        ({"server_key_fingerprint": 5}, TypeError),
+        ({"allow_http": "no"}, TypeError),
+        ({"debug": 1}, TypeError),
     ],
 )
 def test_option_out_of_range_is_refused_at_construction(
@@ -254,3 +269,11 @@ def test_package_must_be_bytes(twin: Twin, key_directory: Path, package: Any) ->
 def test_core_takes_only_what_its_stub_says() -> None:
     with pytest.raises(ValueError, match="2048"):
         _core.PrivateKey.generate(1024)
+
+
+def test_saving_needs_a_directory(twin: Twin, key_directory: Path) -> None:
+    client = twin.client("https://127.0.0.1", key_dir=key_directory)
+    with pytest.raises(TypeError, match="key_dir"):
+        twin.call(client.generate_keys, save_to_file=True, key_dir=None)
+    with pytest.raises(ValueError, match="8 characters"):
+        twin.call(client.generate_keys, password="short")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import uuid
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,45 @@ def test_explicit_options_win_over_the_environment(
     twin.call(chat.create, model="m", messages=HELLO)
 
     assert faulty_router.posts[0].headers["authorization"] == "Bearer explicit"
+
+
+def test_empty_api_key_means_none_and_asks_no_environment(
+    twin: Twin, router: RunningRouter, faulty_router: FaultyRouter, key_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOMYO_API_KEY", "from-the-environment")
+    chat = twin.chat(router.url, key_dir=key_directory, api_key="")
+
+    twin.call(chat.create, model="m", messages=HELLO, base_url=faulty_router.url)
+
+    assert "authorization" not in faulty_router.posts[0].headers
+
+
+def test_plain_http_of_one_request_is_warned_of(twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:
+    chat = twin.chat("https://127.0.0.1:9", key_dir=key_directory)
+    with pytest.warns(UserWarning, match="plain HTTP"):
+        twin.call(chat.create, model="m", messages=HELLO, base_url=faulty_router.url)
+
+
+def test_how_a_request_travels_is_never_sealed_by_single_operations(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path
+) -> None:
+    client = twin.client(faulty_router.url, key_dir=key_directory)
+    payload = {"model": "m", "api_key": "k", "base_url": "u", "security_tier": "high"}
+
+    package = twin.call(client.encrypt_payload, payload)
+
+    assert open_with(faulty_router.private_key_pem, package) == {"model": "m"}
+
+
+def test_enum_of_text_is_sent_by_its_value(twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:
+    class Keys(str, Enum):  # noqa: UP042 - StrEnum would format as its value
+        MINE = "sk-1"
+
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, api_key=Keys.MINE)
+
+    twin.call(chat.create, model="m", messages=HELLO)
+
+    assert faulty_router.posts[0].headers["authorization"] == "Bearer sk-1"
 
 
 def test_low_level_operations_make_a_whole_exchange(

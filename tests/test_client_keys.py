@@ -365,6 +365,7 @@ class TestDispose:
             (client.decrypt_response, (b"{}", "id")),
             (client.send_secure_request, ({"a": 1}, "id")),
             (chat.create, ({"model": "m", "messages": HELLO},)),
+            (chat.create, ()),
             (chat.acreate, ({"model": "m", "messages": HELLO, "base_url": "https://127.0.0.1:9"},)),
         ]:
             with pytest.raises(nomyo.DisposedError):

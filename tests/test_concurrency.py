@@ -15,6 +15,7 @@ import pytest
 import nomyo
 from faults import FaultyRouter
 from nomyo.serve.router.running import RunningRouter
+from process import output_of
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -114,6 +115,47 @@ def test_dispose_without_a_running_loop_closes_the_connections(router: RunningRo
     chat.dispose()
     loop.close()
     gc.collect()
+
+
+def test_aclose_in_another_loop_closes_the_connections_of_a_stopped_one(
+    router: RunningRouter, key_directory: Path
+) -> None:
+    loop = asyncio.new_event_loop()
+    chat = nomyo.SecureChatCompletion(router.url, True, key_dir=key_directory)
+    loop.run_until_complete(chat.create(model="m", messages=HELLO))
+    asyncio.run(chat.aclose())
+    loop.close()
+    gc.collect()
+
+
+def test_client_works_in_an_exit_handler(router: RunningRouter, key_directory: Path) -> None:
+    program = (
+        "import asyncio, atexit, sys, warnings, nomyo\n"
+        "warnings.simplefilter('ignore', UserWarning)\n"
+        "HELLO = [{'role': 'user', 'content': 'Hello'}]\n"
+        "make = nomyo.SyncSecureChatCompletion\n"
+        "@atexit.register\n"
+        "def last():\n"
+        "    with make(sys.argv[1], True, key_dir=sys.argv[2], key_rotation_interval=0) as chat:\n"
+        "        print(chat.create(model='m', messages=HELLO).choices[0].message.content)\n"
+    )
+    assert output_of(program, router.url, str(key_directory)) == "Hello\n"
+
+
+@pytest.mark.parametrize("moment", ["keys", "request", "idle"])
+def test_exit_without_dispose_is_quiet(router: RunningRouter, key_directory: Path, moment: str) -> None:
+    program = (
+        "import asyncio, sys, threading, warnings, nomyo\n"
+        "warnings.simplefilter('ignore', UserWarning)\n"
+        "HELLO = [{'role': 'user', 'content': 'Hello'}]\n"
+        "url, key_dir, moment = sys.argv[1:]\n"
+        "chat = nomyo.SyncSecureChatCompletion(url, True, key_dir=None if moment == 'keys' else key_dir)\n"
+        "if moment == 'request':\n"
+        "    threading.Thread(target=chat.create, kwargs={'model': 'm', 'messages': HELLO}, daemon=True).start()\n"
+        "if moment == 'idle':\n"
+        "    chat.create(model='m', messages=HELLO)\n"
+    )
+    assert output_of(program, router.url, str(key_directory), moment) == ""
 
 
 def test_dispose_in_another_thread_closes_the_connections(router: RunningRouter, key_directory: Path) -> None:

@@ -67,3 +67,26 @@ def test_multiprocessing_pool_works_in_its_children(router: RunningRouter, key_d
         "    pool.join()\n"
     )
     assert output_of(program, router.url, str(key_directory)) == "parent\na b c\n"
+
+
+@pytest.mark.parametrize("end", ["client.dispose()", "del client; gc.collect()", "sys.exit(0)", "os._exit(0)"])
+def test_parent_goes_on_however_the_child_ends(router: RunningRouter, key_directory: Path, end: str) -> None:
+    program = f"""
+import asyncio, gc, os, sys, time, warnings
+import nomyo
+warnings.simplefilter("ignore", UserWarning)
+HELLO = [{{"role": "user", "content": "Hello"}}]
+client = nomyo.SecureChatCompletion(sys.argv[1], True, key_dir=sys.argv[2], timeout=5.0, max_retries=0)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(client.create(model="m", messages=HELLO))
+child = os.fork()
+if child == 0:
+    {end}
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+print(loop.run_until_complete(client.create(model="m", messages=HELLO)).choices[0].message.content)
+client.dispose()
+loop.close()
+"""
+    assert output_of(program, router.url, str(key_directory)) == "Hello\n"

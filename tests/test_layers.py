@@ -26,6 +26,7 @@ EXCHANGE = [
     "effects",
     "workers",
     "trace",
+    "discreet",
     "protocol",
     "settings",
     "retries",

@@ -116,6 +116,12 @@ class TestSecureMemoryOption:
         finished = run_python(self.PROGRAM, "'require'", before=under_memlock_limit(0))
         assert "SecurityError" in finished.stderr
 
+    def test_limit_too_small_for_the_working_memory_is_said(self) -> None:
+        output = output_of(self.PROGRAM, "True", before=under_memlock_limit(64 * 1024))
+        assert "a limit of 64 KiB on locked memory is too small" in output
+        finished = run_python(self.PROGRAM, "'require'", before=under_memlock_limit(64 * 1024))
+        assert "SecurityError" in finished.stderr
+
     def test_require_works_where_memory_can_be_locked(self) -> None:
         assert output_of(self.PROGRAM, "'require'", before=under_memlock_limit(8 * 2**20)).strip() == ""
 
@@ -147,6 +153,10 @@ class TestSecureByteContext:
     def test_what_cannot_be_wiped_is_a_type_error(self, buffer: Any) -> None:
         with pytest.raises(TypeError):
             SecureByteContext(buffer)
+
+    def test_generator_is_refused(self) -> None:
+        with pytest.raises(TypeError, match="generator"):
+            SecureByteContext(bytearray(SECRET)).use(lambda data: (yield data))
 
     def test_wiped_after_an_exception(self) -> None:
         buffer = bytearray(SECRET)

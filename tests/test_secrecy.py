@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import inspect
 import logging
 import traceback
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +16,7 @@ from typing import Any
 import pytest
 
 import nomyo
-from faults import Answer, FaultyRouter
+from faults import PUBLIC_KEY, Answer, FaultyRouter
 from nomyo import _core
 from peer import seal_for
 from twins import Twin
@@ -173,3 +177,75 @@ def test_reprs_show_no_secrets(key_directory: Path, client_key: _core.PrivateKey
         shown = repr((settings, call, buffer, client_key)) + f"{buffer} {client_key}" + traceback.format_exc()
     for canary in CANARIES:
         assert canary not in shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["load_keys", "generate_keys", "no model", "no mapping", "header", "option", "credentials", "short password"],
+)
+def test_mistake_in_a_call_shows_nothing_in_our_frames(twin: Twin, tmp_path: Path, name: str) -> None:
+    client = twin.client("https://127.0.0.1:9")
+    chat = twin.chat("https://127.0.0.1:9")
+    mistakes: dict[str, Callable[[], Any]] = {
+        "load_keys": lambda: twin.call(client.load_keys, tmp_path / "none.pem", None, PASSWORD),
+        "generate_keys": lambda: twin.call(client.generate_keys, key_size=7, password=PASSWORD),
+        "no model": lambda: twin.call(chat.create, messages=MESSAGES, api_key=TOKEN),
+        "no mapping": lambda: twin.call(chat.create, MESSAGES),
+        "header": lambda: twin.chat_class(api_key=TOKEN + "\n"),
+        "option": lambda: twin.chat_class(api_key=TOKEN, key_rotation_password=PASSWORD, timeout=0),
+        "credentials": lambda: twin.chat_class(f"https://user:{PASSWORD}@127.0.0.1"),
+        "short password": lambda: twin.call(client.generate_keys, password="canary!"),
+    }
+
+    with pytest.raises((ValueError, TypeError, OSError, nomyo.SecurityError)) as raised:
+        mistakes[name]()
+
+    shown = _everything_reachable(raised.value)
+    for canary in (*CANARIES, "canary!"):
+        assert canary not in shown
+
+
+class Payload(dict[str, Any]):
+    """A payload whose end can be observed."""
+
+
+def _quietly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Drop errors where they arise: asyncio's own frames keep what leaves a task in a cycle."""
+
+    async def run_async(**request: Any) -> None:
+        with contextlib.suppress(nomyo.NomyoError, ValueError):
+            await method(**request)
+
+    def run(**request: Any) -> None:
+        with contextlib.suppress(nomyo.NomyoError, ValueError):
+            method(**request)
+
+    return run_async if inspect.iscoroutinefunction(method) else run
+
+
+@pytest.mark.parametrize("failure", ["key fetch", "status", "damaged package", "bad payload", "none"])
+def test_payload_is_let_go_of_without_the_garbage_collector(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, sleeps: list[float], failure: str
+) -> None:
+    if failure == "key fetch":
+        faulty_router.path = PUBLIC_KEY
+    if failure in ("key fetch", "status"):
+        faulty_router.always(Answer(500, b""))
+    if failure == "damaged package":
+        faulty_router.change = lambda body: body[:-40]
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+
+    def ask() -> weakref.ref[Payload]:
+        message = Payload(role="user", content=float("nan") if failure == "bad payload" else PROMPT)
+        watched = weakref.ref(message)
+        twin.call(_quietly(chat.create), model="m", messages=[message])
+        return watched
+
+    gc.collect()
+    gc.disable()
+    try:
+        watched = ask()
+        alive = watched() is not None
+    finally:
+        gc.enable()
+    assert not alive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,8 @@ def test_lifetime_of_zero_asks_on_every_encryption(
         twin.call(client.encrypt_payload, {"model": "m"})
 
     assert len(faulty_router.key_fetches) == 3
+    twin.call(client.send_secure_request, {"model": "m", "messages": HELLO}, str(uuid.uuid4()))
+    assert len(faulty_router.key_fetches) == 4
 
 
 def test_explicit_fetch_always_asks(twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:

@@ -19,13 +19,14 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from .. import _core
-from ..errors import DisposedError, NomyoError
+from ..errors import DisposedError
 from .effects import Flow, compute, wait
-from .settings import KeyDir, Password, Settings
+from .settings import KeyDir, Password, Settings, check_password
 from .trace import logger, timed
-from .workers import key_pool
+from .workers import key_pool, submit_or_run
 
 
 @dataclass(slots=True)
@@ -112,12 +113,13 @@ class ClientKeys:
 
     def generate(self, bits: int, key_dir: KeyDir | None, password: Password | None) -> Flow[None]:
         """Generate a pair, write it to `key_dir` unless that is None, and use it from now on."""
-        opened = yield from compute(lambda: _generate(bits, key_dir, password))
+        check_password("password", password)
+        opened = yield from compute(partial(_generate, bits, key_dir, password))
         self.use(opened)
 
     def load(self, private_path: KeyDir, public_path: KeyDir | None, password: Password | None) -> Flow[None]:
         """Read a pair from files and use it from now on."""
-        opened = yield from compute(lambda: OpenedKeys(*_load(private_path, public_path, password)))
+        opened = yield from compute(partial(_load, private_path, public_path, password))
         self.use(opened)
 
     def rotate(self) -> None:
@@ -125,7 +127,7 @@ class ClientKeys:
         settings = self._settings
         try:
             opened = _generate(settings.key_size, settings.rotation_target, settings.key_rotation_password)
-        except (NomyoError, OSError, ValueError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next rotation must be tried
             logger.warning("key rotation failed (%s); the present key pair stays in use", type(error).__name__)
             return
         self.use(opened)
@@ -147,7 +149,7 @@ class ClientKeys:
     def _start_opening(self) -> Future[None]:
         """Have the pair opened in the background, by a task that does not keep this object alive."""
         opening: Future[None] = Future()
-        key_pool().submit(_open_for, weakref.ref(self), self._settings, opening)
+        submit_or_run(key_pool, partial(_open_for, weakref.ref(self), self._settings, opening))
         return opening
 
     def use(self, opened: OpenedKeys, *, unless_there: bool = False) -> None:
@@ -193,11 +195,9 @@ def _open(settings: Settings) -> OpenedKeys:
     return OpenedKeys(key, tuple(too_open))
 
 
-def _load(
-    private_path: KeyDir, public_path: KeyDir | None, password: Password | None
-) -> tuple[_core.PrivateKey, tuple[str, ...]]:
+def _load(private_path: KeyDir, public_path: KeyDir | None, password: Password | None) -> OpenedKeys:
     key, too_open = _core.load_key_pair(private_path, public_path, password)
-    return key, tuple(too_open)
+    return OpenedKeys(key, tuple(too_open))
 
 
 def _generate(bits: int, key_dir: KeyDir | None, password: Password | None) -> OpenedKeys:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, assert_never
 
 from .effects import Compute, Effect, Flow, Send, Sleep, Wait
 from .http import AsyncHttp, SyncHttp
-from .workers import crypto_pool
+from .workers import crypto_pool, submit_or_run
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
         case Sleep(seconds):
             return await asyncio.sleep(seconds)
         case Compute(call):
-            return await asyncio.get_running_loop().run_in_executor(crypto_pool(), call)
+            return await asyncio.wrap_future(submit_or_run(crypto_pool, call))
         case Wait(future):
             return await _until_done(future)
         case _:

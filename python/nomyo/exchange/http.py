@@ -16,6 +16,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import AsyncGenerator, Iterator
 from functools import lru_cache
 
@@ -30,7 +31,16 @@ from .workers import crypto_pool
 
 # aiohttp's own errors pass through httpx-aiohttp where it has no counterpart, for malformed HTTP
 # above all; ValueError comes from what cannot even be parsed.
-_FAILURES = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, EOFError, ValueError)
+_FAILURES = (
+    httpx.HTTPError,
+    httpx.StreamError,
+    httpx.InvalidURL,
+    aiohttp.ClientError,
+    OSError,
+    EOFError,
+    ValueError,
+    ImportError,  # of what a proxy of another kind would need
+)
 _CLOSED = NetworkFailure("the client was closed")
 
 
@@ -96,15 +106,16 @@ class SyncHttp:
         self._own: httpx.Client | None = None
         self._under_way = 0
         self._closed = False
+        _LIVE.add(self)
         self._lock = threading.Lock()
         _check_client_type(settings.http_client, httpx.Client)
 
     def send(self, request: Request) -> Response | NetworkFailure:
         """Exchange one request for its response."""
-        client = self._enter()
-        if client is None:
+        if not self._enter():
             return _CLOSED
         try:
+            client = self._client()
             response = client.send(_built(client, request, self._settings), stream=True, follow_redirects=False)
             try:
                 return self._read(request, response)
@@ -126,14 +137,22 @@ class SyncHttp:
             self._closed = True
         self._close_if_unused()
 
-    def _enter(self) -> httpx.Client | None:
+    def disown(self) -> None:
+        """Let go of everything in a forked child: a lock of the pool may be held by a thread of the parent."""
+        self._lock = threading.Lock()
+        _keep_for_ever(self._own)
+        self._closed, self._own = True, None
+
+    def _enter(self) -> bool:
         with self._lock:
-            if self._closed:
-                return None
-            self._under_way += 1
-            given = self._settings.http_client
-            if isinstance(given, httpx.Client):
-                return given
+            self._under_way += not self._closed
+            return not self._closed
+
+    def _client(self) -> httpx.Client:
+        given = self._settings.http_client
+        if isinstance(given, httpx.Client):
+            return given
+        with self._lock:
             if self._own is None:
                 self._own = httpx.Client(verify=_ssl_context(self._settings), limits=_limits(self._settings))
             return self._own
@@ -172,6 +191,7 @@ class AsyncHttp:
         self._settings = settings
         self._pools: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
         self._closed = False
+        _LIVE.add(self)
         self._lock = threading.Lock()
         _check_client_type(settings.http_client, httpx.AsyncClient)
 
@@ -179,8 +199,8 @@ class AsyncHttp:
         """Exchange one request for its response."""
         if self._closed:
             return _CLOSED
-        client = await self._client()
         try:
+            client = await self._client()
             response = await client.send(_built(client, request, self._settings), stream=True, follow_redirects=False)
             try:
                 return await self._read(request, response)
@@ -231,11 +251,40 @@ class AsyncHttp:
             self._pools[loop] = pool
         await pool.open()
 
+    def disown(self) -> None:
+        """Let go of everything in a forked child, without closing any of it.
+
+        A loop shares its epoll with that of the parent: a transport that is closed or collected here
+        would take the parent's sockets out of it, and the parent would wait for them in vain.
+        """
+        self._lock = threading.Lock()  # a thread of the parent may have held it
+        _keep_for_ever(self._pools)
+        self._closed, self._pools = True, {}
+
     def _take_pools(self) -> list[_LoopPool]:
         with self._lock:
             self._closed = True
             pools, self._pools = self._pools, {}
         return list(pools.values())
+
+
+_LIVE: weakref.WeakSet[AsyncHttp | SyncHttp] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for http in list(_LIVE):
+        http.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
+
+
+def _keep_for_ever(thing: object) -> None:
+    """Have an object outlive the interpreter: it is not even collected at exit."""
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 class _LoopPool:
@@ -259,11 +308,15 @@ class _LoopPool:
     def close(self) -> None:
         """Close the connections; from anywhere."""
         if self.loop.is_closed():
-            return  # closed with the loop, by the guard
+            return  # closed by the guard, where the loop shut its generators down; past closing otherwise
         if self.loop.is_running():
             self.loop.call_soon_threadsafe(self._start_closing)
         elif not _in_a_loop():
             self.loop.run_until_complete(self.aclose())
+        else:  # a thread runs one loop at a time
+            closer = threading.Thread(target=self.loop.run_until_complete, args=(self.aclose(),))
+            closer.start()
+            closer.join()
 
     def _start_closing(self) -> None:
         self._closing = self.loop.create_task(self.aclose())

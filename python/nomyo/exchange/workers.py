@@ -10,8 +10,12 @@ Their threads are joined when the interpreter exits, so no native code runs on a
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @cache
@@ -24,6 +28,16 @@ def crypto_pool() -> ThreadPoolExecutor:
 def key_pool() -> ThreadPoolExecutor:
     """Return the pool that opens, generates and writes our own key pairs."""
     return ThreadPoolExecutor(max_workers=2, thread_name_prefix="nomyo-keys")
+
+
+def submit_or_run(pool: Callable[[], ThreadPoolExecutor], call: Callable[[], T]) -> Future[T]:
+    """Have a function called in a pool; here and now where the interpreter is exiting and pools take no more work."""
+    try:
+        return pool().submit(call)
+    except RuntimeError:
+        done: Future[T] = Future()
+        done.set_result(call())
+        return done
 
 
 def _forget_pools() -> None:
