@@ -12,6 +12,6 @@ Modules, from the ground up; each imports only from those above it:
     client_keys  our own key pair: opening, leasing, rotation, wiping
     server_key   the router's key: cache, pins, single flight
     flow         one request, from payload to response
-    http         the one module that names the HTTP library
+    http         the one place that names the HTTP library
     driver       runs a flow, with and without an event loop
 """

@@ -1,96 +1,25 @@
-"""The one module that names the HTTP library: httpx, over aiohttp where there is an event loop.
-
-Rules, for both twins:
-
-- One pooled client for a client's lifetime (and event loop), made on first use.
-- No redirect is followed, no compressed body is unpacked, and no more is read than the bound.
-- Whatever goes wrong on the way becomes a `NetworkFailure`, a value: an exception of the HTTP
-  library would carry the request, and with it the API key, in its context.
-"""
+"""The two clients: httpx, over aiohttp where there is an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import ssl
 import threading
-import time
 import weakref
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from functools import lru_cache
 
-import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
-from .effects import NetworkFailure, Request, Response
-from .protocol import ERROR_LIMIT_BYTES
-from .settings import Settings
-from .workers import crypto_pool
+from ..effects import NetworkFailure, Request, Response
+from ..settings import Settings
+from ..workers import crypto_pool
+from .body import Body
+from .failures import FAILURES, reason_of
 
-# aiohttp's own errors pass through httpx-aiohttp where it has no counterpart, for malformed HTTP
-# above all; ValueError comes from what cannot even be parsed.
-_FAILURES = (
-    httpx.HTTPError,
-    httpx.StreamError,
-    httpx.InvalidURL,
-    aiohttp.ClientError,
-    OSError,
-    EOFError,
-    ValueError,
-    ImportError,  # of what a proxy of another kind would need
-)
 _CLOSED = NetworkFailure("the client was closed")
-
-
-class _Body:
-    """Collects a response within its bounds."""
-
-    def __init__(self, request: Request, response: httpx.Response, timeout_s: float) -> None:
-        self._status = response.status_code
-        self._retry_after = response.headers.get("retry-after")
-        self._limit_bytes = request.response_limit_bytes if self._status == 200 else ERROR_LIMIT_BYTES
-        self._deadline = time.monotonic() + timeout_s
-        self._chunks: list[bytes] = []
-        self._size_bytes = 0
-        self.fault = self._fault_of(response)
-        # The caller's own transport or event hook may have read the body already.
-        was_read = response.is_stream_consumed
-        if was_read and self.fault is None:
-            self.take(response.content)
-        self.wants_stream = self.fault is None and not was_read
-
-    def _fault_of(self, response: httpx.Response) -> str | None:
-        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            return "its body is compressed"
-        announced = response.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced[:20]) > self._limit_bytes:
-            return self._too_large()
-        return None
-
-    def _too_large(self) -> str:
-        return f"its body is larger than {self._limit_bytes} bytes"
-
-    def take(self, chunk: bytes) -> bool:
-        """Keep a chunk; return whether to read on.
-
-        Raises:
-            httpx.ReadTimeout: The body did not end in time.
-        """
-        self._size_bytes += len(chunk)
-        if self._size_bytes > self._limit_bytes:
-            self.fault = self._too_large()
-            return False
-        if time.monotonic() > self._deadline:
-            raise httpx.ReadTimeout("the body did not end in time")
-        self._chunks.append(chunk)
-        return True
-
-    def response(self) -> Response:
-        """Return what was read; nothing of a body with a fault."""
-        body = b"" if self.fault else b"".join(self._chunks)
-        return Response(self._status, body, self._retry_after, self.fault)
 
 
 class SyncHttp:
@@ -121,8 +50,8 @@ class SyncHttp:
                 return self._read(request, response)
             finally:
                 response.close()
-        except _FAILURES as error:
-            failure = NetworkFailure(_reason(error))
+        except FAILURES as error:
+            failure = NetworkFailure(reason_of(error))
         finally:
             self._leave()
         return failure
@@ -171,7 +100,7 @@ class SyncHttp:
             own.close()
 
     def _read(self, request: Request, response: httpx.Response) -> Response:
-        body = _Body(request, response, self._settings.timeout)
+        body = Body(request, response, self._settings.timeout)
         if body.wants_stream:
             for chunk in response.iter_raw():
                 if not body.take(chunk):
@@ -206,8 +135,8 @@ class AsyncHttp:
                 return await self._read(request, response)
             finally:
                 await response.aclose()
-        except _FAILURES as error:
-            failure = NetworkFailure(_reason(error))
+        except FAILURES as error:
+            failure = NetworkFailure(reason_of(error))
         return failure
 
     def close(self) -> None:
@@ -224,7 +153,7 @@ class AsyncHttp:
                 pool.close()
 
     async def _read(self, request: Request, response: httpx.Response) -> Response:
-        body = _Body(request, response, self._settings.timeout)
+        body = Body(request, response, self._settings.timeout)
         if body.wants_stream:
             async for chunk in response.aiter_raw():
                 if not body.take(chunk):
@@ -375,35 +304,3 @@ def _ssl_context_for(_cert_file: str | None, _cert_dir: str | None) -> ssl.SSLCo
 def _check_client_type(client: object, wanted: type[httpx.Client] | type[httpx.AsyncClient]) -> None:
     if client is not None and not isinstance(client, wanted):
         raise TypeError(f"http_client must be an httpx.{wanted.__name__}, not {type(client).__name__}")
-
-
-def _reason(error: BaseException) -> str:
-    """Say why there was no answer, in words that hold nothing of the request."""
-    causes = [cause for cause in _chain(error) if not isinstance(cause, aiohttp.ClientError)]
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the certificate was refused: {cause.verify_message}"
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {cause.reason}"
-        if isinstance(cause, socket.gaierror):
-            return f"the host's name was not found: {cause.strerror}"
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno)
-    if _is_timeout(error):
-        return "timed out"
-    return f"the connection failed or was closed ({type(error).__name__})"
-
-
-def _is_timeout(error: BaseException) -> bool:
-    """Tell a timeout from what httpx-aiohttp calls one: it makes a ConnectTimeout of every ClientConnectionError."""
-    causes = list(_chain(error))
-    if any(isinstance(cause, TimeoutError) for cause in causes):
-        return True
-    from_aiohttp = any(isinstance(cause, aiohttp.ClientConnectionError) for cause in causes)
-    return isinstance(error, httpx.TimeoutException) and not from_aiohttp
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
