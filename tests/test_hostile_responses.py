@@ -228,6 +228,17 @@ def test_compressed_error_body_gives_the_right_class(
     assert raised.value.error_details is None
 
 
+def test_cookie_is_not_sent_back(twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:
+    faulty_router.change = lambda body: body
+    faulty_router.change_headers = {"set-cookie": "who=you; Path=/"}
+    chat = twin.chat(faulty_router.url.replace("127.0.0.1", "localhost"), key_dir=key_directory)
+
+    for key in ("one", "another"):
+        twin.call(chat.create, model="m", messages=HELLO, api_key=key)
+
+    assert ["cookie" in post.headers for post in faulty_router.posts] == [False, False]
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect_is_not_followed(twin: Twin, faulty_router: FaultyRouter, key_directory: Path, status: int) -> None:
     faulty_router.answers.append(Answer(status, b"", {"location": f"{faulty_router.url}/pki/public_key"}))

@@ -137,7 +137,7 @@ def test_retry_after_of_more_than_a_minute_raises_at_once(
         (b"\xff\xfe\x00", None, None),
         (b"[" * 60_000, None, None),
         (b'{"detail": "' + b"x" * 70_000 + b'"}', None, None),
-        (b'{"detail": "a\\r\\nforged line \\u001b[31m\\u202e"}', "aforged line [31m", ...),
+        (b'{"detail": "a\\r\\nforged line \\u001b[31m\\u202e"}', "a  forged line  [31m", ...),
         (b'{"detail": "' + b"y" * 5_000 + b'"}', "y" * 500, ...),
     ],
 )

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import AsyncGenerator
 from functools import lru_cache
 
+import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
@@ -50,6 +51,7 @@ class SyncHttp:
                 return self._read(request, response)
             finally:
                 response.close()
+                self._forget_cookies()
         except FAILURES as error:
             failure = NetworkFailure(reason_of(error))
         finally:
@@ -65,6 +67,12 @@ class SyncHttp:
         with self._lock:
             self._closed = True
         self._close_if_unused()
+
+    def _forget_cookies(self) -> None:
+        """Drop what a server set: it would tie requests of different API keys together."""
+        own = self._own
+        if own is not None:
+            own.cookies.clear()
 
     def disown(self) -> None:
         """Let go of everything in a forked child: a lock of the pool may be held by a thread of the parent."""
@@ -135,6 +143,7 @@ class AsyncHttp:
                 return await self._read(request, response)
             finally:
                 await response.aclose()
+                self._forget_cookies()
         except FAILURES as error:
             failure = NetworkFailure(reason_of(error))
         return failure
@@ -179,6 +188,12 @@ class AsyncHttp:
             self._pools = {known: p for known, p in self._pools.items() if not known.is_closed()}
             self._pools[loop] = pool
         await pool.open()
+
+    def _forget_cookies(self) -> None:
+        """Drop what a server set: it would tie requests of different API keys together."""
+        pool = self._pools.get(asyncio.get_running_loop())
+        if pool is not None:
+            pool.forget_cookies()
 
     def disown(self) -> None:
         """Let go of everything in a forked child, without closing any of it.
@@ -228,6 +243,14 @@ class _LoopPool:
     async def open(self) -> None:
         """Have the loop close the client when it shuts its asynchronous generators down."""
         await anext(self._guard)
+
+    def forget_cookies(self) -> None:
+        """Empty the cookie jars: httpx has one, and each of aiohttp's sessions below it."""
+        self.client.cookies.clear()
+        for transport in (self.client._transport, *self.client._mounts.values()):  # noqa: SLF001 - no public way
+            session = getattr(transport, "client", None)
+            if isinstance(session, aiohttp.ClientSession):
+                session.cookie_jar.clear()
 
     async def aclose(self) -> None:
         """Close the connections; in the loop."""
