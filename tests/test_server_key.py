@@ -119,6 +119,28 @@ def test_cancelled_fetch_is_taken_over_by_the_next(faulty_router: FaultyRouter, 
     asyncio.run(main())
 
 
+def test_fetch_of_a_loop_that_stands_still_is_taken_over(faulty_router: FaultyRouter, key_directory: Path) -> None:
+    chat = nomyo.SecureChatCompletion(faulty_router.url, True, key_dir=key_directory, timeout=0.5)
+    standing = asyncio.new_event_loop()
+    fetching = threading.Event()
+
+    def note(body: bytes) -> bytes:
+        fetching.set()
+        return body
+
+    faulty_router.path = PUBLIC_KEY
+    faulty_router.change = note
+    first = standing.create_task(chat.create(model="m", messages=HELLO))
+    while not fetching.is_set():
+        standing.run_until_complete(asyncio.sleep(0))
+
+    assert asyncio.run(chat.create(model="m", messages=HELLO)).choices
+
+    assert standing.run_until_complete(first).choices
+    chat.dispose()
+    standing.close()
+
+
 class TestPins:
     def test_pinned_key_is_used(self, twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:
         other = "SHA256:" + "A" * 43

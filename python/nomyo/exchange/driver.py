@@ -67,8 +67,8 @@ async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
             return await asyncio.sleep(seconds)
         case Compute(call):
             return await asyncio.wrap_future(submit_or_run(crypto_pool, call))
-        case Wait(future):
-            return await _until_done(future)
+        case Wait(future, timeout_s):
+            return await _until_done(future, timeout_s)
         case _:
             assert_never(effect)
 
@@ -81,16 +81,16 @@ def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
             return time.sleep(seconds)
         case Compute(call):
             return call()
-        case Wait(future):
-            wait_for_futures([future])
+        case Wait(future, timeout_s):
+            wait_for_futures([future], timeout_s)
             return None
         case _:
             assert_never(effect)
 
 
-async def _until_done(future: Future[Any]) -> None:
+async def _until_done(future: Future[Any], timeout_s: float | None) -> None:
     """Wait for a future that others wait for too: cancelling this task must not cancel it."""
-    await asyncio.wait([asyncio.wrap_future(_mirror(future))])
+    await asyncio.wait([asyncio.wrap_future(_mirror(future))], timeout=timeout_s)
 
 
 def _mirror(future: Future[Any]) -> Future[None]:

@@ -72,9 +72,10 @@ class Compute:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Wait:
-    """Wait until a future is done, without cancelling it; the outcome is left in the future."""
+    """Wait until a future is done or a time is over, without cancelling it; the outcome is left in the future."""
 
     future: Future[Any]
+    timeout_s: float | None = None
 
 
 Effect: TypeAlias = Send | Sleep | Compute | Wait
@@ -98,6 +99,6 @@ def compute(call: Callable[[], T]) -> Flow[T]:
     return result
 
 
-def wait(future: Future[Any]) -> Flow[None]:
-    """Wait until a future is done."""
-    yield Wait(future)
+def wait(future: Future[Any], timeout_s: float | None = None) -> Flow[None]:
+    """Wait until a future is done, or a time is over."""
+    yield Wait(future, timeout_s)

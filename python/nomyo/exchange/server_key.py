@@ -5,7 +5,7 @@ Rules:
 - A key that matches no pin is refused, whether fetched first or again.
 - With a lifetime of 0 every encryption asks for the key, as the reference client does.
 - One request fetches, the others wait for it and share its outcome. Where the fetching one was
-  cancelled, the next takes its place.
+  cancelled, or its event loop stands still, the next takes its place.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class ServerKey:
     def __init__(self, settings: Settings) -> None:
         self._pins = settings.pins
         self._ttl_s = settings.server_key_ttl
+        self._patience_s = settings.timeout
         self._lock = threading.Lock()
         self._key: _core.PublicKey | None = None
         self._fetched_at = 0.0
@@ -70,13 +71,17 @@ class ServerKey:
 
     def _fetch_once(self, fetch: Fetch) -> Flow[_core.PublicKey]:
         """Fetch, or share the outcome of the fetch under way."""
+        given_up: Future[_core.PublicKey | None] | None = None
         while True:
             with self._lock:
                 fetching = self._fetching
-                if fetching is None:
+                if fetching is None or fetching is given_up:
                     mine = self._fetching = Future()
                     break
-            yield from wait(fetching)
+            yield from wait(fetching, self._patience_s)
+            if not fetching.done():
+                given_up = fetching
+                continue
             error = fetching.exception()
             if error is not None:
                 raise copy.copy(error)
@@ -96,7 +101,8 @@ class ServerKey:
             raise
         finally:
             with self._lock:
-                self._fetching = None
+                if self._fetching is mine:
+                    self._fetching = None
             if isinstance(outcome, NomyoError):
                 mine.set_exception(copy.copy(outcome).with_traceback(None))
             else:
