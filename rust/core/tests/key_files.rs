@@ -160,7 +160,8 @@ fn test_crash_at_any_point_of_a_replacement_leaves_a_pair() {
     assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
 
     // Between the renames: the new pair stands, and the second rename is done.
-    fs::rename(dir.0.join(STAGED_PRIVATE), dir.0.join(PRIVATE)).expect("renamed");
+    put(&dir, PRIVATE, &new_private);
+    put(&dir, STAGED_PUBLIC, &new_public);
     assert_eq!(open(&dir.0).key.public_key(), new.public_key());
     assert_eq!(names(&dir.0), [PRIVATE, PUBLIC]);
     assert_eq!(fs::read(dir.0.join(PUBLIC)).expect("text"), new_public);

@@ -61,6 +61,11 @@ impl KeyDirectory {
         })
     }
 
+    /// The exclusive lock, where nobody has to be waited for.
+    pub(super) fn try_lock(&self) -> Option<DirectoryLock<'_>> {
+        self.directory.try_lock(Sharing::Exclusive).ok()
+    }
+
     /// Looks at what is there, under either lock.
     pub(super) fn find(&self, password: Option<&[u8]>) -> Result<Found> {
         let private = self.read(PRIVATE)?;
@@ -79,7 +84,7 @@ impl KeyDirectory {
             },
             None => None,
         };
-        if self.has_staged_public_of(&key) {
+        if self.staged_public().as_ref() == Some(key.public_key()) {
             return Ok(Found::Unfinished(key));
         }
         problem.map_or(Ok(Found::Pair(key)), Err)
@@ -88,10 +93,38 @@ impl KeyDirectory {
     /// Does the rename that was left undone. A directory that cannot be written to stays as it is:
     /// what it holds was found to be a pair.
     pub(super) fn finish_replacing(&self) -> Result<()> {
+        let _ = self.directory.remove(STAGED_PRIVATE);
         match self.directory.rename(STAGED_PUBLIC, PUBLIC) {
             Err(error) if is_read_only(&error) => Ok(()),
             Err(error) => Err(file::failure(&self.at(PUBLIC), error)),
             Ok(()) => self.sync(),
+        }
+    }
+
+    /// The same where the password, and so whose the staged public key is, may be unknown: staged
+    /// after the private one and discarded before it, it is alone only when it waits for its rename.
+    pub(super) fn finish_or_discard(&self) -> Result<()> {
+        let is_alone = self.is_file(PRIVATE) && !self.is_file(STAGED_PRIVATE);
+        if is_alone && self.staged_public().is_some() {
+            return self.finish_replacing();
+        }
+        self.discard_staged();
+        Ok(())
+    }
+
+    /// Whether a replacement left anything behind.
+    pub(super) fn has_staged(&self) -> bool {
+        [STAGED_PRIVATE, STAGED_PUBLIC].iter().any(|name| {
+            let opened = self.directory.open_file(name);
+            !matches!(opened, Err(error) if error.kind() == io::ErrorKind::NotFound)
+        })
+    }
+
+    /// Removes what was staged, as far as the directory can be written to. Under the exclusive lock,
+    /// and where no replacement waits for its second rename.
+    pub(super) fn discard_staged(&self) {
+        for name in [STAGED_PUBLIC, STAGED_PRIVATE] {
+            let _ = self.directory.remove(name);
         }
     }
 
@@ -106,16 +139,12 @@ impl KeyDirectory {
     }
 
     /// Writes a pair over the one that is there, if any. Under the exclusive lock.
+    ///
+    /// An error before the private key has its name leaves nothing staged; one after it leaves the
+    /// public key, which is then needed.
     pub(super) fn replace(&self, key: &PrivateKey, private_pem: &[u8]) -> Result<()> {
-        self.stage(STAGED_PRIVATE, private_pem, PRIVATE_MODE)?;
-        self.stage(
-            STAGED_PUBLIC,
-            key.public_key().pem().as_bytes(),
-            PUBLIC_MODE,
-        )?;
-        // Each step is durable before the next: a crash never shows them in another order.
-        self.sync()?;
-        self.rename(STAGED_PRIVATE, PRIVATE)?;
+        self.replace_private(key, private_pem)
+            .inspect_err(|_| self.discard_staged())?;
         self.sync()?;
         self.rename(STAGED_PUBLIC, PUBLIC)?;
         self.sync()
@@ -139,6 +168,19 @@ impl KeyDirectory {
         Ok(too_open)
     }
 
+    /// Stages both halves and gives the private one its name, which is the point of no return.
+    fn replace_private(&self, key: &PrivateKey, private_pem: &[u8]) -> Result<()> {
+        self.stage(STAGED_PRIVATE, private_pem, PRIVATE_MODE)?;
+        self.stage(
+            STAGED_PUBLIC,
+            key.public_key().pem().as_bytes(),
+            PUBLIC_MODE,
+        )?;
+        // Each step is durable before the next: a crash never shows them in another order.
+        self.sync()?;
+        self.rename(STAGED_PRIVATE, PRIVATE)
+    }
+
     fn check(&self) -> Result<()> {
         let facts = self
             .directory
@@ -153,9 +195,14 @@ impl KeyDirectory {
         Ok(())
     }
 
-    fn has_staged_public_of(&self, key: &PrivateKey) -> bool {
-        let staged = self.read(STAGED_PUBLIC).ok().flatten();
-        staged.is_some_and(|text| belongs_to(&text, key).is_ok())
+    fn staged_public(&self) -> Option<PublicKey> {
+        let text = self.read(STAGED_PUBLIC).ok().flatten()?;
+        PublicKey::from_pem(&text).ok()
+    }
+
+    fn is_file(&self, name: &CStr) -> bool {
+        let file = self.open_if_present(name).ok().flatten();
+        file.is_some_and(|file| file::check(&file, &self.at(name)).is_ok())
     }
 
     fn read(&self, name: &CStr) -> Result<Option<Vec<u8>>> {
@@ -179,11 +226,7 @@ impl KeyDirectory {
             file.write_all(content)?;
             file.sync_all()
         });
-        staged.map_err(|error| {
-            // The first error is the one to report.
-            let _ = self.directory.remove(name);
-            file::failure(&self.at(name), error)
-        })
+        staged.map_err(|error| file::failure(&self.at(name), error))
     }
 
     fn rename(&self, from: &CStr, to: &CStr) -> Result<()> {

@@ -9,6 +9,8 @@
 //!   empty one together end with one pair.
 //! - A pair is replaced by two renames, and a crash at any point leaves a pair that loads; see
 //!   [`write_directory`].
+//! - What was staged for a replacement that failed is removed at once; what a crash left of one, by
+//!   whoever opens or writes the directory next and may write there, unless it completes the pair.
 //! - The text of a private key lies in the arena between file and key, in both directions.
 
 mod directory;
@@ -64,21 +66,23 @@ pub fn load_pair(private: &Path, public: Option<&Path>, password: Option<&[u8]>)
 /// it may be the last trace of a pair that is still in use.
 pub fn open_directory(dir: &Path, bits: u32, password: Option<&[u8]>) -> Result<Opened> {
     let directory = KeyDirectory::open_or_create(dir)?;
-    {
-        let _lock = directory.lock(Sharing::Shared)?;
-        if let Found::Pair(key) = directory.find(password)? {
-            return opened(&directory, key, false);
-        }
+    if let Some(found) = find_pair(&directory, password)? {
+        tidy(&directory, password);
+        return Ok(found);
     }
     let _lock = directory.lock(Sharing::Exclusive)?;
     // Another process may have been faster.
     match directory.find(password)? {
-        Found::Pair(key) => opened(&directory, key, false),
+        Found::Pair(key) => {
+            directory.discard_staged();
+            opened(&directory, key, false)
+        }
         Found::Unfinished(key) => {
             directory.finish_replacing()?;
             opened(&directory, key, false)
         }
         Found::Nothing => {
+            directory.discard_staged();
             // Before the work, not after it.
             password.map_or(Ok(()), pem::check_new_password)?;
             let key = PrivateKey::generate(bits)?;
@@ -93,16 +97,40 @@ pub fn open_directory(dir: &Path, bits: u32, password: Option<&[u8]>) -> Result<
 /// Both files are first written beside the old ones and synced; renaming the private one is the
 /// point of no return, renaming the public one follows. After a crash between the two,
 /// [`open_directory`] finds the private key, a public key that is not its own and a staged one that
-/// is, and completes the renaming.
+/// is, and completes the renaming; as does the next replacement, before it begins.
 pub fn write_directory(dir: &Path, key: &PrivateKey, password: Option<&[u8]>) -> Result<()> {
     let private_pem = pem::private_to_pem(key, password)?;
     let directory = KeyDirectory::open_or_create(dir)?;
     let _lock = directory.lock(Sharing::Exclusive)?;
     directory.check_replaceable()?;
+    directory.finish_or_discard()?;
     directory.replace(key, &private_pem)
 }
 
 const DIFFERENT_KEY: &str = "does not belong to the private key";
+
+/// The pair that is there, where nothing needs to be done for it.
+fn find_pair(directory: &KeyDirectory, password: Option<&[u8]>) -> Result<Option<Opened>> {
+    let _lock = directory.lock(Sharing::Shared)?;
+    match directory.find(password)? {
+        Found::Pair(key) => opened(directory, key, false).map(Some),
+        Found::Unfinished(_) | Found::Nothing => Ok(None),
+    }
+}
+
+/// Removes what a crash left beside a pair. Whoever cannot do so now leaves it to the next.
+fn tidy(directory: &KeyDirectory, password: Option<&[u8]>) {
+    if !directory.has_staged() {
+        return;
+    }
+    let Some(_lock) = directory.try_lock() else {
+        return;
+    };
+    // What is staged may be another's by now, and needed.
+    if let Ok(Found::Pair(_)) = directory.find(password) {
+        directory.discard_staged();
+    }
+}
 
 fn opened(directory: &KeyDirectory, key: PrivateKey, created: bool) -> Result<Opened> {
     Ok(Opened {

@@ -73,22 +73,27 @@ impl Directory {
 
     /// Waits for a lock. It keeps threads apart as well as processes.
     pub fn lock(&self, sharing: Sharing) -> io::Result<DirectoryLock<'_>> {
+        let start = Instant::now();
+        loop {
+            match self.try_lock(sharing) {
+                // Whoever may open the directory may hold its lock for ever: better an error.
+                Err(error) if is_busy(&error) && start.elapsed() <= LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_POLL);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Takes a lock if that is possible at once; [`is_busy`] tells whether somebody else has it.
+    pub fn try_lock(&self, sharing: Sharing) -> io::Result<DirectoryLock<'_>> {
         let operation = match sharing {
             Sharing::Shared => libc::LOCK_SH,
             Sharing::Exclusive => libc::LOCK_EX,
         };
-        let start = Instant::now();
-        loop {
-            // SAFETY: the descriptor is open.
-            match check(unsafe { libc::flock(self.0.as_raw_fd(), operation | libc::LOCK_NB) }) {
-                Ok(()) => return Ok(DirectoryLock(self)),
-                // Whoever may open the directory may hold its lock for ever: better an error.
-                Err(error) if !is_busy(&error) || start.elapsed() > LOCK_PATIENCE => {
-                    return Err(error);
-                }
-                Err(_) => std::thread::sleep(LOCK_POLL),
-            }
-        }
+        // SAFETY: the descriptor is open.
+        check(unsafe { libc::flock(self.0.as_raw_fd(), operation | libc::LOCK_NB) })?;
+        Ok(DirectoryLock(self))
     }
 
     /// Opens a file for reading. A FIFO does not block.

@@ -69,25 +69,32 @@ impl Directory {
 
     /// Waits for a lock. It keeps threads apart as well as processes.
     pub fn lock(&self, sharing: Sharing) -> io::Result<DirectoryLock<'_>> {
+        let start = Instant::now();
+        loop {
+            match self.try_lock(sharing) {
+                Err(error) if is_busy(&error) && start.elapsed() <= LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_POLL);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Takes a lock if that is possible at once; [`is_busy`] tells whether somebody else has it.
+    pub fn try_lock(&self, sharing: Sharing) -> io::Result<DirectoryLock<'_>> {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(self.0.join(LOCK_NAME))?;
-        let start = Instant::now();
-        loop {
-            let attempt = match sharing {
-                Sharing::Shared => file.try_lock_shared(),
-                Sharing::Exclusive => file.try_lock(),
-            };
-            match attempt {
-                Ok(()) => return Ok(DirectoryLock(file, std::marker::PhantomData)),
-                Err(TryLockError::Error(error)) => return Err(error),
-                Err(TryLockError::WouldBlock) if start.elapsed() > LOCK_PATIENCE => {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
-            }
+        let attempt = match sharing {
+            Sharing::Shared => file.try_lock_shared(),
+            Sharing::Exclusive => file.try_lock(),
+        };
+        match attempt {
+            Ok(()) => Ok(DirectoryLock(file, std::marker::PhantomData)),
+            Err(TryLockError::Error(error)) => Err(error),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 

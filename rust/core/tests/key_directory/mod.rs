@@ -1,4 +1,5 @@
 //! What the tests of key directories have in common.
+#![allow(dead_code)]
 
 use nomyo_core::Error;
 use nomyo_core::key_files::{Opened, open_directory, write_directory};
