@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from by_hand import Owner
 from nomyo import SecurityError, _core
+from process import output_of
 
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | UNICODE
@@ -427,8 +428,27 @@ def test_secure_buffer_that_is_not_utf8_is_a_value_error(native: Json, content: 
 def test_closed_secure_buffer_is_a_value_error(native: Json) -> None:
     buffer = _core.SecureBuffer(b"text")
     buffer.close()
-    with pytest.raises(ValueError, match="closed"):
-        native.write({"a": buffer})
+    payload = {"messages": [{}, {}, {}, {"content": buffer}]}
+    for refuse in (native.write, _core.check_payload):
+        with pytest.raises(ValueError, match=r"^messages\[3\]\.content: the SecureBuffer is closed$") as raised:
+            refuse(payload)
+        assert raised.value.__context__ is None
+
+
+def test_secure_buffer_of_the_parent_is_refused_in_a_forked_child() -> None:
+    program = (
+        "import os\n"
+        "from nomyo import SecurityError, _core\n"
+        "payload = {'messages': [{'content': _core.SecureBuffer(b'text')}]}\n"
+        "if os.fork() == 0:\n"
+        "    try:\n"
+        "        _core.check_payload(payload)\n"
+        "    except SecurityError as error:\n"
+        "        print(error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    assert output_of(program).startswith("messages[0].content: made before fork and used in the child")
 
 
 # Reading

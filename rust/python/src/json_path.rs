@@ -95,6 +95,10 @@ impl Fault {
                 py,
                 &format!("{path}: here the payload grows beyond {limit_bytes} bytes of JSON"),
             ),
+            // A SecureBuffer of the parent process.
+            Reason::Core(error @ Error::Forked) => {
+                errors::security_error(py, &format!("{path}: {error}"))
+            }
             Reason::Core(error) => errors::from_core(py, error),
             Reason::Python(error) => error,
         }

@@ -10,7 +10,7 @@ use crate::json_path::{Fault, Step};
 use crate::json_sink::Sink;
 use crate::json_text::{write_code_points, write_escaped};
 use crate::numbers::{FloatText, big_int_digits, small_int};
-use crate::secure_buffer::{Pinned, SecureBuffer};
+use crate::secure_buffer::{CLOSED, Pinned, SecureBuffer};
 use crate::unicode::{Text, WideText};
 use nomyo_core::Error;
 use pyo3::ffi;
@@ -135,7 +135,10 @@ impl<S: Sink> Writer<'_, S> {
     }
 
     fn secure_buffer(&mut self, py: Python<'_>, buffer: &SecureBuffer) -> Written {
-        let content = buffer.pin(py)?;
+        let Some(content) = buffer.pin_if_open() else {
+            return Err(Fault::value(CLOSED));
+        };
+        let content = content?;
         self.raw(b"\"")?;
         let valid = py.detach(|| write_pinned(self.out, &content))?;
         if !valid {

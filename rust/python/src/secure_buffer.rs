@@ -18,6 +18,9 @@ use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Why a closed one cannot be used.
+pub const CLOSED: &str = "the SecureBuffer is closed";
+
 /// Locked, guarded, wiped memory for one secret.
 ///
 /// Made from a size in bytes (zeros) or from bytes-like data. A writable source is wiped after it was
@@ -96,18 +99,23 @@ impl SecureBuffer {
         Ok(Self::from_memory(memory))
     }
 
-    /// Keeps the content open until the result is dropped.
+    /// Keeps the content open until the result is dropped; ValueError where it is closed.
     pub fn pin(&self, py: Python<'_>) -> PyResult<Pinned<'_>> {
-        let (pointer, len) = self.with_memory(py, |memory, pins| {
+        or_closed(py, self.pin_if_open())
+    }
+
+    /// The same; None where it is closed.
+    pub fn pin_if_open(&self) -> Option<nomyo_core::Result<Pinned<'_>>> {
+        let content = self.if_open(|memory, pins| {
             let slice = memory.as_mut_slice()?;
             *pins += 1;
             Ok((slice.as_mut_ptr(), slice.len()))
         })?;
-        Ok(Pinned {
+        Some(content.map(|(pointer, len)| Pinned {
             owner: self,
             pointer,
             len,
-        })
+        }))
     }
 
     fn from_size(py: Python<'_>, size: &Bound<'_, PyInt>) -> PyResult<Self> {
@@ -147,14 +155,16 @@ impl SecureBuffer {
         py: Python<'_>,
         work: impl FnOnce(&mut Memory, &mut usize) -> nomyo_core::Result<T>,
     ) -> PyResult<T> {
-        let outcome = {
-            let State { memory, pins } = &mut *self.state();
-            memory.as_mut().map(|memory| work(memory, pins))
-        };
-        match outcome {
-            Some(outcome) => outcome.or_raise(py),
-            None => Err(PyValueError::new_err("the SecureBuffer is closed")),
-        }
+        or_closed(py, self.if_open(work))
+    }
+
+    /// The same; None where it is closed.
+    fn if_open<T>(
+        &self,
+        work: impl FnOnce(&mut Memory, &mut usize) -> nomyo_core::Result<T>,
+    ) -> Option<nomyo_core::Result<T>> {
+        let State { memory, pins } = &mut *self.state();
+        memory.as_mut().map(|memory| work(memory, pins))
     }
 
     /// Wipes and unmaps it; false, and wiped only, where a view or an operation still needs the address.
@@ -171,6 +181,13 @@ impl SecureBuffer {
         // Unmapping waits for other processors: not while others wait for the GIL.
         py.detach(|| drop(memory));
         true
+    }
+}
+
+fn or_closed<T>(py: Python<'_>, outcome: Option<nomyo_core::Result<T>>) -> PyResult<T> {
+    match outcome {
+        Some(outcome) => outcome.or_raise(py),
+        None => Err(PyValueError::new_err(CLOSED)),
     }
 }
 
