@@ -19,7 +19,7 @@ EXPECTED = {
     0: "Hello! How are you today?\n",
     1: "What is the capital of France?\n",
     2: "get_weather ",
-    3: "",
+    3: "Hello!\n",
     4: "-----BEGIN PUBLIC KEY-----",
     5: "mlock ",
     6: "Hello\n",
