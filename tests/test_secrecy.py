@@ -206,6 +206,18 @@ def test_mistake_in_a_call_shows_nothing_in_our_frames(twin: Twin, tmp_path: Pat
         assert canary not in shown
 
 
+def test_api_key_that_a_server_quotes_stays_out_of_the_error(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path
+) -> None:
+    faulty_router.answers.append(Answer(401, f'{{"detail": "no such key: Bearer {TOKEN}"}}'.encode()))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, api_key=TOKEN)
+
+    with pytest.raises(nomyo.AuthenticationError, match="no such key") as raised:
+        twin.call(chat.create, model="m", messages=MESSAGES)
+
+    assert TOKEN not in _everything_reachable(raised.value)
+
+
 class Payload(dict[str, Any]):
     """A payload whose end can be observed."""
 

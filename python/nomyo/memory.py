@@ -295,7 +295,9 @@ def check_working_memory(secure_memory: bool | Literal["require"], *, stacklevel
         SecurityError: "require", and the working memory cannot be locked.
     """
     if secure_memory is not False:
-        shortfall = _shortfall() if _core.can_lock() else _details(False)
+        shortfall = (
+            _shortfall() if _core.can_lock() else f"memory cannot be locked under {_limit(_core.memory_status())}"
+        )
         _complain(secure_memory, shortfall, stacklevel + 1)
 
 
@@ -317,4 +319,4 @@ def _complain(secure_memory: bool | Literal["require"], shortfall: str | None, s
     if not _warned.is_set():
         _warned.set()
         message = f"{shortfall}. Secrets are wiped all the same, but may reach swap; {_ADVICE}"
-        warnings.warn(message, stacklevel=stacklevel + 1)
+        warnings.warn(message, stacklevel=stacklevel)

@@ -185,7 +185,7 @@ class Exchange:
                 logger.debug("the router changed its key: sealing again")
                 response = yield from self._post(call, pair, newer)
         if response.status != 200:
-            raise error_for(response)
+            raise error_for(response, self._api_key_of(call))
         return (yield from self._open(usable_body(response), pair, call.payload_id))
 
     def _post(self, call: Call, pair: KeyPair, server_key: _core.PublicKey) -> Flow[Response]:
@@ -193,9 +193,11 @@ class Exchange:
         return (yield from self._attempts(self._request(call, pair, package)))
 
     def _request(self, call: Call, pair: KeyPair, package: bytes) -> Request:
-        api_key = call.api_key if call.api_key is not None else self.settings.api_key
-        headers = completion_headers(call.payload_id, pair.public_key_pem, api_key, call.security_tier)
+        headers = completion_headers(call.payload_id, pair.public_key_pem, self._api_key_of(call), call.security_tier)
         return completion_request(self.settings.base_url, headers, package)
+
+    def _api_key_of(self, call: Call) -> str | None:
+        return call.api_key if call.api_key is not None else self.settings.api_key
 
     def _newer_server_key(self, refused: _core.PublicKey) -> Flow[_core.PublicKey | None]:
         """Return the router's present key if it is another than the one it refused."""

@@ -28,6 +28,7 @@ RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
 ERROR_LIMIT_BYTES = 64 * 1024
 SERVER_KEY_LIMIT_BYTES = 16 * 1024
 MESSAGE_LIMIT_CHARS = 500
+SHORTEST_SECRET_CHARS = 8
 
 SECURITY_TIERS = ("standard", "high", "maximum")
 # What a request may be given beside its content: how it travels, never part of what is sealed.
@@ -111,12 +112,22 @@ def usable_body(response: Response) -> bytes:
     return response.body
 
 
-def error_for(response: Response) -> APIError:
-    """Return the error that a response with another status than 200 stands for, whatever its body."""
+def error_for(response: Response, api_key: str | None = None) -> APIError:
+    """Return the error that a response with another status than 200 stands for, whatever its body.
+
+    A server that quotes the request's API key does not bring it into the error.
+    """
     error_class, meaning = _ERRORS.get(response.status, (APIError, "unexpected answer"))
-    details = _parsed(response.body)
+    details = _parsed(_without(response.body, api_key))
     message = _clean(_server_message(details)) or f"HTTP {response.status}: {meaning}"
     return error_class(message, response.status, details)
+
+
+def _without(body: bytes, api_key: str | None) -> bytes:
+    """Return a body without the API key; a very short one is no secret, and may be part of any word."""
+    if api_key is None or len(api_key) < SHORTEST_SECRET_CHARS:
+        return body
+    return body.replace(api_key.encode(), b"[API key]")
 
 
 def _parsed(body: bytes) -> Any:
