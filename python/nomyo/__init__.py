@@ -32,6 +32,7 @@ from .memory import (
     secure_bytes,
 )
 from .response import ChatCompletionResponse
+from .secure_response import SecureResponse
 
 if TYPE_CHECKING:
     from .chat import SecureChatCompletion, SyncSecureChatCompletion
@@ -67,6 +68,7 @@ __all__ = [
     "SecureByteContext",
     "SecureChatCompletion",
     "SecureCompletionClient",
+    "SecureResponse",
     "SecurityError",
     "ServerError",
     "ServiceUnavailableError",

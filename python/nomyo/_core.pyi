@@ -19,6 +19,7 @@ __all__ = [
     "memory_status",
     "open_key_directory",
     "open_package",
+    "open_secret",
     "seal",
     "warm_up",
     "write_key_directory",
@@ -212,6 +213,17 @@ def open_package(
     made without arguments. The plaintext is in locked memory until this returns; nothing stays but the objects.
 
     Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
+    """
+
+def open_secret(
+    package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None
+) -> tuple[SecureBuffer, SecureBuffer | None, dict[str, Any], str, int | float | None]:
+    """Open a package that holds a chat completion, without making Python objects of it.
+
+    Returns its JSON; the first choice's `message.content`, decoded to UTF-8 (U+FFFD for an escaped lone surrogate), or
+    None where that is no string; a dict of the rest; the algorithm's name; processed_at. The rest is what becomes
+    Python objects: id, model, usage, finish_reason (the first choice's) and _metadata, None where not there; objects
+    in it are instances of `object_type`. Of a name that comes twice the last one counts. Raises as `open_package` does.
     """
 
 def warm_up() -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .client import SecureCompletionClient, SyncSecureCompletionClient, announce, warn_of_plain_http
 from .exchange.discreet import discreet
 from .exchange.flow import Call
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
 from .response import ChatCompletionResponse
+from .secure_response import SecureResponse
 
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 Messages = Sequence[Mapping[str, Any]]
 
 
@@ -152,15 +154,50 @@ class SecureChatCompletion(_ChatCompletion):
                 that cannot be opened.
             DisposedError: The client was disposed of.
         """
-        self._client.check_usable()
-        call, base_url = prepare(request, model, messages, params)
-        if base_url is None:
-            return await self._client.send(call)
-        elsewhere = settings_for(self._client.settings, base_url)
-        async with SecureCompletionClient.from_settings(elsewhere) as client:
-            return await client.send(call)
+        return await self._send(SecureCompletionClient.send, request, model, messages, params)
 
     acreate = create
+
+    @discreet
+    async def create_secure(
+        self,
+        request: Mapping[str, Any] | None = None,
+        /,
+        *,
+        model: str | None = None,
+        messages: Messages | None = None,
+        **params: Any,
+    ) -> SecureResponse:
+        """Send an encrypted request whose answer never becomes a Python string.
+
+        With `SecureBuffer`s for the strings of the request, no secret of the conversation is ever outside of
+        locked memory:
+
+            with SecureBuffer.from_file("record.txt") as record:
+                messages = [{"role": "user", "content": record}]
+                async with await client.create_secure(model="Qwen/Qwen3-0.6B", messages=messages) as reply:
+                    os.write(1, reply.content)
+
+        Args:
+            request: As in `create`, and so are `model`, `messages` and `params`.
+
+        Returns:
+            The answer in locked memory, until it is closed.
+
+        Raises:
+            MemoryError: There is no memory for the answer.
+            NomyoError, TypeError, ValueError: As in `create`.
+        """
+        return await self._send(SecureCompletionClient.send_secret, request, model, messages, params)
+
+    async def _send(self, send: Callable[[SecureCompletionClient, Call], Awaitable[T]], *asked: Any) -> T:
+        self._client.check_usable()
+        call, base_url = prepare(*asked)
+        if base_url is None:
+            return await send(self._client, call)
+        elsewhere = settings_for(self._client.settings, base_url)
+        async with SecureCompletionClient.from_settings(elsewhere) as client:
+            return await send(client, call)
 
     async def aclose(self) -> None:
         """Do what `dispose` does, and wait until the connections are closed."""
@@ -198,15 +235,31 @@ class SyncSecureChatCompletion(_ChatCompletion):
         **params: Any,
     ) -> ChatCompletionResponse:
         """Send an encrypted chat completion request; see `SecureChatCompletion.create`."""
-        self._client.check_usable()
-        call, base_url = prepare(request, model, messages, params)
-        if base_url is None:
-            return self._client.send(call)
-        elsewhere = settings_for(self._client.settings, base_url)
-        with SyncSecureCompletionClient.from_settings(elsewhere) as client:
-            return client.send(call)
+        return self._send(SyncSecureCompletionClient.send, request, model, messages, params)
 
     acreate = create
+
+    @discreet
+    def create_secure(
+        self,
+        request: Mapping[str, Any] | None = None,
+        /,
+        *,
+        model: str | None = None,
+        messages: Messages | None = None,
+        **params: Any,
+    ) -> SecureResponse:
+        """Send a request whose answer never becomes a Python string; see `SecureChatCompletion.create_secure`."""
+        return self._send(SyncSecureCompletionClient.send_secret, request, model, messages, params)
+
+    def _send(self, send: Callable[[SyncSecureCompletionClient, Call], T], *asked: Any) -> T:
+        self._client.check_usable()
+        call, base_url = prepare(*asked)
+        if base_url is None:
+            return send(self._client, call)
+        elsewhere = settings_for(self._client.settings, base_url)
+        with SyncSecureCompletionClient.from_settings(elsewhere) as client:
+            return send(client, call)
 
     def close(self) -> None:
         """Do what `dispose` does."""
@@ -251,5 +304,5 @@ def settings_for(settings: Settings, base_url: str) -> Settings:
     """
     elsewhere = dataclasses.replace(settings, base_url=base_url, key_rotation_interval=0.0)
     if elsewhere.plain_http and elsewhere.allow_http and not settings.plain_http:
-        warn_of_plain_http(stacklevel=5)
+        warn_of_plain_http(stacklevel=6)
     return elsewhere

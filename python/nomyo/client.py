@@ -20,6 +20,7 @@ from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Passwo
 from .exchange.trace import enable_debug_log
 from .memory import check_working_memory
 from .response import ChatCompletionResponse
+from .secure_response import SecureResponse
 
 if TYPE_CHECKING:
     import httpx
@@ -245,6 +246,10 @@ class SecureCompletionClient(_CompletionClient):
         """Send a prepared call; see `send_secure_request`."""
         return await self._run(self._exchange.send(call))
 
+    async def send_secret(self, call: Call) -> SecureResponse:
+        """Send a prepared call, and open the answer into locked memory."""
+        return await self._run(self._exchange.send_secret(call))
+
     async def aclose(self) -> None:
         """Do what `dispose` does, and wait until the connections are closed."""
         self._exchange.dispose()
@@ -322,6 +327,10 @@ class SyncSecureCompletionClient(_CompletionClient):
     def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""
         return self._run(self._exchange.send(call))
+
+    def send_secret(self, call: Call) -> SecureResponse:
+        """Send a prepared call, and open the answer into locked memory."""
+        return self._run(self._exchange.send_secret(call))
 
     def close(self) -> None:
         """Do what `dispose` does."""

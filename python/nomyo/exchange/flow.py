@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from .. import _core
 from ..errors import APIConnectionError, APIError, DisposedError, SecurityError
 from ..memory import check_nothing_unlocked
 from ..response import ChatCompletionResponse
+from ..secure_response import SecureResponse
 from .client_keys import ClientKeys, KeyPair
 from .effects import Flow, NetworkFailure, Request, Response, compute, send, sleep
 from .protocol import (
@@ -32,6 +33,10 @@ from .retries import RETRIED_STATUSES, delay_before
 from .server_key import ServerKey
 from .settings import KeyDir, Password, Settings
 from .trace import logger, timed
+
+T = TypeVar("T")
+Opener: TypeAlias = Callable[[bytes, KeyPair, str], Flow[T]]
+"""Opens a package with a key pair, for a payload ID."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -110,12 +115,20 @@ class Exchange:
 
     def send(self, call: Call) -> Flow[ChatCompletionResponse]:
         """Seal a request, send it, and open the answer."""
+        return (yield from self._send(call, self._open))
+
+    def send_secret(self, call: Call) -> Flow[SecureResponse]:
+        """Do what `send` does, with the answer opened into locked memory."""
+        return (yield from self._send(call, self._open_secret))
+
+    def _send(self, call: Call, open_with: Opener[T]) -> Flow[T]:
         self._check_reachable()
         call.check()
         server_key = yield from self._server_key_for(call)
         yield from self._keys_ready()
         with self._keys.lease() as pair:
-            return (yield from self._send_with(pair, call, server_key))
+            package = yield from self._answer_to(call, pair, server_key)
+            return (yield from open_with(package, pair, call.payload_id))
 
     def seal(self, call: Call) -> Flow[bytes]:
         """Seal a call's payload for the router."""
@@ -176,7 +189,7 @@ class Exchange:
             raise error_for(response)
         return response
 
-    def _send_with(self, pair: KeyPair, call: Call, server_key: _core.PublicKey) -> Flow[ChatCompletionResponse]:
+    def _answer_to(self, call: Call, pair: KeyPair, server_key: _core.PublicKey) -> Flow[bytes]:
         """Send a request under one key pair of ours; under two keys of the router's, if it changed its own."""
         response = yield from self._post(call, pair, server_key)
         if response.status == 400:
@@ -186,7 +199,7 @@ class Exchange:
                 response = yield from self._post(call, pair, newer)
         if response.status != 200:
             raise error_for(response, self._api_key_of(call))
-        return (yield from self._open(usable_body(response), pair, call.payload_id))
+        return usable_body(response)
 
     def _post(self, call: Call, pair: KeyPair, server_key: _core.PublicKey) -> Flow[Response]:
         package = yield from self._seal(call, server_key)
@@ -251,6 +264,14 @@ class Exchange:
         add_metadata(response, payload_id, algorithm, processed_at)
         assert isinstance(response, ChatCompletionResponse)
         return response
+
+    def _open_secret(self, package: bytes, pair: KeyPair, payload_id: str) -> Flow[SecureResponse]:
+        with timed("opened"):
+            json, content, plain, algorithm, processed_at = yield from compute(
+                partial(_core.open_secret, package, pair.private_key, ChatCompletionResponse)
+            )
+        add_metadata(plain, payload_id, algorithm, processed_at)
+        return SecureResponse(json, content, plain)
 
 
 def _log_outcome(outcome: Response | NetworkFailure) -> None:

@@ -1,12 +1,12 @@
 //! Strict JSON (RFC 8259) from the arena into Python objects.
 //!
 //! The values are those of `json.loads`, without its literals NaN and Infinity and without a digit
-//! limit; nesting ends at [`DEEPEST`]. Strings are unescaped within the plaintext itself and become
-//! Python objects in one allocation each: no second copy of a text ever exists, and none is cached.
-//! Every fault of syntax reads the same, for the text comes from whoever sealed the package.
+//! limit; nesting ends at [`DEEPEST`](crate::json_write::DEEPEST). Strings are unescaped within the
+//! plaintext itself and become Python objects in one allocation each: no second copy of a text ever
+//! exists, and none is cached.
 
-use crate::json_text::{find_special, unescape};
-use crate::json_write::DEEPEST;
+use crate::json_unescape::unescape;
+use crate::json_walk::{Syntax, Walker};
 use crate::known_keys::known_key;
 use crate::numbers::{parse_float, parse_int};
 use crate::{errors, unicode};
@@ -23,12 +23,30 @@ pub fn read_object<'py>(
     object_type: &Bound<'py, PyType>,
     text: &mut [u8],
 ) -> PyResult<Bound<'py, PyAny>> {
+    let mut walker = Walker::new(text);
+    match walker.expect_object() {
+        Ok(()) => read(object_type, walker),
+        Err(Syntax) => Err(errors::from_core(object_type.py(), Error::Package)),
+    }
+}
+
+/// The same for a value of any kind.
+pub fn read_value<'py>(
+    object_type: &Bound<'py, PyType>,
+    text: &mut [u8],
+) -> PyResult<Bound<'py, PyAny>> {
+    read(object_type, Walker::new(text))
+}
+
+fn read<'py>(
+    object_type: &Bound<'py, PyType>,
+    walker: Walker<&mut [u8]>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = object_type.py();
     let mut reader = Reader {
         object_type,
         exact_dict: object_type.is(py.get_type::<PyDict>()),
-        text,
-        at: 0,
+        walker,
     };
     reader.document().map_err(|fault| match fault {
         Fault::Syntax => errors::from_core(py, Error::Package),
@@ -47,37 +65,35 @@ impl From<PyErr> for Fault {
     }
 }
 
+impl From<Syntax> for Fault {
+    fn from(_: Syntax) -> Self {
+        Self::Syntax
+    }
+}
+
 type Read<T> = Result<T, Fault>;
 
 struct Reader<'py, 'text> {
     object_type: &'text Bound<'py, PyType>,
     exact_dict: bool,
-    text: &'text mut [u8],
-    at: usize,
+    walker: Walker<&'text mut [u8]>,
 }
 
 impl<'py> Reader<'py, '_> {
     fn document(&mut self) -> Read<Bound<'py, PyAny>> {
-        self.skip_space();
-        if self.peek() != Some(b'{') {
-            return Err(Fault::Syntax);
-        }
-        let object = self.value(0)?;
-        self.skip_space();
-        match self.peek() {
-            None => Ok(object),
-            Some(_) => Err(Fault::Syntax),
-        }
+        self.walker.skip_space();
+        let value = self.value(0)?;
+        self.walker.end()?;
+        Ok(value)
     }
 
     fn value(&mut self, depth: usize) -> Read<Bound<'py, PyAny>> {
         let py = self.py();
-        match self.peek().ok_or(Fault::Syntax)? {
+        match self.walker.peek().ok_or(Fault::Syntax)? {
             b'"' => {
                 let content = self.string()?;
                 self.make_string(content)
             }
-            b'{' | b'[' if depth > DEEPEST => Err(Fault::Syntax),
             b'{' => self.object(depth),
             b'[' => self.array(depth),
             b't' => self.literal(b"true", || PyBool::new(py, true).to_owned().into_any()),
@@ -89,16 +105,10 @@ impl<'py> Reader<'py, '_> {
 
     fn object(&mut self, depth: usize) -> Read<Bound<'py, PyAny>> {
         let object = self.new_object()?;
-        self.at += 1;
-        self.skip_space();
-        if self.take(b'}') {
-            return Ok(object);
-        }
-        loop {
+        let mut more = self.walker.enter(depth, b'}')?;
+        while more {
             let key = self.key()?;
-            self.skip_space();
-            self.expect(b':')?;
-            self.skip_space();
+            self.walker.colon()?;
             let value = self.value(depth + 1)?;
             // SAFETY: `object` is a dict (see `new_object`); key and value are alive. The subclass's
             // own __setitem__ is passed over, as an exact dict's would be.
@@ -107,31 +117,19 @@ impl<'py> Reader<'py, '_> {
             if failed {
                 return Err(PyErr::fetch(self.py()).into());
             }
-            self.skip_space();
-            if self.take(b'}') {
-                return Ok(object);
-            }
-            self.expect(b',')?;
-            self.skip_space();
+            more = self.walker.more(b'}')?;
         }
+        Ok(object)
     }
 
     fn array(&mut self, depth: usize) -> Read<Bound<'py, PyAny>> {
         let array = PyList::empty(self.py());
-        self.at += 1;
-        self.skip_space();
-        if self.take(b']') {
-            return Ok(array.into_any());
-        }
-        loop {
+        let mut more = self.walker.enter(depth, b']')?;
+        while more {
             array.append(self.value(depth + 1)?)?;
-            self.skip_space();
-            if self.take(b']') {
-                return Ok(array.into_any());
-            }
-            self.expect(b',')?;
-            self.skip_space();
+            more = self.walker.more(b']')?;
         }
+        Ok(array.into_any())
     }
 
     fn new_object(&self) -> Read<Bound<'py, PyAny>> {
@@ -146,11 +144,8 @@ impl<'py> Reader<'py, '_> {
     }
 
     fn key(&mut self) -> Read<Bound<'py, PyAny>> {
-        if self.peek() != Some(b'"') {
-            return Err(Fault::Syntax);
-        }
         let content = self.string()?;
-        match known_key(self.py(), &self.text[content.clone()]) {
+        match known_key(self.py(), &self.walker.text[content.clone()]) {
             Some(key) => Ok(key),
             None => self.make_string(content),
         }
@@ -158,32 +153,18 @@ impl<'py> Reader<'py, '_> {
 
     /// Passes over a string and resolves its escapes: where its content is.
     fn string(&mut self) -> Read<Range<usize>> {
-        let start = self.at + 1;
-        let mut end = start;
-        let mut escaped = false;
-        loop {
-            end += find_special(&self.text[end..]).ok_or(Fault::Syntax)?;
-            match self.text[end] {
-                b'"' => break,
-                // Whatever follows is no end of the string; `unescape` judges it.
-                b'\\' => end += 2,
-                _ => return Err(Fault::Syntax),
-            }
-            escaped = true;
-            if end > self.text.len() {
-                return Err(Fault::Syntax);
-            }
+        let quoted = self.walker.string()?;
+        if !quoted.escaped {
+            return Ok(quoted.content);
         }
-        self.at = end + 1;
-        if !escaped {
-            return Ok(start..end);
-        }
-        let length = unescape(&mut self.text[start..end]).ok_or(Fault::Syntax)?;
+        let start = quoted.content.start;
+        let content = &mut self.walker.text[quoted.content];
+        let length = unescape(content).ok_or(Fault::Syntax)?;
         Ok(start..start + length)
     }
 
     fn make_string(&self, content: Range<usize>) -> Read<Bound<'py, PyAny>> {
-        let content = &self.text[content];
+        let content = &self.walker.text[content];
         if content.is_ascii() {
             return Ok(unicode::from_ascii(self.py(), content)?);
         }
@@ -191,22 +172,9 @@ impl<'py> Reader<'py, '_> {
     }
 
     fn number(&mut self) -> Read<Bound<'py, PyAny>> {
-        let start = self.at;
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        let mut integral = true;
-        if self.take(b'.') {
-            integral = false;
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            integral = false;
-            let _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
-        let number = &self.text[start..self.at];
+        let start = self.walker.at();
+        let integral = self.walker.number()?;
+        let number = &self.walker.text[start..self.walker.at()];
         if integral {
             return parse_int(self.py(), number)?.ok_or(Fault::Syntax);
         }
@@ -214,54 +182,16 @@ impl<'py> Reader<'py, '_> {
         Ok(PyFloat::new(self.py(), value).into_any())
     }
 
-    /// One digit or more.
-    fn digits(&mut self) -> Read<()> {
-        let rest = &self.text[self.at..];
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        if count == 0 {
-            return Err(Fault::Syntax);
-        }
-        Ok(())
-    }
-
     fn literal(
         &mut self,
         name: &[u8],
         value: impl FnOnce() -> Bound<'py, PyAny>,
     ) -> Read<Bound<'py, PyAny>> {
-        if !self.text[self.at..].starts_with(name) {
-            return Err(Fault::Syntax);
-        }
-        self.at += name.len();
+        self.walker.literal(name)?;
         Ok(value())
     }
 
     fn py(&self) -> Python<'py> {
         self.object_type.py()
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let there = self.peek() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn expect(&mut self, byte: u8) -> Read<()> {
-        if self.take(byte) {
-            Ok(())
-        } else {
-            Err(Fault::Syntax)
-        }
-    }
-
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
-        }
     }
 }

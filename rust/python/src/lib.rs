@@ -8,10 +8,13 @@
 
 mod errors;
 mod exported;
+mod json_parts;
 mod json_path;
 mod json_read;
 mod json_sink;
 mod json_text;
+mod json_unescape;
+mod json_walk;
 mod json_write;
 mod key_files;
 mod keys;
@@ -22,6 +25,7 @@ mod page_lock;
 mod password;
 mod process;
 mod sealing;
+mod secret_reply;
 mod secure_buffer;
 mod unicode;
 
@@ -46,6 +50,8 @@ mod _core {
     use super::process::{can_lock, crypto_version, harden_process, memory_status, warm_up};
     #[pymodule_export]
     use super::sealing::{check_payload, open_package, seal};
+    #[pymodule_export]
+    use super::secret_reply::open_secret;
     #[pymodule_export]
     use super::secure_buffer::SecureBuffer;
 

@@ -57,22 +57,29 @@ pub fn open_package<'py>(
     object_type: Option<&Bound<'py, PyType>>,
 ) -> PyResult<(Bound<'py, PyAny>, &'static str, Bound<'py, PyAny>)> {
     let py = package.py();
-    let dict = py.get_type::<PyDict>();
-    let object_type = object_type.unwrap_or(&dict);
-    if !object_type.is_subclass(&dict)? {
-        return Err(PyTypeError::new_err(
-            "object_type must be a subclass of dict",
-        ));
-    }
+    let object_type = dict_type(py, object_type)?;
     let sealed = as_bytes(package)?;
     let content = sealed.as_bytes();
     let key = key.get().core(py)?;
-    let (mut text, processed_at) = py
-        .detach(|| stack::scrubbed(|| open_text(content, &key)))
-        .or_raise(py)?;
-    let object = stack::scrubbed(|| read_object(object_type, &mut text))?;
+    let (mut text, processed_at) = py.detach(|| open_text(content, &key)).or_raise(py)?;
+    let object = stack::scrubbed(|| read_object(&object_type, &mut text))?;
     py.detach(|| drop(text));
     Ok((object, package::ALGORITHM, python_number(py, processed_at)?))
+}
+
+/// The class that is asked for, `dict` by default.
+pub fn dict_type<'py>(
+    py: Python<'py>,
+    asked: Option<&Bound<'py, PyType>>,
+) -> PyResult<Bound<'py, PyType>> {
+    let dict = py.get_type::<PyDict>();
+    let asked = asked.unwrap_or(&dict);
+    if asked.is_subclass(&dict)? {
+        return Ok(asked.clone());
+    }
+    Err(PyTypeError::new_err(
+        "object_type must be a subclass of dict",
+    ))
 }
 
 fn full_dict<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyDict>> {
@@ -102,7 +109,7 @@ fn open_text(
 
 /// The package as an object that cannot change while the GIL is released: itself, or a copy of it
 /// (which is ciphertext).
-fn as_bytes<'py>(package: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub fn as_bytes<'py>(package: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     if let Ok(bytes) = package.cast::<PyBytes>() {
         return Ok(bytes.clone());
     }
@@ -117,7 +124,8 @@ fn as_bytes<'py>(package: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     Ok(copy.cast_into()?)
 }
 
-fn python_number(py: Python<'_>, number: Option<Number>) -> PyResult<Bound<'_, PyAny>> {
+/// A time stamp as int, float or None.
+pub fn python_number(py: Python<'_>, number: Option<Number>) -> PyResult<Bound<'_, PyAny>> {
     match number {
         None => Ok(py.None().into_bound(py)),
         Some(Number::Integer(value)) => Ok(value.into_pyobject(py)?.into_any()),

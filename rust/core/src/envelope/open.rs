@@ -3,8 +3,9 @@
 use crate::aead::Decryptor;
 use crate::package::{self, Fields, Number};
 use crate::rsa::PrivateKey;
-use crate::{Error, Result, stack};
+use crate::{Error, Result, os, stack};
 use base64_simd::{Out, STANDARD};
+use std::mem::MaybeUninit;
 
 /// Characters of base64 decoded and decrypted at once, so that both work in the cache.
 const CHUNK_CHARS: usize = 32 * 1024;
@@ -33,10 +34,37 @@ impl<'a> Sealed<'a> {
     /// [`Error::Package`] for every failure, [`Error::Forked`] in a forked child,
     /// [`Error::Memory`] where the plaintext does not fit.
     pub fn open(&self, key: &PrivateKey) -> Result<Vec<u8>> {
-        stack::scrubbed(|| self.open_here(key))
+        let len = self.plaintext_len();
+        let mut plaintext = Vec::new();
+        plaintext
+            .try_reserve_exact(len)
+            .map_err(|_| Error::Memory("no memory for the plaintext of a package"))?;
+        let room = &mut plaintext.spare_capacity_mut()[..len];
+        stack::scrubbed(|| self.decrypt(self.decryptor(key)?, room))?;
+        // SAFETY: `decrypt` wrote all of the room.
+        unsafe { plaintext.set_len(len) };
+        Ok(plaintext)
     }
 
-    fn open_here(&self, key: &PrivateKey) -> Result<Vec<u8>> {
+    /// Opens the package into `room`, which has [`Self::plaintext_len`] bytes. The same errors; `room` is
+    /// then wiped.
+    ///
+    /// # Panics
+    /// Where `room` has another length.
+    pub fn open_into(&self, key: &PrivateKey, room: &mut [u8]) -> Result<()> {
+        assert_eq!(room.len(), self.plaintext_len());
+        let bytes: *mut [u8] = room;
+        // SAFETY: the same bytes; `decrypt` writes initialised ones only.
+        let uninit = unsafe { &mut *(bytes as *mut [MaybeUninit<u8>]) };
+        let opened = stack::scrubbed(|| self.decrypt(self.decryptor(key)?, uninit));
+        if opened.is_err() {
+            // SAFETY: the room is the caller's, who lent it.
+            unsafe { os::wipe(room.as_mut_ptr(), room.len()) };
+        }
+        opened
+    }
+
+    fn decryptor(&self, key: &PrivateKey) -> Result<Decryptor> {
         let modulus_len = key.public_key().modulus_len();
         if STANDARD.decoded_length(&self.0.wrapped_key).ok() != Some(modulus_len) {
             return Err(Error::Package);
@@ -46,25 +74,18 @@ impl<'a> Sealed<'a> {
             .decode(&self.0.wrapped_key, Out::from_slice(&mut wrapped))
             .map_err(|_| Error::Package)?;
         let aes_key = key.unwrap(&wrapped)?;
-        let decryptor = Decryptor::new(&aes_key, &self.0.nonce)?;
-        self.decrypt(decryptor)
+        Decryptor::new(&aes_key, &self.0.nonce)
     }
 
-    fn decrypt(&self, mut decryptor: Decryptor) -> Result<Vec<u8>> {
-        let len = self.plaintext_len();
-        let mut plaintext = Vec::new();
-        plaintext
-            .try_reserve_exact(len)
-            .map_err(|_| Error::Memory("no memory for the plaintext of a package"))?;
+    /// Fills the room, which has as many bytes as the plaintext.
+    fn decrypt(&self, mut decryptor: Decryptor, mut room: &mut [MaybeUninit<u8>]) -> Result<()> {
         for chars in self.0.ciphertext.chunks(CHUNK_CHARS) {
-            let room = Out::from_uninit_slice(plaintext.spare_capacity_mut());
-            let bytes = STANDARD.decode(chars, room).map_err(|_| Error::Package)?;
+            let out = Out::from_uninit_slice(&mut *room);
+            let bytes = STANDARD.decode(chars, out).map_err(|_| Error::Package)?;
             decryptor.decrypt_in_place(bytes)?;
             let decoded = bytes.len();
-            // SAFETY: `decode` wrote that many bytes at the beginning of the spare room.
-            unsafe { plaintext.set_len(plaintext.len() + decoded) };
+            room = &mut room[decoded..];
         }
-        decryptor.finish(&self.0.tag)?;
-        Ok(plaintext)
+        decryptor.finish(&self.0.tag)
     }
 }
