@@ -7,7 +7,7 @@ mod locked;
 mod own_process;
 
 use locked::{mapping_of, mappings, vm_locked_bytes};
-use nomyo_core::arena::{Arena, Status, status, with_keys};
+use nomyo_core::arena::{Arena, Status, status, unlocked_serves_here, with_keys};
 use nomyo_core::pem::private_from_pem;
 use own_process::{Memlock, passes, passes_limited};
 
@@ -115,6 +115,82 @@ fn child_limit_of_zero() {
     let secret = with_keys(|| vec![5_u8; 1000]);
     let mapping = mapping_of(secret.as_ptr() as usize);
     assert!(!mapping.has("lo") && mapping.has("dd"), "{}", mapping.flags);
+}
+
+#[test]
+fn every_block_served_unlocked_counts_for_the_thread_that_asked() {
+    passes_limited(&NOTHING, "child_every_block_counts");
+}
+
+#[test]
+#[ignore = "runs under a limit of its own"]
+fn child_every_block_counts() {
+    let before = unlocked_serves_here();
+    let held = [(); 10].map(|()| Box::new([1_u8; 40]));
+    let (run, mapping) = (vec![2_u8; 20_000], vec![3_u8; 1_000_000]);
+    assert_eq!(unlocked_serves_here(), before + 12);
+    let theirs = std::thread::spawn(|| {
+        let before = unlocked_serves_here();
+        let held = with_keys(|| Box::new([4_u8; 3000]));
+        (held, unlocked_serves_here() - before)
+    });
+    let (block, theirs) = theirs.join().unwrap();
+    assert_eq!(theirs, 1);
+    let now = unlocked_serves_here();
+    drop((held, run, mapping, block));
+    assert_eq!(unlocked_serves_here(), now, "giving back is no serve");
+}
+
+#[test]
+fn no_block_counts_while_memory_can_be_locked() {
+    passes_limited(
+        &EIGHT_MIB,
+        "child_no_block_counts_until_the_budget_is_used_up",
+    );
+}
+
+#[test]
+#[ignore = "runs under a limit of its own"]
+fn child_no_block_counts_until_the_budget_is_used_up() {
+    let mut held: Vec<Vec<u8>> = [16, 500, 4096, 100_000, 400_000]
+        .map(|size| vec![7; size])
+        .into();
+    held.push(with_keys(|| vec![8; 100_000]));
+    assert_eq!(
+        (unlocked_serves_here(), status().unlocked_peak_bytes),
+        (0, 0)
+    );
+    held.push(vec![9; 8 << 20]);
+    assert_eq!(unlocked_serves_here(), 1);
+    held.extend((0..4000).map(|_| vec![7; 2000]));
+    assert!(unlocked_serves_here() > 1000, "{}", unlocked_serves_here());
+}
+
+#[test]
+fn peak_of_unlocked_blocks_is_the_most_that_was_in_use_at_one_time() {
+    passes_limited(&NOTHING, "child_peak_of_unlocked_blocks");
+}
+
+#[test]
+#[ignore = "runs under a limit of its own"]
+fn child_peak_of_unlocked_blocks() {
+    // Nothing is locked here: what is in use is what was served unlocked.
+    let take = || [60, 3000, 70_000, 800_000].map(|size| vec![1_u8; size]);
+    let (first, second) = (take(), take());
+    let most = status();
+    assert_eq!(most.unlocked_peak_bytes, most.in_use_bytes);
+    drop(second);
+    let third = take();
+    assert_eq!(
+        status().unlocked_peak_bytes,
+        most.unlocked_peak_bytes,
+        "no more than before"
+    );
+    let fourth = take();
+    let more = status();
+    assert_eq!(more.unlocked_peak_bytes, more.in_use_bytes);
+    drop((first, third, fourth));
+    assert_eq!(status().unlocked_peak_bytes, more.unlocked_peak_bytes);
 }
 
 #[test]

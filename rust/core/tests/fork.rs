@@ -79,10 +79,16 @@ fn child_of_this_may_lock_less() {
             after.locked_bytes < before.locked_bytes && after.unlocked_bytes > 0,
             "{after:?}"
         );
+        // What lost its lock counts as served unlocked, and comes back as such.
+        let lost = before.in_use_bytes - after.locked_bytes;
+        let peak = after.unlocked_peak_bytes;
+        assert!((lost..=before.in_use_bytes).contains(&peak), "{after:?}");
         drop(large);
         drop(held);
+        assert_eq!(status().unlocked_peak_bytes, peak);
         let again: Vec<Vec<u8>> = (0..3000).map(|_| vec![2; 1500]).collect();
         assert!(again.iter().all(|block| block[..] == [2; 1500]));
+        assert!(status().unlocked_peak_bytes <= status().in_use_bytes);
         drop(again);
         let end = status();
         assert_eq!(end.locked_bytes, locked::vm_locked_bytes(), "{end:?}");

@@ -7,7 +7,7 @@ use super::chunk::{Holds, chunk_of};
 use super::heap::{Heap, Lane};
 use super::mapping;
 use super::region::{BUDGET, Region, growth, region};
-use super::shards::{HEAPS, current, current_share, share_of};
+use super::shards::{HEAPS, current, current_share, note_unlocked_serve, share_of};
 use super::size::{Place, place_for, slot_at, slot_size};
 use crate::os;
 use std::ptr;
@@ -51,16 +51,20 @@ pub fn take(size: usize, align: usize) -> *mut u8 {
 pub unsafe fn put(block: *mut u8) {
     match find(block) {
         (Block::Slot { unit, class, slot }, Some(region)) => {
+            let bytes = slot_size(class);
             // SAFETY: the caller's promise: the whole slot is the caller's until it is put back.
-            unsafe { os::wipe(block, slot_size(class)) };
-            region.give(unit, |heap| {
+            unsafe { os::wipe(block, bytes) };
+            region.give(unit, bytes, |heap| {
                 heap.put_slot(&region.chunks, unit, class, slot)
             });
         }
         (Block::Run { unit, units }, Some(region)) => {
+            let bytes = units * region.unit_bytes();
             // SAFETY: as above.
-            unsafe { os::wipe(block, units * region.unit_bytes()) };
-            region.give(unit, |heap| heap.put_run(&region.chunks, unit, units));
+            unsafe { os::wipe(block, bytes) };
+            region.give(unit, bytes, |heap| {
+                heap.put_run(&region.chunks, unit, units)
+            });
         }
         // SAFETY: the caller's promise.
         _ => unsafe { mapping::unmap(block) },
@@ -173,14 +177,22 @@ impl Region {
     }
 
     fn take_unlocked(&self, heap: usize, place: Place) -> Option<usize> {
-        self.take_from(heap, Lane::Unlocked, place)
-            .or_else(|| {
-                BUDGET
-                    .refused()
-                    .then(|| self.grow(heap, Lane::Locked, place))
-                    .flatten()
-            })
-            .or_else(|| self.grow(heap, Lane::Unlocked, place))
+        if let Some(address) = self.take_from(heap, Lane::Unlocked, place) {
+            return Some(self.served_unlocked(place, address));
+        }
+        if BUDGET.refused()
+            && let Some(address) = self.grow(heap, Lane::Locked, place)
+        {
+            return Some(address);
+        }
+        let address = self.grow(heap, Lane::Unlocked, place)?;
+        Some(self.served_unlocked(place, address))
+    }
+
+    fn served_unlocked(&self, place: Place, address: usize) -> usize {
+        BUDGET.serve_unlocked(place.bytes(self.unit_bytes()));
+        note_unlocked_serve();
+        address
     }
 
     /// Opens a chunk for a heap and serves a request from it. Another thread that shares the heap
@@ -200,14 +212,17 @@ impl Region {
         self.take_from(heap, lane, place)
     }
 
-    /// Gives a block back to the heap that owns its chunk.
+    /// Gives a block of so many bytes back to the heap that owns its chunk.
     #[inline]
-    fn give(&self, unit: u32, put: impl FnOnce(&mut Heap)) {
+    fn give(&self, unit: u32, bytes: usize, put: impl FnOnce(&mut Heap) -> Lane) {
         let owner = self.chunks.owner(chunk_of(unit));
         let mut heap = HEAPS[owner].lock();
-        put(&mut heap);
+        let lane = put(&mut heap);
         let surplus = heap.has_surplus(self.spare_chunks);
         drop(heap);
+        if lane == Lane::Unlocked {
+            BUDGET.return_unlocked(bytes);
+        }
         if surplus {
             self.shrink(owner);
         }

@@ -35,6 +35,9 @@ pub struct Budget {
     unlocked_bytes: AtomicUsize,
     unlocked_key_bytes: AtomicUsize,
     unlocked_key_peak_bytes: AtomicUsize,
+    /// Bytes of blocks in use, not of chunks.
+    served_unlocked_bytes: AtomicUsize,
+    served_unlocked_peak_bytes: AtomicUsize,
 }
 
 impl Budget {
@@ -47,6 +50,8 @@ impl Budget {
             unlocked_bytes: AtomicUsize::new(0),
             unlocked_key_bytes: AtomicUsize::new(0),
             unlocked_key_peak_bytes: AtomicUsize::new(0),
+            served_unlocked_bytes: AtomicUsize::new(0),
+            served_unlocked_peak_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -140,6 +145,32 @@ impl Budget {
     /// The most bytes for keys that were ever open and not locked at one time.
     pub fn unlocked_key_peak_bytes(&self) -> usize {
         self.unlocked_key_peak_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes a block that is served from memory that is not locked.
+    pub fn serve_unlocked(&self, bytes: usize) {
+        let now = self
+            .served_unlocked_bytes
+            .fetch_add(bytes, Ordering::Relaxed)
+            + bytes;
+        self.served_unlocked_peak_bytes
+            .fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Takes back what was noted, when the block comes back.
+    pub fn return_unlocked(&self, bytes: usize) {
+        self.served_unlocked_bytes
+            .fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Begins anew with no block served from memory that is not locked; the peak stays.
+    pub fn forget_served_unlocked(&self) {
+        self.served_unlocked_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// The most bytes of blocks that were in use and not locked at any one time.
+    pub fn served_unlocked_peak_bytes(&self) -> usize {
+        self.served_unlocked_peak_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether the system refused a lock within the budget, as it does when others in this process

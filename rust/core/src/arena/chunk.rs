@@ -152,6 +152,25 @@ impl Chunks {
         unsafe { &mut self.ledger(chunk_of(unit)).units[place_of(unit)] }
     }
 
+    /// Bytes of the blocks in use in a chunk.
+    ///
+    /// # Safety
+    /// As [`Chunks::ledger`].
+    pub unsafe fn in_use_bytes(&self, chunk: u32) -> usize {
+        let bytes_in = |unit| match self.holds(unit) {
+            Holds::Nothing => 0,
+            Holds::Run(units) => units * self.unit_bytes,
+            Holds::Slots(class) => {
+                // SAFETY: the caller's promise.
+                let free_slots = usize::from(unsafe { self.unit(unit) }.free_slots);
+                (self.slots(class) - free_slots) * slot_size(class)
+            }
+        };
+        (0..UNITS)
+            .map(|place| bytes_in(unit_number(chunk, place)))
+            .sum()
+    }
+
     #[inline]
     fn label(&self, unit: u32) -> &AtomicU8 {
         &self.all[chunk_of(unit) as usize].labels[place_of(unit)]

@@ -6,7 +6,7 @@
 //! they count as unlocked from then on.
 
 use super::mapping::{MAPPINGS, relock_all};
-use super::region::{GROWTH, Region, region};
+use super::region::{BUDGET, GROWTH, Region, region};
 use super::shards::{HEAPS, share_of};
 use crate::{os, page_lock};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +42,8 @@ extern "C" fn after_in_parent() {
 
 extern "C" fn after_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    // Counted anew below: blocks that lose their lock here come back as unlocked ones.
+    BUDGET.forget_served_unlocked();
     if let Some(region) = region() {
         // SAFETY: `before` took all locks, in the thread that this one was forked from.
         unsafe { relock_chunks(region) };
@@ -66,7 +68,12 @@ unsafe fn relock_chunks(region: &Region) {
         // SAFETY: the caller's promise.
         let was_locked = unsafe { region.chunks.ledger(chunk) }.locked;
         // SAFETY: the caller's promise.
-        lost[owner] |= was_locked && !unsafe { region.relock(chunk, share_of(owner)) };
+        let is_locked = unsafe { region.relock(chunk, share_of(owner)) };
+        lost[owner] |= was_locked && !is_locked;
+        if !is_locked {
+            // SAFETY: the caller's promise.
+            BUDGET.serve_unlocked(unsafe { region.chunks.in_use_bytes(chunk) });
+        }
     }
     for (number, heap) in HEAPS.iter().enumerate().filter(|(number, _)| lost[*number]) {
         // SAFETY: the caller's promise.

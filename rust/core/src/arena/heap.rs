@@ -66,22 +66,24 @@ impl Heap {
         Some((id, slot))
     }
 
-    /// Takes a slot back. Ends the process where it was free already.
+    /// Takes a slot back, and tells the lane it came from. Ends the process where it was free already.
     #[inline]
-    pub fn put_slot(&mut self, chunks: &Chunks, id: u32, class: usize, slot: usize) {
+    pub fn put_slot(&mut self, chunks: &Chunks, id: u32, class: usize, slot: usize) -> Lane {
         let unit = unit_books(chunks, id);
         if !unit.put(slot) {
             os::die(CORRUPT);
         }
         self.in_use -= slot_size(class);
         let free_slots = usize::from(unit.free_slots);
+        let lane = chunk_lane(chunks, chunk_of(id));
         if free_slots == 1 {
-            self.link_unit(chunks, lane_of(chunks, id), class, id);
+            self.link_unit(chunks, lane, class, id);
         }
         if free_slots == chunks.slots(class) {
-            self.unlink_unit(chunks, lane_of(chunks, id), class, id);
+            self.unlink_unit(chunks, lane, class, id);
             self.put_units(chunks, id, 1);
         }
+        lane
     }
 
     /// Takes `units` units in a row: the first of them.
@@ -104,9 +106,10 @@ impl Heap {
         None
     }
 
-    /// Takes a run back.
-    pub fn put_run(&mut self, chunks: &Chunks, id: u32, units: usize) {
+    /// Takes a run back, and tells the lane it came from.
+    pub fn put_run(&mut self, chunks: &Chunks, id: u32, units: usize) -> Lane {
         self.put_units(chunks, id, units);
+        chunk_lane(chunks, chunk_of(id))
     }
 
     /// Adds a chunk whose ledger was opened and that nobody owns yet.
@@ -313,11 +316,6 @@ fn books(chunks: &Chunks, chunk: u32) -> &mut Ledger {
 fn unit_books(chunks: &Chunks, unit: u32) -> &mut Unit {
     // SAFETY: as in `books`.
     unsafe { chunks.unit(unit) }
-}
-
-#[inline]
-fn lane_of(chunks: &Chunks, unit: u32) -> Lane {
-    chunk_lane(chunks, chunk_of(unit))
 }
 
 #[inline]

@@ -103,16 +103,23 @@ impl Model {
         for granule in block.granules() {
             assert!(self.taken.remove(&granule));
         }
-        match block {
+        let (unit, lane) = match block {
             Live::Slot { unit, class, slot } => {
-                self.heap.put_slot(&self.chunks, unit, class, slot);
+                let lane = self.heap.put_slot(&self.chunks, unit, class, slot);
+                (unit, lane)
             }
-            Live::Run { unit, units } => self.heap.put_run(&self.chunks, unit, units),
-        }
+            Live::Run { unit, units } => (unit, self.heap.put_run(&self.chunks, unit, units)),
+        };
+        // SAFETY: one thread, no other reference.
+        let locked = unsafe { self.chunks.ledger(chunk_of(unit)) }.locked;
+        assert_eq!(lane == Lane::Locked, locked, "went back to the wrong lane");
     }
 
     fn check(&self) {
         assert_eq!(self.heap.in_use, self.taken.len() * 8);
+        // SAFETY: one thread, no other reference.
+        let by_chunk = (0..4).map(|chunk| unsafe { self.chunks.in_use_bytes(chunk) });
+        assert_eq!(self.heap.in_use, by_chunk.sum::<usize>());
     }
 }
 

@@ -8,6 +8,7 @@
 
 use super::budget::Share;
 use super::region::BUDGET;
+use super::shards::note_unlocked_serve;
 use super::spin::SpinLock;
 use crate::os;
 use std::ptr::null_mut;
@@ -66,7 +67,10 @@ pub unsafe fn unmap(block: *mut u8) {
         MAPPED_BYTES.fetch_sub(bytes, Ordering::Relaxed);
         match locked {
             true => BUDGET.give_back(share, bytes / os::page_size()),
-            false => BUDGET.remove_unlocked(share, bytes),
+            false => {
+                BUDGET.remove_unlocked(share, bytes);
+                BUDGET.return_unlocked(bytes);
+            }
         }
     }
 }
@@ -95,6 +99,9 @@ pub unsafe fn relock_all(mappings: &Mappings) {
             header.locked = false;
             BUDGET.give_back(header.share, header.bytes / os::page_size());
             BUDGET.add_unlocked(header.share, header.bytes);
+        }
+        if !header.locked {
+            BUDGET.serve_unlocked(header.bytes);
         }
     }
 }
@@ -147,6 +154,8 @@ unsafe fn lock_within_budget(block: *mut u8, bytes: usize, share: Share) -> bool
         BUDGET.give_back(share, pages);
     }
     BUDGET.add_unlocked(share, bytes);
+    BUDGET.serve_unlocked(bytes);
+    note_unlocked_serve();
     false
 }
 

@@ -46,7 +46,7 @@ pub(crate) mod spin;
 
 pub use fork::generation as fork_generation;
 pub use hooks::install_crypto_hooks;
-pub use shards::with_keys;
+pub use shards::{unlocked_serves_here, with_keys};
 
 use crate::os;
 use std::alloc::{GlobalAlloc, Layout};
@@ -90,6 +90,9 @@ pub struct Status {
     pub unlocked_bytes: usize,
     /// The most bytes for keys ([`with_keys`]) that could not be locked at any one time so far.
     pub unlocked_key_peak_bytes: usize,
+    /// The most bytes of blocks, rounded up to the places that they take, that were in use and not
+    /// locked at any one time so far.
+    pub unlocked_peak_bytes: usize,
     /// Bytes handed out, rounded up to the places that they take.
     pub in_use_bytes: usize,
     /// Bytes that the arena may lock.
@@ -109,6 +112,7 @@ pub fn status() -> Status {
         locked_bytes: region::BUDGET.claimed() * page_size,
         unlocked_bytes: region::BUDGET.unlocked_bytes().saturating_sub(idle),
         unlocked_key_peak_bytes: region::BUDGET.unlocked_key_peak_bytes(),
+        unlocked_peak_bytes: region::BUDGET.served_unlocked_peak_bytes(),
         in_use_bytes: used + mapping::MAPPED_BYTES.load(Ordering::Relaxed),
         budget_bytes: region::BUDGET.total() * page_size,
         limit_bytes: os::memlock_limit().filter(|_| limit_applies),

@@ -23,10 +23,14 @@ struct Thread {
     shard: Cell<u8>,
     /// Calls of [`with_keys`] under way.
     keys: Cell<u32>,
+    /// Blocks served to it from memory that is not locked.
+    unlocked_serves: Cell<u64>,
 }
 
 thread_local! {
-    static THREAD: Thread = const { Thread { shard: Cell::new(0), keys: Cell::new(0) } };
+    static THREAD: Thread = const {
+        Thread { shard: Cell::new(0), keys: Cell::new(0), unlocked_serves: Cell::new(0) }
+    };
 }
 
 /// The heap that this thread's allocations come from now.
@@ -61,6 +65,21 @@ pub fn share_of(heap: usize) -> Share {
     } else {
         Share::General
     }
+}
+
+/// How many blocks this thread has been served so far from memory that is not locked. What stays the
+/// same around an operation says that all of the operation's blocks lay in locked memory when they
+/// were served.
+pub fn unlocked_serves_here() -> u64 {
+    THREAD.with(|thread| thread.unlocked_serves.get())
+}
+
+/// Counts such a block.
+pub fn note_unlocked_serve() {
+    THREAD.with(|thread| {
+        let serves = &thread.unlocked_serves;
+        serves.set(serves.get() + 1);
+    });
 }
 
 /// Runs `f` with this thread's allocations taken from the share that is reserved for keys.

@@ -29,6 +29,15 @@ impl Place {
             _ => 1,
         }
     }
+
+    /// Bytes that it takes in a chunk of such units.
+    pub fn bytes(self, unit: usize) -> usize {
+        match self {
+            Place::Slot(class) => slot_size(class),
+            Place::Run { units, .. } => units * unit,
+            Place::Mapping => 0,
+        }
+    }
 }
 
 /// Chooses the place for `size` bytes (not 0) at a multiple of `align` (a power of two).
