@@ -19,6 +19,7 @@ from ..settings import Settings
 from ..workers import crypto_pool
 from .body import Body
 from .failures import FAILURES, reason_of
+from .upload import Pieces, in_pieces
 
 _CLOSED = NetworkFailure("the client was closed")
 
@@ -46,7 +47,8 @@ class SyncHttp:
             return _CLOSED
         try:
             client = self._client()
-            response = client.send(_built(client, request, self._settings), stream=True, follow_redirects=False)
+            built = _built(client, request, request.body, self._settings)
+            response = client.send(built, stream=True, follow_redirects=False)
             try:
                 return self._read(request, response)
             finally:
@@ -138,7 +140,8 @@ class AsyncHttp:
             return _CLOSED
         try:
             client = await self._client()
-            response = await client.send(_built(client, request, self._settings), stream=True, follow_redirects=False)
+            built = _built(client, request, in_pieces(request.body), self._settings)
+            response = await client.send(built, stream=True, follow_redirects=False)
             try:
                 return await self._read(request, response)
             finally:
@@ -294,12 +297,15 @@ async def _close_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None, No
         await client.aclose()
 
 
-def _built(client: httpx.Client | httpx.AsyncClient, request: Request, settings: Settings) -> httpx.Request:
+def _built(
+    client: httpx.Client | httpx.AsyncClient, request: Request, content: bytes | Pieces, settings: Settings
+) -> httpx.Request:
+    length = {"Content-Length": str(len(request.body))} if request.body else {}
     return client.build_request(
         request.method,
         request.url,
-        headers=dict(request.headers),
-        content=request.body or None,
+        headers={**request.headers, **length},
+        content=content or None,
         # Waiting for a free connection is the caller's own back-pressure, and no failure.
         timeout=httpx.Timeout(settings.timeout, pool=None),
     )
