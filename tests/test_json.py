@@ -221,6 +221,17 @@ def test_strings_are_cut_nowhere_by_the_window(native: Json) -> None:
         assert native.write(payload) == dumps(payload)
 
 
+@pytest.mark.parametrize("last", ["é", "漢", "🎉"])
+@pytest.mark.parametrize("length", [2, 3, 100, 4095, 4096, 4097, 20_000, 70_000])
+def test_text_goes_through_however_python_stores_it(native: Json, last: str, length: int) -> None:
+    text = 'abc "é" 123\n' * (length // 12) + "x" * (length % 12) + last
+    kinds = [text, Str(text), sys.intern(text + "!"), last * length, last + "\0" * length]
+    assert json.loads(native.write({"texts": kinds})) == {"texts": kinds}
+    for kind in kinds:
+        with pytest.raises(ValueError, match="surrogate"):
+            native.write({"text": kind + "\ud800"})
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_json_has_no_number_for_is_refused(native: Json, value: float) -> None:
     with pytest.raises(ValueError, match=r"^temperature: JSON has no NaN and no infinity$"):

@@ -13,6 +13,11 @@ const WINDOW_BYTES: usize = 64;
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
+/// A code point as CPython stores it, in one, two or four bytes.
+pub trait CodePoint: Copy + Into<u32> {}
+
+impl<C: Copy + Into<u32>> CodePoint for C {}
+
 /// Where the first quotation mark, backslash or control character is.
 #[inline]
 pub fn find_special(text: &[u8]) -> Option<usize> {
@@ -41,7 +46,7 @@ pub fn write_escaped(out: &mut impl Sink, mut text: &[u8]) -> Result<()> {
 }
 
 /// Escapes code points into the window; false at a lone surrogate, which UTF-8 cannot hold.
-pub fn write_code_points(out: &mut impl Sink, mut text: &[u32]) -> Result<bool> {
+pub fn write_code_points<C: CodePoint>(out: &mut impl Sink, mut text: &[C]) -> Result<bool> {
     while !text.is_empty() {
         let room = out.window(WINDOW_BYTES)?;
         let Some((taken, filled)) = encode_into(room, text) else {
@@ -54,7 +59,7 @@ pub fn write_code_points(out: &mut impl Sink, mut text: &[u32]) -> Result<bool> 
 }
 
 /// Escapes as many code points as fit: (taken, bytes filled); None at a surrogate.
-fn encode_into(room: &mut [u8], text: &[u32]) -> Option<(usize, usize)> {
+fn encode_into<C: CodePoint>(room: &mut [u8], text: &[C]) -> Option<(usize, usize)> {
     let (mut taken, mut filled) = (0, 0);
     while taken < text.len() && room.len() - filled >= STEP_BYTES {
         if let Some(word) = text[taken..].first_chunk().and_then(narrow) {
@@ -66,7 +71,7 @@ fn encode_into(room: &mut [u8], text: &[u32]) -> Option<(usize, usize)> {
                 continue;
             }
         }
-        filled += escape_character(&mut room[filled..], char::from_u32(text[taken])?);
+        filled += escape_character(&mut room[filled..], char::from_u32(text[taken].into())?);
         taken += 1;
     }
     Some((taken, filled))
@@ -74,9 +79,9 @@ fn encode_into(room: &mut [u8], text: &[u32]) -> Option<(usize, usize)> {
 
 /// Eight code points as bytes, where all are ASCII.
 #[inline]
-fn narrow(code_points: &[u32; STEP_BYTES]) -> Option<[u8; STEP_BYTES]> {
-    let all = code_points.iter().fold(0, |all, one| all | one);
-    (all < 0x80).then(|| code_points.map(|one| one as u8))
+fn narrow<C: CodePoint>(code_points: &[C; STEP_BYTES]) -> Option<[u8; STEP_BYTES]> {
+    let all = code_points.iter().fold(0, |all, one| all | (*one).into());
+    (all < 0x80).then(|| code_points.map(|one| one.into() as u8))
 }
 
 /// Escapes as much of `text` as fits: (bytes taken, bytes filled).

@@ -12,7 +12,9 @@ use crate::json_text::{write_code_points, write_escaped};
 use crate::numbers::{FloatText, big_int_digits, small_int};
 use crate::secure_buffer::{CLOSED, Pinned, SecureBuffer};
 use crate::unicode::{Text, WideText};
+use crate::unicode_layout::Characters;
 use nomyo_core::Error;
+use nomyo_core::arena::{check_required, locked_is_required};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
@@ -20,10 +22,10 @@ use std::ptr;
 
 /// Levels of arrays and objects below the payload itself.
 pub const DEEPEST: usize = 200;
-/// From this many bytes on, an ASCII text is escaped and encrypted with the GIL released.
-const LONG_BYTES: usize = 64 * 1024;
-/// Other text is copied into the arena in pieces of this size (256 KiB), most texts in one.
-const PIECE_CODE_POINTS: usize = 64 * 1024;
+/// From this many characters on, a text is escaped and encrypted with the GIL released.
+const LONG_TEXT: usize = 64 * 1024;
+/// A text that cannot be read where it lies is copied into the arena in pieces of this size (16 KiB).
+const PIECE_CODE_POINTS: usize = 4096;
 /// A SecureBuffer is copied out in pieces of this size, since its owner may write to it meanwhile.
 const PIECE_BYTES: usize = 4096;
 
@@ -113,7 +115,7 @@ impl<S: Sink> Writer<'_, S> {
     fn string(&mut self, string: &Bound<'_, PyString>) -> Written {
         self.raw(b"\"")?;
         match Text::of(string)? {
-            Text::Ascii(bytes) if bytes.len() < LONG_BYTES => write_escaped(self.out, bytes)?,
+            Text::Ascii(bytes) if bytes.len() < LONG_TEXT => write_escaped(self.out, bytes)?,
             Text::Ascii(bytes) => string.py().detach(|| write_escaped(self.out, bytes))?,
             Text::Wide(text) => self.wide_text(string.py(), &text)?,
         }
@@ -121,17 +123,31 @@ impl<S: Sink> Writer<'_, S> {
     }
 
     fn wide_text(&mut self, py: Python<'_>, text: &WideText<'_>) -> Written {
+        let written = match text.characters() {
+            Some(characters) if text.len() < LONG_TEXT => write_characters(self.out, characters)?,
+            Some(characters) => py.detach(|| write_characters(self.out, characters))?,
+            None => self.copied_text(py, text)?,
+        };
+        if !written {
+            return Err(Fault::value("a lone surrogate has no UTF-8 form"));
+        }
+        Ok(())
+    }
+
+    /// Whether the text could be written: false at a lone surrogate.
+    fn copied_text(&mut self, py: Python<'_>, text: &WideText<'_>) -> Result<bool, Box<Fault>> {
         let mut piece = vec![0; text.len().min(PIECE_CODE_POINTS)];
+        check_required()?;
         for start in (0..text.len()).step_by(PIECE_CODE_POINTS) {
             let count = PIECE_CODE_POINTS.min(text.len() - start);
             text.copy_to(start, &mut piece[..count])?;
             if !write_code_points(self.out, &piece[..count])? {
-                return Err(Fault::value("a lone surrogate has no UTF-8 form"));
+                return Ok(false);
             }
             // In each piece, another thread that waits for the GIL gets it.
             py.detach(|| ());
         }
-        Ok(())
+        Ok(true)
     }
 
     fn secure_buffer(&mut self, py: Python<'_>, buffer: &SecureBuffer) -> Written {
@@ -139,6 +155,9 @@ impl<S: Sink> Writer<'_, S> {
             return Err(Fault::value(CLOSED));
         };
         let content = content?;
+        if locked_is_required() && !buffer.locked() {
+            return Err(Error::Unlocked.into());
+        }
         self.raw(b"\"")?;
         let valid = py.detach(|| write_pinned(self.out, &content))?;
         if !valid {
@@ -269,6 +288,15 @@ impl<S: Sink> Writer<'_, S> {
     }
 }
 
+/// Whether the characters could be written: false at a lone surrogate.
+fn write_characters(out: &mut impl Sink, characters: Characters<'_>) -> nomyo_core::Result<bool> {
+    match characters {
+        Characters::One(text) => write_code_points(out, text),
+        Characters::Two(text) => write_code_points(out, text),
+        Characters::Four(text) => write_code_points(out, text),
+    }
+}
+
 fn truth_text(truth: &Bound<'_, PyBool>) -> &'static [u8] {
     if truth.is_true() { b"true" } else { b"false" }
 }
@@ -283,6 +311,7 @@ fn step_to(key: &Bound<'_, PyAny>, position: usize) -> Step {
 /// Escapes the content of a SecureBuffer; false where it is not UTF-8.
 fn write_pinned(out: &mut impl Sink, content: &Pinned<'_>) -> nomyo_core::Result<bool> {
     let mut piece = vec![0; PIECE_BYTES];
+    check_required()?;
     let (mut copied, mut carried) = (0, 0);
     while copied < content.len() {
         let end = PIECE_BYTES.min(carried + content.len() - copied);

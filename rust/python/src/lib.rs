@@ -28,6 +28,7 @@ mod sealing;
 mod secret_reply;
 mod secure_buffer;
 mod unicode;
+mod unicode_layout;
 
 use nomyo_core::arena::Arena;
 use pyo3::prelude::*;
@@ -47,7 +48,9 @@ mod _core {
     #[pymodule_export]
     use super::page_lock::PageLock;
     #[pymodule_export]
-    use super::process::{can_lock, crypto_version, harden_process, memory_status, warm_up};
+    use super::process::{
+        can_lock, crypto_version, harden_process, in_locked_memory, memory_status, warm_up,
+    };
     #[pymodule_export]
     use super::sealing::{check_payload, open_package, seal};
     #[pymodule_export]

@@ -2,9 +2,10 @@
 //!
 //! `PyUnicode_AsUTF8AndSize` keeps its result inside every non-ASCII `str`, the codecs write into
 //! buffers on the stack and in the heap that nobody wipes, and `PyUnicode_FromStringAndSize` decodes
-//! non-ASCII text into a narrower string first, which it then frees. So the code points of such text are
+//! non-ASCII text into a narrower string first, which it then frees. So such text is read where it lies, or
 //! copied into the arena piece by piece, and on the way back written one by one into the one new object.
 
+use crate::unicode_layout::{self, Characters};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -16,7 +17,7 @@ use std::ptr;
 pub enum Text<'a> {
     /// Its bytes, which are ASCII.
     Ascii(&'a [u8]),
-    /// Its code points, to be copied out.
+    /// Its code points, to be read where they lie or copied out.
     Wide(WideText<'a>),
 }
 
@@ -56,6 +57,11 @@ impl WideText<'_> {
     /// Code points.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// The code points where they lie; None where that is not known.
+    pub fn characters(&self) -> Option<Characters<'_>> {
+        unicode_layout::characters(self.string, self.len)
     }
 
     /// Copies the code points from `start` on: all at once, or else one by one (3 ns each), for the

@@ -1,0 +1,157 @@
+//! Where CPython keeps the characters of a `str` (PEP 393), measured at run time.
+//!
+//! The stable ABI can copy a whole string, which takes four bytes of locked memory a character, or read
+//! one character at a time. So the layout is measured, once, on three strings of our own, one of each
+//! width, and relied upon for those strings alone that bear the very same marks: exact instances of `str`
+//! whose state byte (width, compact, ascii, interned) is that of the sample. All others, and all on a
+//! Python that is laid out otherwise, take the slow way.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+use std::slice;
+
+/// The characters of a string where they lie, by the bytes that each takes.
+#[derive(Clone, Copy)]
+pub enum Characters<'a> {
+    One(&'a [u8]),
+    Two(&'a [u16]),
+    Four(&'a [u32]),
+}
+
+/// The characters of a string of `len` characters that is not ASCII; None where their place is not known.
+pub fn characters<'a>(string: &'a Bound<'_, PyString>, len: usize) -> Option<Characters<'a>> {
+    static LAYOUT: PyOnceLock<Option<Layout>> = PyOnceLock::new();
+    let layout = LAYOUT.get_or_init(string.py(), || Layout::measure(string.py()).ok()?);
+    layout.as_ref()?.characters(string, len)
+}
+
+struct Layout {
+    /// Bytes in front of the byte that says how a string is stored. Those behind it are padding.
+    state_at: usize,
+    /// Bytes in front of the characters.
+    header: usize,
+    /// That byte of the samples.
+    states: [u8; 3],
+}
+
+const WIDTHS: [usize; 3] = [1, 2, 4];
+/// More than one character each: CPython keeps one `str` for each character of Latin-1.
+const SAMPLES: [&str; 3] = [
+    "\u{e9}\u{ff}a\u{80}\u{f6}",
+    "\u{6f22}b\u{e9}\u{ffee}\u{436}",
+    "\u{1f389}c\u{6f22}\u{e9}\u{10ffee}",
+];
+const SAMPLE_LEN: usize = 5;
+
+impl Layout {
+    fn measure(py: Python<'_>) -> PyResult<Option<Self>> {
+        // An object's own header, then length and hash: PyASCIIObject in CPython since 3.3.
+        let length_at: usize = py.get_type::<PyAny>().getattr("__basicsize__")?.extract()?;
+        let state_at = length_at + 2 * size_of::<isize>();
+        let mut headers = [0; 3];
+        let mut states = [0; 3];
+        for (kind, text) in SAMPLES.iter().enumerate() {
+            let sample = PyString::new(py, text);
+            let size: usize = sample.call_method0("__sizeof__")?.extract()?;
+            let taken = (SAMPLE_LEN + 1) * WIDTHS[kind];
+            headers[kind] = size.saturating_sub(taken);
+            if headers[kind] < state_at + size_of::<u8>() {
+                return Ok(None);
+            }
+            // SAFETY: both lie within the `size` bytes of the object.
+            let length = unsafe { read::<isize>(&sample, length_at) };
+            // SAFETY: as above.
+            states[kind] = unsafe { read::<u8>(&sample, state_at) };
+            // SAFETY: the last `taken` bytes of the object.
+            let stored = unsafe { Stored::at(&sample, headers[kind], WIDTHS[kind]) };
+            if length != SAMPLE_LEN.cast_signed() || !stored.is(text) {
+                return Ok(None);
+            }
+        }
+        let [header, ..] = headers;
+        let layout = Self {
+            state_at,
+            header,
+            states,
+        };
+        Ok((headers == [header; 3] && tell_widths(states)).then_some(layout))
+    }
+
+    fn characters<'a>(
+        &self,
+        string: &'a Bound<'_, PyString>,
+        len: usize,
+    ) -> Option<Characters<'a>> {
+        // SAFETY: an object is given.
+        if unsafe { ffi::PyUnicode_CheckExact(string.as_ptr()) } == 0 {
+            return None;
+        }
+        // SAFETY: an exact `str` has the fields of the samples.
+        let state = unsafe { read::<u8>(string, self.state_at) };
+        let kind = self.states.iter().position(|known| *known == state)?;
+        let start = string.as_ptr().cast::<u8>().wrapping_add(self.header);
+        if !start.addr().is_multiple_of(WIDTHS[kind]) {
+            return None;
+        }
+        // SAFETY: a string with this state has `len` characters of this width there (`measure`), aligned,
+        // which never change and live as long as it does.
+        Some(unsafe {
+            match kind {
+                0 => Characters::One(slice::from_raw_parts(start, len)),
+                1 => Characters::Two(slice::from_raw_parts(start.cast(), len)),
+                _ => Characters::Four(slice::from_raw_parts(start.cast(), len)),
+            }
+        })
+    }
+}
+
+/// Whether the state bytes differ in the width alone, which stands in the same three bits of each.
+fn tell_widths(states: [u8; 3]) -> bool {
+    (0..=5).any(|shift| {
+        let width = |state: u8| usize::from(state >> shift & 7);
+        let rest = |state: u8| state & !(7 << shift);
+        states.map(width) == WIDTHS && states.map(rest) == [rest(states[0]); 3]
+    })
+}
+
+/// The characters of a sample, with the null behind them.
+struct Stored([u32; SAMPLE_LEN + 1]);
+
+impl Stored {
+    /// # Safety
+    /// The object must have so many characters of this width at `offset`.
+    unsafe fn at(sample: &Bound<'_, PyString>, offset: usize, width: usize) -> Self {
+        Self(std::array::from_fn(|index| {
+            let at = offset + index * width;
+            // SAFETY: the caller's promise.
+            unsafe {
+                match width {
+                    1 => read::<u8>(sample, at).into(),
+                    2 => read::<u16>(sample, at).into(),
+                    _ => read::<u32>(sample, at),
+                }
+            }
+        }))
+    }
+
+    fn is(&self, text: &str) -> bool {
+        let expected = text.chars().map(u32::from).chain([0]);
+        self.0.into_iter().eq(expected)
+    }
+}
+
+/// # Safety
+/// The object must have a `T` at `offset`.
+unsafe fn read<T>(object: &Bound<'_, PyString>, offset: usize) -> T {
+    // SAFETY: the caller's promise.
+    unsafe {
+        object
+            .as_ptr()
+            .cast::<u8>()
+            .add(offset)
+            .cast::<T>()
+            .read_unaligned()
+    }
+}
