@@ -1,10 +1,13 @@
 """What the native core offers to Python. Internal: import from `nomyo` instead."""
 
+from collections.abc import Callable
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Self, TypeVar, final
 
 from typing_extensions import Buffer
+
+_T = TypeVar("_T")
 
 __all__ = [
     "PageLock",
@@ -15,6 +18,7 @@ __all__ = [
     "check_payload",
     "crypto_version",
     "harden_process",
+    "in_locked_memory",
     "load_key_pair",
     "memory_status",
     "open_key_directory",
@@ -192,8 +196,8 @@ def seal(
 
     The JSON is that of `json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))`, for the same
     types; besides, an int may have any size, a SecureBuffer (UTF-8) may stand for any string value, and nesting ends at
-    200 levels below the payload. No more than 32 KiB of it is in memory at a time, and non-ASCII text in pieces of
-    256 KiB; nothing stays behind.
+    200 levels below the payload. No more than 48 KiB of it is in memory at a time, beside the objects given; nothing
+    stays behind.
 
     Raises ValueError or TypeError that names the path to what JSON cannot hold (`messages[3].content`) and shows no
     content; ValueError for an empty payload or one of more than `limit_bytes` as JSON (10 MiB); RuntimeError where
@@ -232,10 +236,19 @@ def warm_up() -> None:
 def can_lock() -> bool:
     """Whether a page can be locked under the present limit: really tried, then released."""
 
-def memory_status() -> dict[str, int]:
-    """Figures of the arena in bytes: locked_bytes, unlocked_bytes, in_use_bytes, limit_bytes, budget_bytes, page_size.
+def in_locked_memory(function: Callable[[], _T]) -> _T:
+    """Call a function, with locked working memory required of the calling thread; its value.
 
-    `limit_bytes` is -1 where there is no limit.
+    Raises SecurityError where sealing, opening or a new SecureBuffer in it would take memory that is not locked, or
+    anything else of the native core in it did.
+    """
+
+def memory_status() -> dict[str, int]:
+    """Figures of the arena in bytes.
+
+    locked_bytes; unlocked_bytes (now); unlocked_peak_bytes (the most in use at one time so far); in_use_bytes;
+    limit_bytes; budget_bytes (what of it the arena takes at most); page_size. `limit_bytes` is -1 where there is
+    no limit.
     """
 
 def harden_process() -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "harden_process",
     "secure_bytearray",
     "secure_bytes",
+    "warn_of_unlocked",
 ]
 
 logger = logging.getLogger("nomyo")
@@ -118,6 +119,10 @@ def _details(can_lock: bool) -> str:
     able = "can" if can_lock else "cannot"
     advice = "" if can_lock and _shortfall() is None else f": {_ADVICE}"
     return f"memory {able} be locked under {_limit(status)} ({use}){advice}"
+
+
+def _kib(size_bytes: int) -> str:
+    return f"{-(-size_bytes // 1024)} KiB"
 
 
 def _limit(status: Mapping[str, int]) -> str:
@@ -309,6 +314,17 @@ def check_nothing_unlocked(secure_memory: bool | Literal["require"], *, stacklev
     """
     if secure_memory is not False and _core.memory_status()["unlocked_bytes"] > 0:
         _complain(secure_memory, _shortfall(), stacklevel + 1)
+
+
+def warn_of_unlocked(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
+    """Warn once where a client's work has taken memory that is not locked, though it has given it back since."""
+    if secure_memory is False or _warned.is_set():
+        return
+    status = _core.memory_status()
+    peak_bytes = status["unlocked_peak_bytes"]
+    if peak_bytes > 0:
+        shortfall = f"{_kib(peak_bytes)} of working memory could not be locked under {_limit(status)}"
+        _complain(secure_memory, shortfall, stacklevel + 1)
 
 
 def _complain(secure_memory: bool | Literal["require"], shortfall: str | None, stacklevel: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from .. import _core
 from ..errors import APIConnectionError, APIError, DisposedError, SecurityError
-from ..memory import check_nothing_unlocked
+from ..memory import check_nothing_unlocked, warn_of_unlocked
 from ..response import ChatCompletionResponse
 from ..secure_response import SecureResponse
 from .client_keys import ClientKeys, KeyPair
@@ -169,7 +169,7 @@ class Exchange:
     def _server_key_for(self, call: Call) -> Flow[_core.PublicKey]:
         """Return the router's key; a payload that cannot be sealed is refused before asking for it."""
         if self._server_key.cached() is None:
-            yield from compute(call.dry_run)
+            yield from self._compute(call.dry_run)
         return (yield from self._server_key.get(self._request_server_key))
 
     def _keys_ready(self) -> Flow[None]:
@@ -252,13 +252,13 @@ class Exchange:
 
     def _seal(self, call: Call, server_key: _core.PublicKey) -> Flow[bytes]:
         with timed("sealed"):
-            package = yield from compute(partial(call.sealed_for, server_key))
+            package = yield from self._compute(partial(call.sealed_for, server_key))
         logger.debug("package: %d bytes", len(package))
         return package
 
     def _open(self, package: bytes, pair: KeyPair, payload_id: str) -> Flow[ChatCompletionResponse]:
         with timed("opened"):
-            response, algorithm, processed_at = yield from compute(
+            response, algorithm, processed_at = yield from self._compute(
                 partial(_core.open_package, package, pair.private_key, ChatCompletionResponse)
             )
         add_metadata(response, payload_id, algorithm, processed_at)
@@ -267,11 +267,19 @@ class Exchange:
 
     def _open_secret(self, package: bytes, pair: KeyPair, payload_id: str) -> Flow[SecureResponse]:
         with timed("opened"):
-            json, content, plain, algorithm, processed_at = yield from compute(
+            json, content, plain, algorithm, processed_at = yield from self._compute(
                 partial(_core.open_secret, package, pair.private_key, ChatCompletionResponse)
             )
         add_metadata(plain, payload_id, algorithm, processed_at)
         return SecureResponse(json, content, plain)
+
+    def _compute(self, call: Callable[[], T]) -> Flow[T]:
+        """Have sealing or opening done, in locked memory alone where that is required."""
+        if self.settings.secure_memory == "require":
+            return (yield from compute(partial(_core.in_locked_memory, call)))
+        result = yield from compute(call)
+        warn_of_unlocked(self.settings.secure_memory, stacklevel=2)
+        return result
 
 
 def _log_outcome(outcome: Response | NetworkFailure) -> None:

@@ -12,7 +12,7 @@
 //! - The content is wiped before the pages are given back.
 //! - A forked child finds zeros, and [`Error::Forked`] instead of content.
 
-use crate::arena::fork_generation;
+use crate::arena::{fork_generation, locked_is_required};
 use crate::{Error, Result, os};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -43,9 +43,14 @@ unsafe impl Send for SecureBuffer {}
 unsafe impl Sync for SecureBuffer {}
 
 impl SecureBuffer {
-    /// `len` zero bytes, locked where the limit allows. `Error::Memory` where there is no memory.
+    /// `len` zero bytes, locked where the limit allows. `Error::Memory` where there is no memory, and
+    /// [`Error::Unlocked`] where locked memory is required of this thread and it cannot be locked.
     pub fn new(len: usize) -> Result<Self> {
-        Self::map(len).ok_or(Error::Memory("out of memory"))
+        let buffer = Self::map(len).ok_or(Error::Memory("out of memory"))?;
+        match buffer.locked || !locked_is_required() {
+            true => Ok(buffer),
+            false => Err(Error::Unlocked),
+        }
     }
 
     /// Reads a whole file straight into locked memory: its content passes through no other.

@@ -29,6 +29,8 @@ pub enum Error {
     },
     /// Out of memory, or a lock was refused.
     Memory(&'static str),
+    /// Locked memory was required, and there was no more of it.
+    Unlocked,
     /// An argument out of range; the text says what was expected.
     Value(&'static str),
     /// The key was wiped.
@@ -53,6 +55,9 @@ impl fmt::Display for Error {
             }
             Self::KeyFile { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Unlocked => f.write_str(
+                "locked memory is required, and there is not enough of it: raise the limit (`nomyo doctor` tells how)",
+            ),
             Self::Wiped => f.write_str("the private key was wiped"),
             Self::Forked => f.write_str(
                 "made before fork and used in the child, where its memory is not locked: make a new one there",

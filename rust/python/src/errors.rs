@@ -34,9 +34,12 @@ pub fn from_core(py: Python<'_>, error: Error) -> PyErr {
         Error::Memory(_) => whole::<PyMemoryError>(py, &text),
         Error::Value(_) => value_error(py, &text),
         Error::Wiped => from_tree(py, &DISPOSED_ERROR, "DisposedError", &text),
-        Error::Package | Error::Key(_) | Error::KeyFile { .. } | Error::Forked | Error::Crypto => {
-            security_error(py, &text)
-        }
+        Error::Package
+        | Error::Key(_)
+        | Error::KeyFile { .. }
+        | Error::Unlocked
+        | Error::Forked
+        | Error::Crypto => security_error(py, &text),
     }
 }
 

@@ -95,8 +95,8 @@ impl Fault {
                 py,
                 &format!("{path}: here the payload grows beyond {limit_bytes} bytes of JSON"),
             ),
-            // A SecureBuffer of the parent process.
-            Reason::Core(error @ Error::Forked) => {
+            // A SecureBuffer of the parent process, or one that is not locked.
+            Reason::Core(error @ (Error::Forked | Error::Unlocked)) => {
                 errors::security_error(py, &format!("{path}: {error}"))
             }
             Reason::Core(error) => errors::from_core(py, error),

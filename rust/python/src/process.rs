@@ -17,7 +17,20 @@ pub fn can_lock() -> bool {
     os::can_lock()
 }
 
-/// Figures of the arena in bytes: locked_bytes, unlocked_bytes, in_use_bytes, limit_bytes, budget_bytes, page_size.
+/// Call a function, with locked working memory required of the calling thread; its value.
+///
+/// Raises SecurityError where sealing, opening or a new SecureBuffer in it would take memory that is not
+/// locked, or anything else of the native core in it did.
+#[pyfunction]
+pub fn in_locked_memory<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let _required = arena::LockedRequired::new();
+    let value = function.call0()?;
+    arena::check_required().or_raise(function.py())?;
+    Ok(value)
+}
+
+/// Figures of the arena in bytes: locked_bytes, unlocked_bytes (now), unlocked_peak_bytes (the most at one time so far),
+/// in_use_bytes, limit_bytes, budget_bytes, page_size.
 ///
 /// `limit_bytes` is -1 where there is no limit.
 #[pyfunction]
@@ -26,6 +39,7 @@ pub fn memory_status(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let figures = PyDict::new(py);
     figures.set_item("locked_bytes", status.locked_bytes)?;
     figures.set_item("unlocked_bytes", status.unlocked_bytes)?;
+    figures.set_item("unlocked_peak_bytes", status.unlocked_peak_bytes)?;
     figures.set_item("in_use_bytes", status.in_use_bytes)?;
     match status.limit_bytes {
         Some(limit) => figures.set_item("limit_bytes", limit)?,

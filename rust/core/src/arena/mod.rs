@@ -46,7 +46,9 @@ pub(crate) mod spin;
 
 pub use fork::generation as fork_generation;
 pub use hooks::install_crypto_hooks;
-pub use shards::{unlocked_serves_here, with_keys};
+pub use shards::{
+    LockedRequired, check_required, locked_is_required, unlocked_serves_here, with_keys,
+};
 
 use crate::os;
 use std::alloc::{GlobalAlloc, Layout};

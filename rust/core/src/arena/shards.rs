@@ -3,7 +3,9 @@
 use super::budget::Share;
 use super::heap::Heap;
 use super::spin::SpinLock;
+use crate::{Error, Result};
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Heaps for everything that is no key.
@@ -25,11 +27,18 @@ struct Thread {
     keys: Cell<u32>,
     /// Blocks served to it from memory that is not locked.
     unlocked_serves: Cell<u64>,
+    /// Their number when locked memory began to be required.
+    required_since: Cell<Option<u64>>,
 }
 
 thread_local! {
     static THREAD: Thread = const {
-        Thread { shard: Cell::new(0), keys: Cell::new(0), unlocked_serves: Cell::new(0) }
+        Thread {
+            shard: Cell::new(0),
+            keys: Cell::new(0),
+            unlocked_serves: Cell::new(0),
+            required_since: Cell::new(None),
+        }
     };
 }
 
@@ -80,6 +89,51 @@ pub fn note_unlocked_serve() {
         let serves = &thread.unlocked_serves;
         serves.set(serves.get() + 1);
     });
+}
+
+/// Requires locked memory of this thread, until dropped. [`check_required`] tells whether it got no other
+/// meanwhile.
+///
+/// Blocks are served all the same, for Rust's collections cannot do without: whoever is about to put a
+/// secret into one checks first.
+pub struct LockedRequired {
+    before: Option<u64>,
+    /// It stays in its thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl LockedRequired {
+    /// From now on.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let before = THREAD.with(|thread| {
+            let now = thread.unlocked_serves.get();
+            thread.required_since.replace(Some(now))
+        });
+        Self {
+            before,
+            _thread: PhantomData,
+        }
+    }
+}
+
+impl Drop for LockedRequired {
+    fn drop(&mut self) {
+        THREAD.with(|thread| thread.required_since.set(self.before));
+    }
+}
+
+/// Whether locked memory is required of this thread now.
+pub fn locked_is_required() -> bool {
+    THREAD.with(|thread| thread.required_since.get().is_some())
+}
+
+/// [`Error::Unlocked`] where locked memory is required of this thread and it was served other since.
+pub fn check_required() -> Result<()> {
+    THREAD.with(|thread| match thread.required_since.get() {
+        Some(since) if since != thread.unlocked_serves.get() => Err(Error::Unlocked),
+        _ => Ok(()),
+    })
 }
 
 /// Runs `f` with this thread's allocations taken from the share that is reserved for keys.

@@ -3,7 +3,7 @@
 use crate::aead::Decryptor;
 use crate::package::{self, Fields, Number};
 use crate::rsa::PrivateKey;
-use crate::{Error, Result, os, stack};
+use crate::{Error, Result, arena, os, stack};
 use base64_simd::{Out, STANDARD};
 use std::mem::MaybeUninit;
 
@@ -32,13 +32,15 @@ impl<'a> Sealed<'a> {
     /// Opens the package; the plaintext lies in the arena.
     ///
     /// [`Error::Package`] for every failure, [`Error::Forked`] in a forked child,
-    /// [`Error::Memory`] where the plaintext does not fit.
+    /// [`Error::Memory`] where the plaintext does not fit, [`Error::Unlocked`] where locked memory is
+    /// required and the plaintext does not fit into it.
     pub fn open(&self, key: &PrivateKey) -> Result<Vec<u8>> {
         let len = self.plaintext_len();
         let mut plaintext = Vec::new();
         plaintext
             .try_reserve_exact(len)
             .map_err(|_| Error::Memory("no memory for the plaintext of a package"))?;
+        arena::check_required()?;
         let room = &mut plaintext.spare_capacity_mut()[..len];
         stack::scrubbed(|| self.decrypt(self.decryptor(key)?, room))?;
         // SAFETY: `decrypt` wrote all of the room.

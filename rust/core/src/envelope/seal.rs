@@ -3,7 +3,7 @@
 use super::Package;
 use crate::aead::{Encryptor, Key, NONCE_BYTES};
 use crate::rsa::PublicKey;
-use crate::{Error, Result, package, random, stack};
+use crate::{Error, Result, arena, package, random, stack};
 use base64_simd::{Out, STANDARD};
 
 /// Bytes of the window that plaintext passes through.
@@ -35,6 +35,7 @@ pub struct Sealer {
 
 impl Sealer {
     /// Begins a package of at most `limit_bytes` of plaintext, under a fresh key and nonce.
+    /// [`Error::Unlocked`] where locked memory is required and there is none for the window.
     pub fn new(limit_bytes: usize) -> Result<Self> {
         let key = Key::random()?;
         let mut nonce = [0; NONCE_BYTES];
@@ -49,11 +50,14 @@ impl Sealer {
         package.push(b"\", \"algorithm\": \"")?;
         package.push(package::ALGORITHM.as_bytes())?;
         package.push(b"\", \"encrypted_payload\": {\"ciphertext\": \"")?;
+        let encryptor = Encryptor::new(&key, &nonce)?;
+        let window = vec![0; WINDOW_BYTES].into_boxed_slice();
+        arena::check_required()?;
         Ok(Self {
-            encryptor: Encryptor::new(&key, &nonce)?,
+            encryptor,
             key,
             nonce,
-            window: vec![0; WINDOW_BYTES].into_boxed_slice(),
+            window,
             filled: 0,
             left_over: 0,
             written: 0,
