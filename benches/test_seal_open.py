@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from nomyo import _core
+from nomyo import SecureBuffer, _core
 
-SIZES = {"200B": 200, "10KB": 10_000, "100KB": 100_000, "1MB": 1_000_000}
+SIZES = {"200B": 200, "10KB": 10_000, "100KB": 100_000, "1MB": 1_000_000, "8.5MB": 8_500_000}
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 PIECE = 'He said "n\u00e9e" and\nleft; \u4f60\u597d. Plain words follow, as they mostly do in a text of this kind. '
 
@@ -60,25 +60,31 @@ def open_by_hand(package: bytes, key: rsa.RSAPrivateKey) -> Any:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("who", ["nomyo", "by hand"])
+@pytest.mark.parametrize("who", ["nomyo", "nomyo secret", "by hand"])
 def test_seal(benchmark: Any, ours: _core.PrivateKey, theirs: rsa.RSAPrivateKey, who: str, size: str) -> None:
     benchmark.group = f"seal {size}"
     content, public_key = payload(SIZES[size]), theirs.public_key()
     if who == "nomyo":
         package = benchmark(_core.seal, content, ours.public_key)
+    elif who == "nomyo secret":
+        with SecureBuffer(content["messages"][0]["content"].encode()) as buffer:
+            secret = {"model": "m", "messages": [{"role": "user", "content": buffer}]}
+            package = benchmark(_core.seal, secret, ours.public_key)
     else:
         package = benchmark(seal_by_hand, content, public_key)
     assert open_by_hand(package, theirs) == content
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("who", ["nomyo", "by hand"])
+@pytest.mark.parametrize("who", ["nomyo", "nomyo secret", "by hand"])
 def test_open(benchmark: Any, ours: _core.PrivateKey, theirs: rsa.RSAPrivateKey, who: str, size: str) -> None:
     benchmark.group = f"open {size}"
     content = payload(SIZES[size])
     package = seal_by_hand(content, theirs.public_key())
     if who == "nomyo":
         opened = benchmark(_core.open_package, package, ours)[0]
+    elif who == "nomyo secret":
+        opened = json.loads(bytes(benchmark(_core.open_secret, package, ours)[0]))
     else:
         opened = benchmark(open_by_hand, package, theirs)
     assert opened == content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,8 @@ EXPECTED = {
     3: "Hello!\n",
     4: "-----BEGIN PUBLIC KEY-----",
     5: "mlock ",
-    6: "Hello\n",
+    6: "The patient's record",
+    7: "Hello\n",
 }
 
 
@@ -35,8 +37,9 @@ def https_router(tls_authority: Authority) -> Iterator[RunningRouter]:
 
 @pytest.mark.parametrize("number", range(len(examples())))
 def test_example_runs(
-    number: int, https_router: RunningRouter, router: RunningRouter, tls_authority: Authority
+    number: int, https_router: RunningRouter, router: RunningRouter, tls_authority: Authority, tmp_path: Path
 ) -> None:
+    (tmp_path / "record.txt").write_text("The patient's record")  # the working directory of tests
     program = examples()[number].replace("http://localhost:12435", router.url)
     env = {
         **os.environ,
