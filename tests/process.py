@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import subprocess
 import sys
@@ -37,6 +39,21 @@ def output_of(
 def under_memlock_limit(limit_bytes: int) -> list[str]:
     """Return the words that run a program as one without CAP_IPC_LOCK under a limit of locked memory."""
     return [*UNPRIVILEGED, "prlimit", f"--memlock={limit_bytes}:{limit_bytes}"]
+
+
+@functools.cache
+def as_ordinary_user() -> tuple[str, ...]:
+    """Return the words that run a program as a user without any capability, the same one at every call.
+
+    That is somebody else where this is root; root without capabilities where the interpreter lies out of others' reach
+    (setpriv itself still gets there, what it starts does not: `env` tells).
+    """
+    if os.geteuid() != 0:
+        return ()
+    stranger = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
+    if run_python("import nomyo", before=[*stranger, "env"]).returncode == 0:
+        return stranger
+    return ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 
 
 def locked_kib_at(address: int) -> int:

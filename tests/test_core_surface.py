@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import pickle
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -513,16 +511,3 @@ def test_can_lock_is_measured() -> None:
 
 def test_crypto_library_is_named() -> None:
     assert _core.crypto_version().startswith("AWS-LC")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_hardened_process_dumps_no_core() -> None:
-    program = """
-import os, resource
-from nomyo import _core
-_core.harden_process()
-assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
-import ctypes
-assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0  # PR_GET_DUMPABLE
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)

@@ -34,7 +34,5 @@ pub use memory::{
     open_pages, page_size, physical_bytes, release, reserve, unlock, wipe_on_fork,
 };
 pub use plain_pages::PlainPages;
-pub use process::{
-    Dumps, at_fork, die, disable_core_dumps, disable_ptrace, dumps, yield_processor,
-};
+pub use process::{at_fork, die, disable_core_dumps, disable_ptrace, dumpable, yield_processor};
 pub use wipe::wipe;

@@ -2,15 +2,6 @@
 
 use std::io;
 
-/// What the system says of core dumps of this process now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dumps {
-    /// `RLIMIT_CORE` is 0.
-    pub size_is_zero: bool,
-    /// The process may be dumped, and traced by others of the same user (`PR_GET_DUMPABLE`).
-    pub dumpable: bool,
-}
-
 /// Sets `RLIMIT_CORE` to 0, for good: the hard limit too.
 #[cfg(unix)]
 pub fn disable_core_dumps() -> io::Result<()> {
@@ -57,39 +48,19 @@ pub fn disable_ptrace() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// What the system says of core dumps of this process now.
-pub fn dumps() -> Dumps {
-    Dumps {
-        size_is_zero: core_size_is_zero(),
-        dumpable: is_dumpable(),
-    }
-}
-
-#[cfg(unix)]
-fn core_size_is_zero() -> bool {
-    let mut limit = libc::rlimit {
-        rlim_cur: 1,
-        rlim_max: 1,
-    };
-    // SAFETY: the struct is valid for the call.
-    let answer = unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) };
-    answer == 0 && limit.rlim_cur == 0
-}
-
-#[cfg(not(unix))]
-fn core_size_is_zero() -> bool {
-    false
-}
-
+/// Who may dump and trace this process (`PR_GET_DUMPABLE`): 0 nobody but root, 1 its user too, 2 dumps are
+/// readable for root alone, and so is the process. `None` where the system has no such figure.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn is_dumpable() -> bool {
+pub fn dumpable() -> Option<u32> {
     // SAFETY: prctl(2) with plain figures.
-    unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 }
+    let answer = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) };
+    u32::try_from(answer).ok()
 }
 
+/// Who may dump and trace this process: this platform has no such figure.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn is_dumpable() -> bool {
-    true
+pub fn dumpable() -> Option<u32> {
+    None
 }
 
 /// Has these called around every `fork`: before it, and after it in the parent and in the child.
