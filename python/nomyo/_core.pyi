@@ -16,7 +16,9 @@ __all__ = [
     "SecureBuffer",
     "can_lock",
     "check_payload",
+    "cpu_features",
     "crypto_version",
+    "dumpable",
     "harden_process",
     "in_locked_memory",
     "load_key_pair",
@@ -252,7 +254,21 @@ def memory_status() -> dict[str, int]:
     """
 
 def harden_process() -> None:
-    """Switch off core dumps and ptrace by others for this process. Raises OSError."""
+    """Switch off core dumps and ptrace by others, for this process and those that it forks. Idempotent. Raises OSError.
+
+    Afterwards no other process of the same user can attach, nor read this one's memory, unless it holds CAP_SYS_PTRACE
+    or had attached before; nothing dumps core. A program started by execve(2) keeps the limit on core dumps (0, hard
+    too) and can be traced again (prctl(2)). Without root, `/proc/self/mem` and `/proc/self/environ` cannot be opened.
+    """
+
+def dumpable() -> int | None:
+    """Who may dump and trace this process (prctl(2), PR_GET_DUMPABLE): 0 and 2 root alone, 1 its user too.
+
+    None where the system has no such figure. With 2, core dumps are written, for root to read; with 0 there are none.
+    """
+
+def cpu_features() -> dict[str, bool]:
+    """The instructions that the crypto library picks its code by, and whether this processor has them."""
 
 def crypto_version() -> str:
     """Name and version of the crypto library."""

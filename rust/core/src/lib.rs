@@ -3,6 +3,7 @@
 pub mod aead;
 pub mod arena;
 pub mod buffer;
+pub mod cpu;
 pub mod envelope;
 pub mod error;
 pub mod harden;

@@ -49,7 +49,8 @@ mod _core {
     use super::page_lock::PageLock;
     #[pymodule_export]
     use super::process::{
-        can_lock, crypto_version, harden_process, in_locked_memory, memory_status, warm_up,
+        can_lock, cpu_features, crypto_version, dumpable, harden_process, in_locked_memory,
+        memory_status, warm_up,
     };
     #[pymodule_export]
     use super::sealing::{check_payload, open_package, seal};

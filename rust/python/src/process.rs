@@ -1,7 +1,7 @@
 //! What concerns the process as a whole.
 
 use crate::errors::{self, OrRaise};
-use nomyo_core::{arena, harden, os, random};
+use nomyo_core::{arena, cpu, harden, os, random};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -50,10 +50,31 @@ pub fn memory_status(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(figures)
 }
 
-/// Switch off core dumps and ptrace by others for this process. Raises OSError.
+/// Switch off core dumps and ptrace by others, for this process and those that it forks. Idempotent. Raises OSError.
+///
+/// Afterwards no other process of the same user can attach, nor read this one's memory, unless it holds CAP_SYS_PTRACE
+/// or had attached before; nothing dumps core. A program started by execve(2) keeps the limit on core dumps (0, hard too)
+/// and can be traced again (prctl(2)). Without root, `/proc/self/mem` and `/proc/self/environ` can no longer be opened.
 #[pyfunction]
 pub fn harden_process(py: Python<'_>) -> PyResult<()> {
     harden::harden_process().map_err(|error| errors::os_error(py, None, &error))
+}
+
+/// Who may dump and trace this process, by PR_GET_DUMPABLE: 0 root alone, 1 its user too, 2 root alone, core dumps being
+/// written. None where the system has no such figure.
+#[pyfunction]
+pub fn dumpable() -> Option<u32> {
+    os::dumpable()
+}
+
+/// The instructions that the crypto library picks its code by, and whether this processor has them.
+#[pyfunction]
+pub fn cpu_features(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let features = PyDict::new(py);
+    for (name, there) in cpu::features() {
+        features.set_item(name, there)?;
+    }
+    Ok(features)
 }
 
 /// Name and version of the crypto library.
