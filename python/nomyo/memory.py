@@ -63,7 +63,7 @@ class ProtectionInfo(Mapping[str, Any]):
     """
 
     can_lock: bool
-    """Whether memory can be locked now, under the present limit: really tried."""
+    """Whether a page more can be locked now, under the present limit: really tried."""
     is_platform_secure: bool
     """Whether all working memory is locked: `method` is "mlock", and the limit leaves room for what clients need."""
     method: Method
@@ -108,17 +108,24 @@ def get_memory_protection_info() -> ProtectionInfo:
     Source: mlock(2) on a fresh page under the present RLIMIT_MEMLOCK; the page is released again.
     """
     can_lock = _core.can_lock()
-    method: Method = ("mlock" if can_lock else "zero-only") if _Switch.enabled else "none"
-    secure = method == "mlock" and _shortfall() is None
+    # Where our own locks have used the limit up, no page more can be locked, and yet memory is.
+    locks = can_lock or _core.memory_status()["locked_bytes"] > 0
+    method: Method = ("mlock" if locks else "zero-only") if _Switch.enabled else "none"
+    secure = can_lock and method == "mlock" and _shortfall() is None
     return ProtectionInfo(can_lock, secure, method, _details(can_lock))
 
 
 def _details(can_lock: bool) -> str:
     status = _core.memory_status()
     use = f"{status['locked_bytes'] // 1024} KiB locked, {status['unlocked_bytes'] // 1024} KiB not"
-    able = "can" if can_lock else "cannot"
     advice = "" if can_lock and _shortfall() is None else f": {_ADVICE}"
-    return f"memory {able} be locked under {_limit(status)} ({use}){advice}"
+    return f"{_ability(can_lock, status)} under {_limit(status)} ({use}){advice}"
+
+
+def _ability(can_lock: bool, status: Mapping[str, int]) -> str:
+    if can_lock:
+        return "memory can be locked"
+    return "no more memory can be locked" if status["locked_bytes"] else "memory cannot be locked"
 
 
 def _kib(size_bytes: int) -> str:
@@ -300,9 +307,8 @@ def check_working_memory(secure_memory: bool | Literal["require"], *, stacklevel
         SecurityError: "require", and the working memory cannot be locked.
     """
     if secure_memory is not False:
-        shortfall = (
-            _shortfall() if _core.can_lock() else f"memory cannot be locked under {_limit(_core.memory_status())}"
-        )
+        status = _core.memory_status()
+        shortfall = _shortfall() if _core.can_lock() else f"{_ability(False, status)} under {_limit(status)}"
         _complain(secure_memory, shortfall, stacklevel + 1)
 
 
