@@ -11,7 +11,7 @@ import pytest
 
 import nomyo
 from nomyo import SecureBuffer, SecureByteContext
-from process import locked_kib_at, output_of, under_memlock_limit
+from process import locked_kib_at, output_of, run_python, under_memlock_limit
 
 SECRET = b"the patient's record"
 PAGE = 4096
@@ -78,6 +78,17 @@ class TestProtectionInfo:
             "print(before, nomyo.get_memory_protection_info().can_lock)"
         )
         assert output_of(program, before=under_memlock_limit(8 * 1024 * 1024)).strip() == "True False"
+
+    def test_limit_raised_after_the_import_is_not_blamed(self) -> None:
+        program = (
+            "import nomyo, resource\n"
+            "resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 * 2**20, 8 * 2**20))\n"
+            "nomyo.SyncSecureChatCompletion(secure_memory='require', key_dir=None)"
+        )
+        words = [*under_memlock_limit(0)[:-1], f"--memlock={64 * 1024}:{8 * 2**20}"]
+        finished = run_python(program, before=words)
+        assert "too small for the working memory when nomyo was imported" in finished.stderr
+        assert "8192 KiB" not in finished.stderr
 
 
 class TestSecureMemoryOption:

@@ -44,7 +44,8 @@ T = TypeVar("T")
 
 
 # What an RSA-4096 key pair, its generation and one request take, measured; a limit of 256 KiB leaves as much.
-_LEAST_BUDGET_BYTES = 224 * 1024
+LEAST_BUDGET_BYTES = 224 * 1024
+LEAST_LIMIT_BYTES = 256 * 1024
 _ADVICE = "raise it with `ulimit -l` (256 KiB at least) or grant CAP_IPC_LOCK"
 
 
@@ -141,9 +142,13 @@ def _shortfall() -> str | None:
     status = _core.memory_status()
     if status["unlocked_bytes"] > 0:
         return f"{status['unlocked_bytes'] // 1024} KiB of working memory are not locked under {_limit(status)}"
-    if status["budget_bytes"] < _LEAST_BUDGET_BYTES:
+    if status["budget_bytes"] >= LEAST_BUDGET_BYTES:
+        return None
+    if 0 <= status["limit_bytes"] < LEAST_LIMIT_BYTES:
         return f"{_limit(status)} on locked memory is too small for the working memory"
-    return None
+    return (
+        "the limit on locked memory was too small for the working memory when nomyo was imported, and counts from then"
+    )
 
 
 def enable_secure_memory() -> None:
