@@ -15,7 +15,7 @@ LAYERS = [
     {"errors"},
     {"_core"},
     {"memory", "response", "secure_response"},
-    {"exchange"},
+    {"exchange", "machine"},
     {"client", "chat"},
     {"openai", "batch", "serve", "doctor"},
     {"cli"},
