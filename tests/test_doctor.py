@@ -54,7 +54,7 @@ def test_what_is_unknown_is_said() -> None:
 @pytest.mark.parametrize(
     ("found", "weakness", "remedies", "not_said"),
     [
-        (changed("locking", level="none", can_lock=False), "No memory", ["ulimit -l 8192", "256 KiB", "memlock="], []),
+        (changed("locking", level="none", can_lock=False), "No memory", ["ulimit -l 8192", "320 KiB", "memlock="], []),
         (changed("locking", level="scarce"), "Keys can", ["LimitMEMLOCK=8M", "--ulimit memlock=8388608"], ["65536"]),
         (changed("locking", level="small"), "large answers", ["IPC_LOCK", "securityContext.capabilities.add"], []),
         (
@@ -189,7 +189,8 @@ def test_json_holds_areas_and_advice() -> None:
         (0, "none", "zero-only"),
         (4, "scarce", "mlock"),
         (64, "scarce", "mlock"),
-        (256, "small", "mlock"),
+        (316, "scarce", "mlock"),
+        (320, "small", "mlock"),
         (8192, "comfortable", "mlock"),
     ],
 )

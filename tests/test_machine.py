@@ -223,8 +223,8 @@ class TestLocking:
         [
             (False, 8192, "none"),
             (True, 56, "scarce"),
-            (True, 223, "scarce"),
-            (True, 224, "small"),
+            (True, 279, "scarce"),
+            (True, 280, "small"),
             (True, 6143, "small"),
             (True, 6144, "comfortable"),
         ],

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from nomyo.memory import LEAST_LIMIT_BYTES
 from nomyo.serve.router.running import RunningRouter
 from process import run_python, under_memlock_limit
 
 KIB = 1024
-LIMITS = [pytest.param(limit_kib * KIB, id=f"{limit_kib}KiB") for limit_kib in (0, 64, 256, 8192)]
+LIMITS = [pytest.param(limit_kib * KIB, id=f"{limit_kib}KiB") for limit_kib in (0, 64, 256, 320, 8192)]
 # As the machine has it: none for root, whom no limit binds.
 ALL_LIMITS = [*LIMITS, pytest.param(None, id="as-it-is")]
 every_limit = pytest.mark.parametrize("limit_bytes", ALL_LIMITS)
@@ -180,7 +181,7 @@ for pages in (1, 2, 50):
 @every_limit
 def test_buffers_are_locked_as_long_as_there_is_room(limit_bytes: int | None) -> None:
     program = """
-buffers = [SecureBuffer(100) for _ in range(70)]  # a page each
+buffers = [SecureBuffer(100) for _ in range(90)]  # a page each
 info = assert_reports_are_true(buffers)
 locked = [buffer.locked for buffer in buffers]
 assert locked == sorted(locked, reverse=True)
@@ -217,6 +218,24 @@ assert_reports_are_true([buffer])
     run(program, limit_bytes)
 
 
+@every_limit
+def test_answers_are_opened_into_buffers(limit_bytes: int | None, router: RunningRouter, key_directory: Path) -> None:
+    program = """
+options = {"key_dir": sys.argv[3], "secure_memory": False}
+with nomyo.SyncSecureChatCompletion(sys.argv[2], True, **options) as client:
+    for size in (10, 50_000, 3_000_000):
+        with SecureBuffer(size) as record:
+            record.data[:] = b"z" * size
+            with watched(LIMIT):
+                reply = client.create_secure(model="m", messages=[{"role": "user", "content": record}])
+            with reply:
+                assert reply.content == record
+                assert_reports_are_true([record, reply.content, reply.json])
+        assert_reports_are_true()
+"""
+    run(program, limit_bytes, router.url, key_directory)
+
+
 OPTION = """
 caught = []
 for _ in range(2):
@@ -239,7 +258,7 @@ def test_warning_comes_once_where_it_is_due(
     limit_bytes: int, option: bool, router: RunningRouter, key_directory: Path
 ) -> None:
     said = run(OPTION, limit_bytes, router.url, option, key_directory).strip()
-    due = option and limit_bytes < 256 * KIB
+    due = option and limit_bytes < LEAST_LIMIT_BYTES
     assert len(said.splitlines()) == due
     if due:
         assert f"a limit of {limit_bytes // KIB} KiB" in said
@@ -248,9 +267,48 @@ def test_warning_comes_once_where_it_is_due(
 @pytest.mark.parametrize("limit_bytes", LIMITS)
 def test_require_is_held_when_a_client_is_made(limit_bytes: int, router: RunningRouter, key_directory: Path) -> None:
     finished = start(OPTION, limit_bytes, router.url, "'require'", key_directory)
-    if limit_bytes >= 256 * KIB:
+    if limit_bytes >= LEAST_LIMIT_BYTES:
         assert (finished.returncode, finished.stdout.strip(), finished.stderr) == (0, "", "")
         return
     error = finished.stderr.splitlines()[-1]
     assert error.startswith('nomyo.errors.SecurityError: secure_memory="require": ')
     assert f"a limit of {limit_bytes // KIB} KiB" in error
+
+
+REQUIRED = """
+def ask(size):
+    call = getattr(client, sys.argv[4])
+    answer = call(model="m", messages=[{"role": "user", "content": "x" * size}])
+    with answer if sys.argv[4] == "create_secure" else contextlib.nullcontext():
+        return assert_reports_are_true([answer.content, answer.json] if sys.argv[4] == "create_secure" else [])
+
+import contextlib
+with nomyo.SyncSecureChatCompletion(sys.argv[2], True, key_dir=sys.argv[3], secure_memory="require") as client:
+    with watched(LIMIT):
+        for size in (10, int(sys.argv[5]), 10):
+            assert ask(size).method == "mlock"
+        try:
+            ask(int(sys.argv[6]))
+        except nomyo.SecurityError as error:
+            assert "locked memory is required" in str(error), error
+        else:
+            raise AssertionError("an answer of this size does not fit")
+    assert assert_reports_are_true().is_platform_secure
+    assert _core.memory_status()["unlocked_bytes"] == 0
+    ask(10)
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "method", "fits_bytes", "too_large_bytes"),
+    [
+        (320 * KIB, "create", 4_000, 100_000),
+        (320 * KIB, "create_secure", 4_000, 100_000),
+        (8192 * KIB, "create", 3_000_000, 9_000_000),
+        (8192 * KIB, "create_secure", 1_000_000, 9_000_000),
+    ],
+)
+def test_require_is_held_for_every_answer(
+    limit_bytes: int, method: str, fits_bytes: int, too_large_bytes: int, router: RunningRouter, key_directory: Path
+) -> None:
+    run(REQUIRED, limit_bytes, router.url, key_directory, method, fits_bytes, too_large_bytes)

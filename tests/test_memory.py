@@ -53,7 +53,7 @@ class TestProtectionInfo:
         assert (info.method, info.is_platform_secure) == ("none", False)
         assert nomyo.get_memory_protection_info().method == "mlock"
 
-    @pytest.mark.parametrize("limit_kib", [0, 64, 256, 8192])
+    @pytest.mark.parametrize("limit_kib", [0, 64, 316, 320, 8192])
     def test_lock_is_really_tried_under_the_present_limit(self, limit_kib: int) -> None:
         program = (
             "import nomyo\n"
@@ -65,7 +65,8 @@ class TestProtectionInfo:
         expected = {
             0: "False zero-only False zeroing_only",
             64: "True mlock False zeroing_only",  # a page can be locked, but not all that a request needs
-            256: "True mlock True full",
+            316: "True mlock False zeroing_only",
+            320: "True mlock True full",
             8192: "True mlock True full",
         }[limit_kib]
         assert output.strip() == expected
