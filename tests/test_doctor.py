@@ -200,6 +200,7 @@ def test_each_limit_has_its_level(limit_kib: int, level: str, method: str) -> No
     locking = printed["locking"]
     assert (locking["level"], locking["limit_applies"], printed["protection"]["method"]) == (level, True, method)
     assert locking["can_lock"] is (limit_kib > 0)
+    assert printed["core_dumps"]["locked_memory_left_out"] is True  # of what would be locked, if it could be
     assert locking["process_locked_bytes"] == locking["locked_bytes"] <= limit_kib * 1024
     assert any("ulimit -l" in remedy for advice in printed["advice"] for remedy in advice["remedies"]) is (
         limit_kib < 8192
