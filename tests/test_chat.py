@@ -337,3 +337,9 @@ class TestChatCompletionResponse:
         assert again.a[0].b == 1
         assert type(response.copy()) is nomyo.ChatCompletionResponse
         assert json.loads(json.dumps(response)) == {"a": [{"b": 1}]}
+
+    def test_repr_shows_no_content_and_str_shows_all(self) -> None:
+        response = nomyo.ChatCompletionResponse(a=[nomyo.ChatCompletionResponse(b="secret")])
+
+        assert repr(response) == "<ChatCompletionResponse: its content is not shown>"
+        assert str(response) == "{'a': [{'b': 'secret'}]}"

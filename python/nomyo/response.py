@@ -54,6 +54,17 @@ class ChatCompletionResponse(dict[str, Any]):
             return None
         raise AttributeError(f"the response has no field {name!r}")
 
+    def __repr__(self) -> str:
+        """Show no content: tracebacks, logs and debuggers ask for the repr of whatever they meet.
+
+        `asyncio.run` does as well: on Python 3.11 it makes the repr of a task, with its result, only to drop it.
+        """
+        return f"<{type(self).__name__}: its content is not shown>"
+
+    def __str__(self) -> str:
+        """Return the content, as that of a dict: who prints a response wants to see it."""
+        return str(_plain(self))
+
     def __dir__(self) -> list[str]:
         """List the fields beside the methods, for completion in a shell."""
         return sorted({*super().__dir__(), *(key for key in self if key.isidentifier())})
@@ -61,3 +72,11 @@ class ChatCompletionResponse(dict[str, Any]):
     def copy(self) -> ChatCompletionResponse:
         """Return a shallow copy."""
         return type(self)(self)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
