@@ -22,11 +22,16 @@ def open_with(private_key_pem: bytes, package: bytes) -> Any:
 def plaintext_of(private_key_pem: bytes, package: bytes) -> bytes:
     private_key = serialization.load_pem_private_key(private_key_pem, None)
     assert isinstance(private_key, rsa.RSAPrivateKey)
+    return opened(private_key, package)[0]
+
+
+def opened(private_key: rsa.RSAPrivateKey, package: bytes) -> tuple[bytes, bytes]:
+    """Open a package: its plaintext, and the AES key that it was sealed with."""
     parsed = json.loads(package)
     payload = parsed["encrypted_payload"]
     aes_key = private_key.decrypt(base64.b64decode(parsed["encrypted_aes_key"]), OAEP)
     sealed = base64.b64decode(payload["ciphertext"]) + base64.b64decode(payload["tag"])
-    return AESGCM(aes_key).decrypt(base64.b64decode(payload["nonce"]), sealed, None)
+    return AESGCM(aes_key).decrypt(base64.b64decode(payload["nonce"]), sealed, None), aes_key
 
 
 def seal_for(public_key_pem: str, content: Any, *, outer: dict[str, Any] | None = None) -> bytes:

@@ -1,0 +1,93 @@
+"""Runs a program of `scanned_child.py` and searches its memory while it waits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memory_scan import Find, Needle, Scanner
+from needles import Text
+
+PROGRAM = Path(__file__).with_name("scanned_child.py")
+CONTROL, LOCKED_CONTROL = "control in ordinary memory", "control in a SecureBuffer"
+
+
+@dataclass
+class Waiting:
+    """A program that waits, with its work still alive; `kept` are its own objects that hold secrets."""
+
+    pid: int
+    kept: list[range]
+    directory: Path
+    controls: list[Needle]
+
+    def search(self, needles: Sequence[Needle]) -> list[Find]:
+        """Search its memory; the controls must be where they belong, or the search proves nothing."""
+        finds = Scanner([*needles, *self.controls]).process(self.pid)
+        assert [find for find in finds if find.secret == CONTROL and not find.locked], "the search finds nothing"
+        locked = [find for find in finds if find.secret == LOCKED_CONTROL]
+        assert locked, "the search does not see locked memory"
+        assert all(find.locked for find in locked), "a SecureBuffer was not locked, or copied"
+        return _without_controls(finds)
+
+    def search_core(self, needles: Sequence[Needle]) -> list[Find]:
+        """Search a core dump of it; the control in ordinary memory must be there, that in a SecureBuffer not."""
+        finds = Scanner([*needles, *self.controls]).core_file(core_of(self.pid, self.directory))
+        assert [find for find in finds if find.secret == CONTROL], "the search finds nothing"
+        assert not [find for find in finds if find.secret == LOCKED_CONTROL], "a SecureBuffer is in the core dump"
+        return _without_controls(finds)
+
+
+@contextmanager
+def waiting(
+    name: str, twin: str, directory: Path, job: Mapping[str, Any], env: Mapping[str, str] | None = None
+) -> Iterator[Waiting]:
+    """Run a program until the block ends; it is stopped (SIGSTOP) while its memory is read."""
+    controls = [Text.draw(CONTROL, "-", 32), Text.draw(LOCKED_CONTROL, "-", 32)]
+    for file, control in zip(("control", "locked_control"), controls, strict=True):
+        (directory / file).write_text(control.content)
+    paths = {"control": str(directory / "control"), "locked_control": str(directory / "locked_control")}
+    (directory / "job").write_text(json.dumps({"options": {}, "form": "str", **paths, **job}))
+    command = [sys.executable, "-W", "error", str(PROGRAM), name, twin, str(directory / "job")]
+    environment = {**os.environ, **(env or {})}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        ready = child.stdout.readline()
+        assert ready, f"{name} failed"
+        child.send_signal(signal.SIGSTOP)
+        kept = [range(address, address + size) for address, size in json.loads(ready)]
+        try:
+            yield Waiting(child.pid, kept, directory, [needle for control in controls for needle in control.needles()])
+        finally:
+            child.send_signal(signal.SIGCONT)
+            child.stdin.close()
+    assert child.returncode == 0, f"{name} failed"
+
+
+def written(directory: Path, texts: Sequence[Text]) -> list[str]:
+    """Write texts for a program to read; return the paths without their suffixes."""
+    for number, text in enumerate(texts):
+        (directory / f"text-{number}.utf-8").write_bytes(text.content.encode())
+        (directory / f"text-{number}.utf-32").write_bytes(text.content.encode(f"utf-32-{sys.byteorder[0]}e"))
+    return [str(directory / f"text-{number}") for number in range(len(texts))]
+
+
+def core_of(pid: int, directory: Path) -> Path:
+    """Have gdb dump the memory of a process."""
+    command = ["gcore", "-o", str(directory / "core"), str(pid)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return directory / f"core.{pid}"
+
+
+def _without_controls(finds: Sequence[Find]) -> list[Find]:
+    return [find for find in finds if find.secret not in (CONTROL, LOCKED_CONTROL)]

@@ -1,0 +1,215 @@
+"""Programs whose memory is searched from outside. Each does its work, says so, and waits with all of it still alive.
+
+    python tests/scanned_child.py WORK TWIN JOB
+
+The job, a JSON file, holds no secret: those come from files, read straight into locked memory, or turned into one `str`
+without a copy on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nomyo import NomyoError, SecureBuffer, SecureByteContext
+from twins import TWINS, AsyncTwin, Twin
+
+WORKS: dict[str, Callable[[Child], None]] = {}
+
+
+class Child:
+    """What a program has: its job, its client's kind, and the objects that it keeps."""
+
+    def __init__(self, twin: Twin, job: dict[str, Any]) -> None:
+        self.twin = twin
+        self.job = job
+        self.kept: list[Any] = []
+        self.places: list[tuple[int, int]] = []
+        self.kept.append(Path(job["control"]).read_bytes())
+        self.kept.append(SecureBuffer.from_file(job["locked_control"]))
+
+    def chat(self, **options: Any) -> Any:
+        return self.twin.chat(self.job["url"], **{"key_dir": self.job["keys"], **self.job["options"], **options})
+
+    def client(self, **options: Any) -> Any:
+        return self.twin.client(self.job["url"], **options)
+
+    def messages(self) -> list[list[dict[str, Any]]]:
+        """Return the messages of each request, as the job wants them."""
+        read = {"str": self._text, "SecureBuffer": self._buffer}[self.job["form"]]
+        return [[{"role": "user", "content": read(Path(path))}] for path in self.job["messages"]]
+
+    def keep(self, text: str) -> None:
+        """Tell of an object of ours that holds a secret."""
+        self.kept.append(text)
+        self.places.append((id(text), sys.getsizeof(text)))
+
+    def ask(self, chat: Any) -> list[Any]:
+        """Send all messages; keep the answers."""
+        messages = self.messages()
+        answers = [self.twin.call(chat.create, model="m", messages=each) for each in messages]
+        self.kept += [messages, answers]
+        for answer in answers:
+            self.keep(answer.choices[0].message.content)
+        return messages
+
+    def say_ready(self) -> None:
+        gc.collect()
+        print(json.dumps(self.places), flush=True)
+        sys.stdin.read()
+
+    def _text(self, path: Path) -> str:
+        """Read UTF-32 character by character: no decoder leaves a part of it behind."""
+        with SecureBuffer.from_file(path.with_suffix(".utf-32")) as buffer, memoryview(buffer).cast("I") as characters:
+            text = "".join(map(chr, characters))
+        self.keep(text)
+        return text
+
+    def _buffer(self, path: Path) -> SecureBuffer:
+        return SecureBuffer.from_file(path.with_suffix(".utf-8"))
+
+
+def work(function: Callable[[Child], None]) -> Callable[[Child], None]:
+    WORKS[function.__name__] = function
+    return function
+
+
+@work
+def asked(child: Child) -> None:
+    chat = child.chat()
+    child.ask(chat)
+    child.kept.append(chat)
+
+
+@work
+def failed(child: Child) -> None:
+    """Every request ends with an error, which is kept as a log or a debugger would."""
+    chat = child.chat()
+    for messages in child.messages():
+        child.kept.append(messages)
+        try:
+            child.twin.call(chat.create, model="m", messages=messages)
+        except NomyoError as error:
+            child.kept.append(error)
+        else:
+            raise AssertionError("the request should have failed")
+
+
+@work
+def cancelled(child: Child) -> None:
+    """Requests are cancelled at every stage: waiting for keys, sealing, waiting for the answer."""
+    chat = child.chat()
+    assert isinstance(child.twin, AsyncTwin)
+
+    async def cancel(messages: Any, after_s: float) -> None:
+        task = asyncio.create_task(chat.create(model="m", messages=messages))
+        await asyncio.sleep(after_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+    for messages, after_s in zip(child.messages(), (0.0, 0.01, 0.05, 0.2, 1.0), strict=True):
+        child.kept.append(messages)
+        child.twin.call(cancel, messages, after_s)
+
+
+@work
+def used_in_context(child: Child) -> None:
+    """A buffer of the caller's is wiped, whatever the function does."""
+
+    def fail(data: bytearray) -> None:
+        raise RuntimeError(f"{len(data)} bytes")
+
+    for path in child.job["messages"]:
+        content = bytearray(Path(path).with_suffix(".utf-8").stat().st_size)
+        with Path(path).with_suffix(".utf-8").open("rb", buffering=0) as file:
+            file.readinto(content)
+        try:
+            SecureByteContext(content).use(fail)
+        except RuntimeError as error:
+            child.kept.append((content, error))
+
+
+@work
+def disposed(child: Child) -> None:
+    chat = child.chat()
+    for messages in child.ask(chat):
+        if isinstance(content := messages[0]["content"], SecureBuffer):
+            content.close()
+    chat.dispose()
+    child.kept.append(chat)
+
+
+@work
+def collected(child: Child) -> None:
+    chat = child.chat()
+    for messages in child.ask(chat):
+        if isinstance(content := messages[0]["content"], SecureBuffer):
+            content.close()
+    child.twin._made.clear()
+
+
+@work
+def keys_replaced(child: Child) -> None:
+    """Two pairs are generated and written, one after the other."""
+    client = child.client()
+    for directory in child.job["directories"]:
+        child.twin.call(client.generate_keys, save_to_file=True, key_dir=directory, password=_password(child))
+    child.kept.append(client)
+
+
+@work
+def keys_loaded(child: Child) -> None:
+    client = child.client()
+    path = Path(child.job["keys"]) / "private_key.pem"
+    child.twin.call(client.load_keys, path, password=_password(child))
+    child.kept.append(client)
+
+
+@work
+def rotated(child: Child) -> None:
+    """A pair is rotated in the background, between two rounds of requests."""
+    pem = Path(child.job["keys"]) / "private_key.pem"
+    before = pem.stat().st_ino
+    chat = child.chat(key_rotation_interval=2.0, key_rotation_dir=child.job["keys"])
+    child.ask(chat)
+    while pem.stat().st_ino == before:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    child.ask(chat)
+    child.kept.append(chat)
+
+
+@work
+def opened_with_password(child: Child) -> None:
+    chat = child.chat(key_rotation_password=_password(child))
+    child.ask(chat)
+    child.kept.append(chat)
+
+
+def _password(child: Child) -> SecureBuffer | None:
+    if "password" not in child.job:
+        return None
+    password = SecureBuffer.from_file(child.job["password"])
+    child.kept.append(password)
+    return password
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", "the router is spoken to over plain HTTP")
+    name, twin, job = sys.argv[1:]
+    child = Child(TWINS[twin](), json.loads(Path(job).read_text()))
+    WORKS[name](child)
+    child.say_ready()
+    child.twin.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""What a client leaves in memory, searched from outside: secrets in locked pages, and the caller's own objects.
+
+Every test is a program that does its work against a router on this machine and waits, its client still alive, while
+another process reads every page that it has. Of the objects that the program gave or was given it tells the addresses;
+what lies elsewhere in memory that is not locked is a residue.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from memory_scan import Needle, outside
+from needles import Text, of_password, of_private_key, of_texts, texts
+from noting_router import Conduct, NotingRouter
+from scanned import waiting, written
+from tls import Authority
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/PID/mem")
+
+TWIN_NAMES = ("sync", "async")
+PASSWORD = "a pässword of sufficient length"
+KEY = "client key"
+
+
+class Scene:
+    """A directory with messages and a key pair, a router, and what is secret about them."""
+
+    def __init__(self, directory: Path, authority: Authority | None = None) -> None:
+        self.directory = directory
+        self.messages, self.answers = texts("message"), texts("answer")
+        self.router = NotingRouter(self.answers, authority)
+        self.keys = directory / "keys"
+        self.job: dict[str, Any] = {
+            "url": self.router.url,
+            "keys": str(self.keys),
+            "messages": written(directory, self.messages),
+        }
+        self.pem = write_keys(self.keys)
+
+    def needles(self, password: bytes | None = None) -> list[Needle]:
+        texts_needles = of_texts([*self.messages, *self.answers])
+        return [*texts_needles, *self.router.needles(), *of_private_key(KEY, self.pem, password)]
+
+    def __enter__(self) -> Scene:
+        self.router.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.router.__exit__()
+
+
+@functools.cache
+def _client_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def write_keys(directory: Path, password: str | None = None) -> bytes:
+    """Make a key directory without any code of ours; return its private PEM."""
+    key = _client_key()
+    pem, spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    encryption = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    (directory / "private_key.pem").write_bytes(private)
+    (directory / "private_key.pem").chmod(0o600)
+    (directory / "public_key.pem").write_bytes(key.public_key().public_bytes(pem, spki))
+    return private
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with Scene(tmp_path) as scene:
+        yield scene
+
+
+@pytest.fixture(params=TWIN_NAMES)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The sync and the async client in turn, by name."""
+    return str(request.param)
+
+
+def secrets_of(finds: Any) -> set[str]:
+    return {find.secret for find in finds}
+
+
+@pytest.mark.parametrize("form", ["str", "SecureBuffer"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_requests_leave_nothing_but_the_objects(
+    tmp_path: Path, tls_authority: Authority, kind: str, scheme: str, form: str
+) -> None:
+    with Scene(tmp_path, tls_authority if scheme == "https" else None) as scene:
+        env = {"SSL_CERT_FILE": str(tls_authority.ca)}
+        with waiting("asked", kind, tmp_path, {**scene.job, "form": form}, env) as child:
+            finds = child.search(scene.needles())
+
+    assert [request["messages"][0]["content"] for request in scene.router.requests] == contents(scene.messages)
+    assert outside(finds, child.kept) == []
+    # The search does see the key that is in use, and the objects.
+    assert KEY in secrets_of(find for find in finds if find.locked)
+    assert secrets_of(outside(finds)) == names(scene.answers, scene.messages if form == "str" else [])
+
+
+@pytest.mark.parametrize("form", ["str", "SecureBuffer"])
+@pytest.mark.parametrize("conduct", ["wrong tag", "not JSON", "unavailable", "silent"])
+def test_failures_leave_nothing_but_the_objects(scene: Scene, kind: str, conduct: Conduct, form: str) -> None:
+    scene.router.conduct = conduct
+    options = {"max_retries": 1} if conduct == "unavailable" else {"max_retries": 0, "timeout": 1.0}
+    few = 5 if conduct in ("wrong tag", "not JSON") else 2
+    job = {**scene.job, "options": options, "form": form, "messages": scene.job["messages"][:few]}
+    with waiting("failed", kind, scene.directory, job) as child:
+        finds = child.search(scene.needles())
+
+    assert len(scene.router.requests) >= few
+    assert outside(finds, child.kept) == []
+
+
+def test_cancelled_requests_leave_nothing_but_the_objects(scene: Scene) -> None:
+    scene.router.conduct = "silent"
+    with waiting("cancelled", "async", scene.directory, scene.job) as child:
+        finds = child.search(scene.needles())
+
+    assert scene.router.requests, "no request was cancelled as late as that"
+    assert outside(finds, child.kept) == []
+
+
+def test_context_that_fails_leaves_nothing(scene: Scene) -> None:
+    with waiting("used_in_context", "sync", scene.directory, scene.job) as child:
+        assert child.search(scene.needles()) == []
+
+
+@pytest.mark.parametrize("form", ["str", "SecureBuffer"])
+@pytest.mark.parametrize("name", ["disposed", "collected"])
+def test_client_that_ended_leaves_nothing_in_locked_memory_either(
+    scene: Scene, kind: str, name: str, form: str
+) -> None:
+    with waiting(name, kind, scene.directory, {**scene.job, "form": form}) as child:
+        finds = child.search(scene.needles())
+
+    assert outside(finds, child.kept) == []
+    assert [find for find in finds if find.locked] == []
+
+
+def test_key_that_was_replaced_is_gone(scene: Scene, kind: str) -> None:
+    first, second = scene.directory / "first", scene.directory / "second"
+    job = {**scene.job, "directories": [str(first), str(second)]}
+    with waiting("keys_replaced", kind, scene.directory, job) as child:
+        pems = [(directory / "private_key.pem").read_bytes() for directory in (first, second)]
+        finds = child.search([*of_private_key("old key", pems[0]), *of_private_key("new key", pems[1])])
+
+    assert outside(finds) == []
+    assert secrets_of(finds) == {"new key"}
+
+
+def test_rotated_key_is_gone(scene: Scene, kind: str) -> None:
+    with waiting("rotated", kind, scene.directory, scene.job) as child:
+        new = of_private_key("new key", (scene.keys / "private_key.pem").read_bytes())
+        finds = child.search([*scene.needles(), *new])
+
+    assert outside(finds, child.kept) == []
+    assert secrets_of(find for find in finds if find.locked) == {"new key"}
+
+
+@pytest.mark.parametrize("password", [None, PASSWORD])
+def test_loaded_key_is_in_locked_memory_alone(scene: Scene, kind: str, password: str | None) -> None:
+    with waiting("keys_loaded", kind, scene.directory, with_password(scene, password)) as child:
+        finds = child.search(scene.needles(password and password.encode()) + of_password(PASSWORD))
+
+    assert outside(finds) == []
+    assert secrets_of(finds) == ({KEY, "password"} if password else {KEY})
+
+
+def test_password_of_a_key_directory_is_in_locked_memory_alone(scene: Scene, kind: str) -> None:
+    with waiting("opened_with_password", kind, scene.directory, with_password(scene, PASSWORD)) as child:
+        finds = child.search(scene.needles(PASSWORD.encode()) + of_password(PASSWORD))
+
+    assert outside(finds, child.kept) == []
+    assert {KEY, "password"} <= secrets_of(find for find in finds if find.locked)
+
+
+def test_password_of_a_new_key_is_in_locked_memory_alone(scene: Scene, kind: str) -> None:
+    directory = scene.directory / "first"
+    job = {**with_password(scene, PASSWORD), "directories": [str(directory)]}
+    with waiting("keys_replaced", kind, scene.directory, job) as child:
+        key = of_private_key(KEY, (directory / "private_key.pem").read_bytes(), PASSWORD.encode())
+        finds = child.search(key + of_password(PASSWORD))
+
+    assert outside(finds) == []
+    assert secrets_of(finds) == {KEY, "password"}
+
+
+def with_password(scene: Scene, password: str | None) -> dict[str, Any]:
+    """Encrypt the key directory anew, and have the program read the password from a file."""
+    if password is None:
+        return scene.job
+    scene.pem = write_keys(scene.keys, password)
+    (scene.directory / "password").write_text(password)
+    return {**scene.job, "password": str(scene.directory / "password")}
+
+
+def contents(drawn: list[Text]) -> list[str]:
+    return [text.content for text in drawn]
+
+
+def names(*drawn: list[Text]) -> set[str]:
+    return {text.secret for each in drawn for text in each}
