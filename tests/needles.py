@@ -51,6 +51,15 @@ def texts(secret: str) -> list[Text]:
     ]
 
 
+def every_text(secret: str) -> list[Text]:
+    """Draw a text of every alphabet in every length."""
+    return [
+        Text.draw(f"{secret}, {length} of {kind}", alphabet, length)
+        for kind, alphabet in ALPHABETS.items()
+        for length in (SHORT, MIDDLE, LONG)
+    ]
+
+
 def of_texts(drawn: Iterable[Text]) -> list[Needle]:
     """Return the markers of all texts, in all encodings."""
     return [needle for text in drawn for needle in text.needles()]

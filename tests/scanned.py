@@ -17,6 +17,10 @@ from memory_scan import Find, Needle, Scanner
 from needles import Text
 
 PROGRAM = Path(__file__).with_name("scanned_child.py")
+# The ways to send a request: what holds the message, and what the answer becomes.
+PLAIN = {"form": "str", "method": "create"}
+FROM_BUFFER = {"form": "SecureBuffer", "method": "create"}
+SECRET = {"form": "SecureBuffer", "method": "create_secure"}
 CONTROL, LOCKED_CONTROL = "control in ordinary memory", "control in a SecureBuffer"
 
 
@@ -55,7 +59,7 @@ def waiting(
     for file, control in zip(("control", "locked_control"), controls, strict=True):
         (directory / file).write_text(control.content)
     paths = {"control": str(directory / "control"), "locked_control": str(directory / "locked_control")}
-    (directory / "job").write_text(json.dumps({"options": {}, "form": "str", **paths, **job}))
+    (directory / "job").write_text(json.dumps({"options": {}, **PLAIN, **paths, **job}))
     command = [sys.executable, "-W", "error", str(PROGRAM), name, twin, str(directory / "job")]
     environment = {**os.environ, **(env or {})}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:

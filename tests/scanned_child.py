@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nomyo import NomyoError, SecureBuffer, SecureByteContext
+from nomyo import NomyoError, SecureBuffer, SecureByteContext, SecureResponse, _core
 from twins import TWINS, AsyncTwin, Twin
 
 WORKS: dict[str, Callable[[Child], None]] = {}
@@ -31,6 +31,7 @@ class Child:
         self.twin = twin
         self.job = job
         self.kept: list[Any] = []
+        self.buffers: list[SecureBuffer] = []
         self.places: list[tuple[int, int]] = []
         self.kept.append(Path(job["control"]).read_bytes())
         self.kept.append(SecureBuffer.from_file(job["locked_control"]))
@@ -51,19 +52,33 @@ class Child:
         self.kept.append(text)
         self.places.append((id(text), sys.getsizeof(text)))
 
-    def ask(self, chat: Any) -> list[Any]:
-        """Send all messages; keep the answers."""
-        messages = self.messages()
-        answers = [self.twin.call(chat.create, model="m", messages=each) for each in messages]
-        self.kept += [messages, answers]
-        for answer in answers:
-            self.keep(answer.choices[0].message.content)
-        return messages
+    def send(self, chat: Any, messages: list[dict[str, Any]]) -> Any:
+        """Send one request by the method that the job names."""
+        return self.twin.call(getattr(chat, self.job["method"]), model="m", messages=messages)
+
+    def ask(self, chat: Any) -> None:
+        """Send all messages; keep them and the answers."""
+        for messages in self.messages():
+            answer = self.send(chat, messages)
+            self.kept += [messages, answer]
+            if isinstance(answer, SecureResponse):
+                self.buffers += [answer.json, answer.content]
+            else:
+                self.keep(answer.choices[0].message.content)
+
+    def close_buffers(self) -> None:
+        """Close all SecureBuffers but the control."""
+        for buffer in self.buffers:
+            buffer.close()
 
     def say_ready(self) -> None:
         gc.collect()
         print(json.dumps(self.places), flush=True)
         sys.stdin.read()
+
+    def texts(self) -> list[str]:
+        """Return the messages by themselves, as ordinary strings."""
+        return [self._text(Path(path)) for path in self.job["messages"]]
 
     def _text(self, path: Path) -> str:
         """Read UTF-32 character by character: no decoder leaves a part of it behind."""
@@ -73,7 +88,9 @@ class Child:
         return text
 
     def _buffer(self, path: Path) -> SecureBuffer:
-        return SecureBuffer.from_file(path.with_suffix(".utf-8"))
+        buffer = SecureBuffer.from_file(path.with_suffix(".utf-8"))
+        self.buffers.append(buffer)
+        return buffer
 
 
 def work(function: Callable[[Child], None]) -> Callable[[Child], None]:
@@ -95,7 +112,7 @@ def failed(child: Child) -> None:
     for messages in child.messages():
         child.kept.append(messages)
         try:
-            child.twin.call(chat.create, model="m", messages=messages)
+            child.send(chat, messages)
         except NomyoError as error:
             child.kept.append(error)
         else:
@@ -109,7 +126,7 @@ def cancelled(child: Child) -> None:
     assert isinstance(child.twin, AsyncTwin)
 
     async def cancel(messages: Any, after_s: float) -> None:
-        task = asyncio.create_task(chat.create(model="m", messages=messages))
+        task = asyncio.create_task(getattr(chat, child.job["method"])(model="m", messages=messages))
         await asyncio.sleep(after_s)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -140,9 +157,8 @@ def used_in_context(child: Child) -> None:
 @work
 def disposed(child: Child) -> None:
     chat = child.chat()
-    for messages in child.ask(chat):
-        if isinstance(content := messages[0]["content"], SecureBuffer):
-            content.close()
+    child.ask(chat)
+    child.close_buffers()
     chat.dispose()
     child.kept.append(chat)
 
@@ -150,9 +166,8 @@ def disposed(child: Child) -> None:
 @work
 def collected(child: Child) -> None:
     chat = child.chat()
-    for messages in child.ask(chat):
-        if isinstance(content := messages[0]["content"], SecureBuffer):
-            content.close()
+    child.ask(chat)
+    child.close_buffers()
     child.twin._made.clear()
 
 
@@ -192,6 +207,47 @@ def opened_with_password(child: Child) -> None:
     chat = child.chat(key_rotation_password=_password(child))
     child.ask(chat)
     child.kept.append(chat)
+
+
+@work
+def sealed(child: Child) -> None:
+    key = _core.PrivateKey.generate(2048).public_key
+    for text in child.texts():
+        for _ in range(3):
+            _core.seal({"messages": [{"role": "user", "content": text}], text: 1}, key)
+            _core.check_payload({"messages": [{"role": "user", "content": text}]})
+
+
+@work
+def refused(child: Child) -> None:
+    """Payloads are refused when the text was written, in part or as a whole."""
+    key = _core.PrivateKey.generate(2048).public_key
+    for text in child.texts():
+        for wrong in ({text: "\ud800"}, {"a": text, "b": {1}}, {text: {"c": float("nan")}}):
+            try:
+                _core.seal(wrong, key, limit_bytes=1_000_000)
+            except (TypeError, ValueError) as error:
+                child.kept.append(error)
+            else:
+                raise AssertionError("the payload should have been refused")
+
+
+@work
+def opened(child: Child) -> None:
+    key = _core.load_key_pair(Path(child.job["keys"]) / "private_key.pem")[0]
+    answer = _core.open_package(Path(child.job["package"]).read_bytes(), key)[0]
+    for text in answer["plain"] + answer["escaped"]:
+        child.keep(text)
+    child.kept.append((key, answer))
+
+
+@work
+def encrypted(child: Child) -> None:
+    """Key files are encrypted and opened with passwords that are strings."""
+    key = _core.PrivateKey.generate(2048)
+    for password in child.texts():
+        with key.to_pem(password) as pem:
+            child.kept.append(_core.PrivateKey.from_pem(pem, password))
 
 
 def _password(child: Child) -> SecureBuffer | None:

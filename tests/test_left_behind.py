@@ -21,11 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from memory_scan import Needle, outside
 from needles import Text, of_password, of_private_key, of_texts, texts
 from noting_router import Conduct, NotingRouter
-from scanned import waiting, written
+from scanned import FROM_BUFFER, PLAIN, SECRET, waiting, written
 from tls import Authority
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/PID/mem")
 
+WAYS = [
+    pytest.param(PLAIN, id="dict"),
+    pytest.param(FROM_BUFFER, id="from buffer"),
+    pytest.param(SECRET, id="secret"),
+]
 TWIN_NAMES = ("sync", "async")
 PASSWORD = "a pässword of sufficient length"
 KEY = "client key"
@@ -93,30 +98,30 @@ def secrets_of(finds: Any) -> set[str]:
     return {find.secret for find in finds}
 
 
-@pytest.mark.parametrize("form", ["str", "SecureBuffer"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_requests_leave_nothing_but_the_objects(
-    tmp_path: Path, tls_authority: Authority, kind: str, scheme: str, form: str
+    tmp_path: Path, tls_authority: Authority, kind: str, scheme: str, way: dict[str, str]
 ) -> None:
     with Scene(tmp_path, tls_authority if scheme == "https" else None) as scene:
         env = {"SSL_CERT_FILE": str(tls_authority.ca)}
-        with waiting("asked", kind, tmp_path, {**scene.job, "form": form}, env) as child:
+        with waiting("asked", kind, tmp_path, {**scene.job, **way}, env) as child:
             finds = child.search(scene.needles())
 
     assert [request["messages"][0]["content"] for request in scene.router.requests] == contents(scene.messages)
     assert outside(finds, child.kept) == []
     # The search does see the key that is in use, and the objects.
     assert KEY in secrets_of(find for find in finds if find.locked)
-    assert secrets_of(outside(finds)) == names(scene.answers, scene.messages if form == "str" else [])
+    assert secrets_of(outside(finds)) == objects(scene, way)
 
 
-@pytest.mark.parametrize("form", ["str", "SecureBuffer"])
+@pytest.mark.parametrize("way", WAYS[::2])
 @pytest.mark.parametrize("conduct", ["wrong tag", "not JSON", "unavailable", "silent"])
-def test_failures_leave_nothing_but_the_objects(scene: Scene, kind: str, conduct: Conduct, form: str) -> None:
+def test_failures_leave_nothing_but_the_objects(scene: Scene, kind: str, conduct: Conduct, way: dict[str, str]) -> None:
     scene.router.conduct = conduct
     options = {"max_retries": 1} if conduct == "unavailable" else {"max_retries": 0, "timeout": 1.0}
     few = 5 if conduct in ("wrong tag", "not JSON") else 2
-    job = {**scene.job, "options": options, "form": form, "messages": scene.job["messages"][:few]}
+    job = {**scene.job, "options": options, **way, "messages": scene.job["messages"][:few]}
     with waiting("failed", kind, scene.directory, job) as child:
         finds = child.search(scene.needles())
 
@@ -124,9 +129,10 @@ def test_failures_leave_nothing_but_the_objects(scene: Scene, kind: str, conduct
     assert outside(finds, child.kept) == []
 
 
-def test_cancelled_requests_leave_nothing_but_the_objects(scene: Scene) -> None:
+@pytest.mark.parametrize("way", WAYS[::2])
+def test_cancelled_requests_leave_nothing_but_the_objects(scene: Scene, way: dict[str, str]) -> None:
     scene.router.conduct = "silent"
-    with waiting("cancelled", "async", scene.directory, scene.job) as child:
+    with waiting("cancelled", "async", scene.directory, {**scene.job, **way}) as child:
         finds = child.search(scene.needles())
 
     assert scene.router.requests, "no request was cancelled as late as that"
@@ -138,12 +144,12 @@ def test_context_that_fails_leaves_nothing(scene: Scene) -> None:
         assert child.search(scene.needles()) == []
 
 
-@pytest.mark.parametrize("form", ["str", "SecureBuffer"])
+@pytest.mark.parametrize("way", WAYS[::2])
 @pytest.mark.parametrize("name", ["disposed", "collected"])
 def test_client_that_ended_leaves_nothing_in_locked_memory_either(
-    scene: Scene, kind: str, name: str, form: str
+    scene: Scene, kind: str, name: str, way: dict[str, str]
 ) -> None:
-    with waiting(name, kind, scene.directory, {**scene.job, "form": form}) as child:
+    with waiting(name, kind, scene.directory, {**scene.job, **way}) as child:
         finds = child.search(scene.needles())
 
     assert outside(finds, child.kept) == []
@@ -211,5 +217,8 @@ def contents(drawn: list[Text]) -> list[str]:
     return [text.content for text in drawn]
 
 
-def names(*drawn: list[Text]) -> set[str]:
-    return {text.secret for each in drawn for text in each}
+def objects(scene: Scene, way: dict[str, str]) -> set[str]:
+    """Return which texts were Python strings: on the secret path, none."""
+    messages = scene.messages if way["form"] == "str" else []
+    answers = scene.answers if way["method"] == "create" else []
+    return {text.secret for text in (*messages, *answers)}
