@@ -17,6 +17,7 @@ from nomyo import _core
 from nomyo.exchange import driver
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
+from scene import Scene
 from tls import Authority, make_authority
 from twins import TWINS, Twin
 
@@ -114,3 +115,10 @@ def unused_port() -> int:
 def tls_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A certificate for this machine, and the authority that vouches for it."""
     return make_authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """Messages, a key pair and a router, all of whose secrets a scan can tell."""
+    with Scene(tmp_path) as scene:
+        yield scene

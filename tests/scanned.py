@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from memory_scan import Find, Needle, Scanner
-from needles import Text
+from needles import Text, of_texts
 
 PROGRAM = Path(__file__).with_name("scanned_child.py")
 # The ways to send a request: what holds the message, and what the answer becomes.
@@ -26,12 +26,17 @@ CONTROL, LOCKED_CONTROL = "control in ordinary memory", "control in a SecureBuff
 
 @dataclass
 class Waiting:
-    """A program that waits, with its work still alive; `kept` are its own objects that hold secrets."""
+    """A program that waits, with its work still alive, and what it said when it was ready."""
 
     pid: int
-    kept: list[range]
+    said: dict[str, Any]
     directory: Path
     controls: list[Needle]
+
+    @property
+    def kept(self) -> list[range]:
+        """Where its own objects are that hold secrets."""
+        return [range(address, address + size) for address, size in self.said["places"]]
 
     def search(self, needles: Sequence[Needle]) -> list[Find]:
         """Search its memory; the controls must be where they belong, or the search proves nothing."""
@@ -50,39 +55,48 @@ class Waiting:
         return _without_controls(finds)
 
 
-@contextmanager
 def waiting(
     name: str, twin: str, directory: Path, job: Mapping[str, Any], env: Mapping[str, str] | None = None
+) -> AbstractContextManager[Waiting]:
+    """Run one of the programs of `scanned_child.py` until the block ends."""
+    command = [sys.executable, "-W", "error", str(PROGRAM), name, twin]
+    return running(command, directory, {"options": {}, **PLAIN, **job}, env)
+
+
+@contextmanager
+def running(
+    command: Sequence[str], directory: Path, job: Mapping[str, Any], env: Mapping[str, str] | None = None
 ) -> Iterator[Waiting]:
-    """Run a program until the block ends; it is stopped (SIGSTOP) while its memory is read."""
+    """Run a program that takes a job until the block ends; it is stopped (SIGSTOP) while its memory is read."""
     controls = [Text.draw(CONTROL, "-", 32), Text.draw(LOCKED_CONTROL, "-", 32)]
     for file, control in zip(("control", "locked_control"), controls, strict=True):
         (directory / file).write_text(control.content)
     paths = {"control": str(directory / "control"), "locked_control": str(directory / "locked_control")}
-    (directory / "job").write_text(json.dumps({"options": {}, **PLAIN, **paths, **job}))
-    command = [sys.executable, "-W", "error", str(PROGRAM), name, twin, str(directory / "job")]
+    (directory / "job").write_text(json.dumps({**paths, **job}))
     environment = {**os.environ, **(env or {})}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:
+    with subprocess.Popen(
+        [*command, str(directory / "job")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         ready = child.stdout.readline()
-        assert ready, f"{name} failed"
+        assert ready, "the program failed"
         child.send_signal(signal.SIGSTOP)
-        kept = [range(address, address + size) for address, size in json.loads(ready)]
         try:
-            yield Waiting(child.pid, kept, directory, [needle for control in controls for needle in control.needles()])
+            yield Waiting(child.pid, json.loads(ready), directory, of_texts(controls))
         finally:
             child.send_signal(signal.SIGCONT)
             child.stdin.close()
-    assert child.returncode == 0, f"{name} failed"
+    assert child.returncode == 0, "the program failed"
 
 
 def written(directory: Path, texts: Sequence[Text]) -> list[str]:
     """Write texts for a program to read; return the paths without their suffixes."""
-    for number, text in enumerate(texts):
-        (directory / f"text-{number}.utf-8").write_bytes(text.content.encode())
-        (directory / f"text-{number}.utf-32").write_bytes(text.content.encode(f"utf-32-{sys.byteorder[0]}e"))
-    return [str(directory / f"text-{number}") for number in range(len(texts))]
+    paths = [directory / text.secret.replace(" ", "-") for text in texts]
+    for path, text in zip(paths, texts, strict=True):
+        path.with_suffix(".utf-8").write_bytes(text.content.encode())
+        path.with_suffix(".utf-32").write_bytes(text.content.encode(f"utf-32-{sys.byteorder[0]}e"))
+    return [str(path) for path in paths]
 
 
 def core_of(pid: int, directory: Path) -> Path:

@@ -9,6 +9,7 @@ without a copy on the way.
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
 import json
 import sys
@@ -73,7 +74,7 @@ class Child:
 
     def say_ready(self) -> None:
         gc.collect()
-        print(json.dumps(self.places), flush=True)
+        print(json.dumps({"places": self.places}), flush=True)
         sys.stdin.read()
 
     def texts(self) -> list[str]:
@@ -103,6 +104,14 @@ def asked(child: Child) -> None:
     chat = child.chat()
     child.ask(chat)
     child.kept.append(chat)
+
+
+@work
+def careless(child: Child) -> None:
+    """What a program leaves that takes no care: copies in use, and copies freed."""
+    for text in child.texts():
+        child.kept.append(base64.b64encode(b"." + text.encode()))
+        json.dumps([text])
 
 
 @work

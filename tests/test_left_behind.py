@@ -7,21 +7,17 @@ what lies elsewhere in memory that is not locked is a residue.
 
 from __future__ import annotations
 
-import functools
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from memory_scan import Needle, outside
-from needles import Text, of_password, of_private_key, of_texts, texts
-from noting_router import Conduct, NotingRouter
-from scanned import FROM_BUFFER, PLAIN, SECRET, waiting, written
+from memory_scan import outside
+from needles import Text, of_password, of_private_key
+from noting_router import Conduct
+from scanned import FROM_BUFFER, PLAIN, SECRET, waiting
+from scene import KEY, Scene, objects, write_keys
 from tls import Authority
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/PID/mem")
@@ -33,59 +29,6 @@ WAYS = [
 ]
 TWIN_NAMES = ("sync", "async")
 PASSWORD = "a pässword of sufficient length"
-KEY = "client key"
-
-
-class Scene:
-    """A directory with messages and a key pair, a router, and what is secret about them."""
-
-    def __init__(self, directory: Path, authority: Authority | None = None) -> None:
-        self.directory = directory
-        self.messages, self.answers = texts("message"), texts("answer")
-        self.router = NotingRouter(self.answers, authority)
-        self.keys = directory / "keys"
-        self.job: dict[str, Any] = {
-            "url": self.router.url,
-            "keys": str(self.keys),
-            "messages": written(directory, self.messages),
-        }
-        self.pem = write_keys(self.keys)
-
-    def needles(self, password: bytes | None = None) -> list[Needle]:
-        texts_needles = of_texts([*self.messages, *self.answers])
-        return [*texts_needles, *self.router.needles(), *of_private_key(KEY, self.pem, password)]
-
-    def __enter__(self) -> Scene:
-        self.router.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.router.__exit__()
-
-
-@functools.cache
-def _client_key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(65537, 2048)
-
-
-def write_keys(directory: Path, password: str | None = None) -> bytes:
-    """Make a key directory without any code of ours; return its private PEM."""
-    key = _client_key()
-    pem, spki = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    encryption = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700)
-    (directory / "private_key.pem").write_bytes(private)
-    (directory / "private_key.pem").chmod(0o600)
-    (directory / "public_key.pem").write_bytes(key.public_key().public_bytes(pem, spki))
-    return private
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    with Scene(tmp_path) as scene:
-        yield scene
 
 
 @pytest.fixture(params=TWIN_NAMES)
@@ -215,10 +158,3 @@ def with_password(scene: Scene, password: str | None) -> dict[str, Any]:
 
 def contents(drawn: list[Text]) -> list[str]:
     return [text.content for text in drawn]
-
-
-def objects(scene: Scene, way: dict[str, str]) -> set[str]:
-    """Return which texts were Python strings: on the secret path, none."""
-    messages = scene.messages if way["form"] == "str" else []
-    answers = scene.answers if way["method"] == "create" else []
-    return {text.secret for text in (*messages, *answers)}
