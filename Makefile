@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REFERENCE := .venv-reference
 CARGO_TEST := cargo test --release --locked --package nomyo-core
 
-.PHONY: setup build demo test test-rust test-python lint bench wheel reference clean
+.PHONY: setup build demo test test-rust test-python lint bench prove wheel reference clean
 
 setup: $(VENV)/ready build
 
@@ -57,6 +57,10 @@ lint: build
 
 bench: build
 	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops
+
+# Searches the memory of running clients, this one and the public one, for secrets: a table, and whether promises hold.
+prove: build reference
+	$(BIN)/python tests/prove.py
 
 clean:
 	rm -rf $(VENV) $(REFERENCE) dist target
