@@ -74,6 +74,7 @@ def running(
     paths = {"control": str(directory / "control"), "locked_control": str(directory / "locked_control")}
     (directory / "job").write_text(json.dumps({**paths, **job}))
     environment = {**os.environ, **(env or {})}
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # a tracer is no part of what is searched, and slows it down
     with subprocess.Popen(
         [*command, str(directory / "job")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as child:

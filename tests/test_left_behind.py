@@ -63,12 +63,13 @@ def test_requests_leave_nothing_but_the_objects(
 def test_failures_leave_nothing_but_the_objects(scene: Scene, kind: str, conduct: Conduct, way: dict[str, str]) -> None:
     scene.router.conduct = conduct
     options = {"max_retries": 1} if conduct == "unavailable" else {"max_retries": 0, "timeout": 1.0}
-    few = 5 if conduct in ("wrong tag", "not JSON") else 2
-    job = {**scene.job, "options": options, **way, "messages": scene.job["messages"][:few]}
-    with waiting("failed", kind, scene.directory, job) as child:
+    messages = scene.job["messages"] if conduct in ("wrong tag", "not JSON") else scene.job["messages"][2:3]
+    with waiting(
+        "failed", kind, scene.directory, {**scene.job, "options": options, **way, "messages": messages}
+    ) as child:
         finds = child.search(scene.needles())
 
-    assert len(scene.router.requests) >= few
+    assert len(scene.router.requests) == len(messages) * (1 + options["max_retries"])
     assert outside(finds, child.kept) == []
 
 
