@@ -1,13 +1,10 @@
-//! Blocks: where a request is served from, and what happens to a block that comes back.
-//!
-//! Locked memory is preferred throughout: first what this shard has, then a new locked chunk, then
-//! what other shards have left, and only then memory that is not locked.
+//! Blocks: from addresses to slots, runs and mappings, and back.
 
-use super::chunk::{Holds, chunk_of};
-use super::heap::{Heap, Lane};
+use super::chunk::Holds;
+use super::heap::Lane;
 use super::mapping;
-use super::region::{BUDGET, Region, growth, region};
-use super::shards::{HEAPS, current, current_share, note_unlocked_serve, share_of};
+use super::region::{Region, region};
+use super::shards::{HEAPS, current, current_share, share_of};
 use super::size::{Place, place_for, slot_at, slot_size};
 use crate::os;
 use std::ptr;
@@ -39,7 +36,7 @@ pub fn take(size: usize, align: usize) -> *mut u8 {
     let heap = current(region.shards);
     match region.take_from(heap, Lane::Locked, place) {
         Some(address) => address as *mut u8,
-        None => region.take_elsewhere(heap, place, size.max(1), align),
+        None => take_elsewhere(region, heap, place, size.max(1), align),
     }
 }
 
@@ -111,6 +108,24 @@ pub unsafe fn resize(block: *mut u8, old_size: usize, new_size: usize, align: us
     moved
 }
 
+#[cold]
+fn take_elsewhere(
+    region: &Region,
+    heap: usize,
+    place: Place,
+    size: usize,
+    align: usize,
+) -> *mut u8 {
+    let address = match place {
+        Place::Mapping => None,
+        _ => region.take_elsewhere(heap, place),
+    };
+    match address {
+        Some(address) => address as *mut u8,
+        None => mapping::map(size, align, share_of(heap)),
+    }
+}
+
 #[inline]
 fn find(block: *mut u8) -> (Block, Option<&'static Region>) {
     let found = region().and_then(|region| Some((region, region.unit_at(block as usize)?)));
@@ -127,116 +142,6 @@ fn find(block: *mut u8) -> (Block, Option<&'static Region>) {
     match block {
         Some(block) => (block, Some(region)),
         None => os::die(STRANGER),
-    }
-}
-
-impl Region {
-    #[inline]
-    fn take_from(&self, heap: usize, lane: Lane, place: Place) -> Option<usize> {
-        match place {
-            Place::Slot(class) => {
-                let (unit, slot) = HEAPS[heap].lock().take_slot(&self.chunks, lane, class)?;
-                Some(self.address(unit) + slot * slot_size(class))
-            }
-            Place::Run { units, align } => {
-                let unit = HEAPS[heap]
-                    .lock()
-                    .take_run(&self.chunks, lane, units, align)?;
-                Some(self.address(unit))
-            }
-            Place::Mapping => None,
-        }
-    }
-
-    #[cold]
-    fn take_elsewhere(&self, heap: usize, place: Place, size: usize, align: usize) -> *mut u8 {
-        let address = match place {
-            Place::Mapping => None,
-            _ => self
-                .take_locked(heap, place)
-                .or_else(|| self.take_unlocked(heap, place)),
-        };
-        match address {
-            Some(address) => address as *mut u8,
-            None => mapping::map(size, align, share_of(heap)),
-        }
-    }
-
-    fn take_locked(&self, heap: usize, place: Place) -> Option<usize> {
-        if !BUDGET.refused()
-            && self.may_open_locked(share_of(heap), place.least_units())
-            && let Some(address) = self.grow(heap, Lane::Locked, place)
-        {
-            return Some(address);
-        }
-        // Keys may use what others have left, never the other way round.
-        let others = (0..self.shards).filter(|other| *other != heap);
-        others
-            .into_iter()
-            .find_map(|other| self.take_from(other, Lane::Locked, place))
-    }
-
-    fn take_unlocked(&self, heap: usize, place: Place) -> Option<usize> {
-        if let Some(address) = self.take_from(heap, Lane::Unlocked, place) {
-            return Some(self.served_unlocked(place, address));
-        }
-        if BUDGET.refused()
-            && let Some(address) = self.grow(heap, Lane::Locked, place)
-        {
-            return Some(address);
-        }
-        let address = self.grow(heap, Lane::Unlocked, place)?;
-        Some(self.served_unlocked(place, address))
-    }
-
-    fn served_unlocked(&self, place: Place, address: usize) -> usize {
-        BUDGET.serve_unlocked(place.bytes(self.unit_bytes()));
-        note_unlocked_serve();
-        address
-    }
-
-    /// Opens a chunk for a heap and serves a request from it. Another thread that shares the heap
-    /// may have opened one meanwhile, so the heap is asked once more first.
-    fn grow(&self, heap: usize, lane: Lane, place: Place) -> Option<usize> {
-        let mut growth = growth();
-        if let Some(address) = self.take_from(heap, lane, place) {
-            return Some(address);
-        }
-        let least = place.least_units();
-        let chunk = match lane {
-            Lane::Locked => self.open_locked(&mut growth, share_of(heap), least)?,
-            Lane::Unlocked => self.open_unlocked(&mut growth, share_of(heap))?,
-        };
-        self.chunks.set_owner(chunk, heap);
-        HEAPS[heap].lock().adopt(&self.chunks, chunk);
-        self.take_from(heap, lane, place)
-    }
-
-    /// Gives a block of so many bytes back to the heap that owns its chunk.
-    #[inline]
-    fn give(&self, unit: u32, bytes: usize, put: impl FnOnce(&mut Heap) -> Lane) {
-        let owner = self.chunks.owner(chunk_of(unit));
-        let mut heap = HEAPS[owner].lock();
-        let lane = put(&mut heap);
-        let surplus = heap.has_surplus(self.spare_chunks);
-        drop(heap);
-        if lane == Lane::Unlocked {
-            BUDGET.return_unlocked(bytes);
-        }
-        if surplus {
-            self.shrink(owner);
-        }
-    }
-
-    #[cold]
-    fn shrink(&self, owner: usize) {
-        let mut growth = growth();
-        let surplus = HEAPS[owner]
-            .lock()
-            .disown_surplus(&self.chunks, self.spare_chunks);
-        if let Some(chunk) = surplus {
-            self.close(&mut growth, chunk, share_of(owner));
-        }
     }
 }
 

@@ -25,8 +25,8 @@
 //!
 //! How it is built, from the bottom: `size` and `bits` are arithmetic; `chunk` holds the books; `heap`
 //! moves slots and runs in them, without a system call; `region` opens and closes chunks within
-//! `budget`; `mapping` serves what is too large; `blocks` decides who serves what; `shards` spreads
-//! threads; `fork` and `hooks` connect to the system and to AWS-LC. The one lock is in `spin`; what it
+//! `budget`; `supply` decides which heap serves a request; `mapping` serves what is too large; `blocks`
+//! knows addresses; `shards` spreads threads; `fork` and `hooks` connect to the system and to AWS-LC. The one lock is in `spin`; what it
 //! guards takes `&mut`, so a model checker has `spin` and the labels in `chunk` to explore.
 
 mod bits;
@@ -43,6 +43,7 @@ mod region;
 mod shards;
 mod size;
 pub(crate) mod spin;
+mod supply;
 
 pub use fork::generation as fork_generation;
 pub use hooks::install_crypto_hooks;
