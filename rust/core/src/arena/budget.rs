@@ -3,7 +3,7 @@
 //! The keys' reserve is theirs alone: other allocations stop where it begins. Keys themselves may
 //! go beyond it, as long as there is any budget left. All of it counts in pages, in one atomic word.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, constructor};
 
 /// Whom a page is locked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Share {
 
 /// The most that is locked where no limit binds: enough for the plaintext of some hundred requests,
 /// little enough not to starve the machine.
-const CAP_BYTES: usize = 256 << 20;
+pub const CAP_BYTES: usize = 256 << 20;
 
 /// Below this limit, memory counts as scarce: less of it is left to others.
 pub const SCARCE_BYTES: usize = 1 << 20;
@@ -41,17 +41,19 @@ pub struct Budget {
 }
 
 impl Budget {
-    pub const fn new() -> Self {
-        Self {
-            total: AtomicUsize::new(0),
-            reserve: AtomicUsize::new(0),
-            claimed: AtomicU64::new(0),
-            refused: AtomicBool::new(false),
-            unlocked_bytes: AtomicUsize::new(0),
-            unlocked_key_bytes: AtomicUsize::new(0),
-            unlocked_key_peak_bytes: AtomicUsize::new(0),
-            served_unlocked_bytes: AtomicUsize::new(0),
-            served_unlocked_peak_bytes: AtomicUsize::new(0),
+    constructor! {
+        pub fn new() -> Self {
+            Self {
+                total: AtomicUsize::new(0),
+                reserve: AtomicUsize::new(0),
+                claimed: AtomicU64::new(0),
+                refused: AtomicBool::new(false),
+                unlocked_bytes: AtomicUsize::new(0),
+                unlocked_key_bytes: AtomicUsize::new(0),
+                unlocked_key_peak_bytes: AtomicUsize::new(0),
+                served_unlocked_bytes: AtomicUsize::new(0),
+                served_unlocked_peak_bytes: AtomicUsize::new(0),
+            }
         }
     }
 
@@ -205,59 +207,5 @@ fn word(share: Share, pages: usize) -> u64 {
     match share {
         Share::Keys => (pages as u64) << 32,
         Share::General => pages as u64,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn budget(limit: Option<u64>) -> Budget {
-        let budget = Budget::new();
-        budget.set(limit, None, 4096);
-        budget
-    }
-
-    #[test]
-    fn others_stop_where_the_reserve_of_keys_begins() {
-        let budget = budget(Some(8 << 20));
-        assert_eq!(budget.total(), 1536);
-        assert_eq!(budget.claim(Share::General, 9999, 1), Some(1152));
-        assert_eq!(budget.claim(Share::General, 1, 1), None);
-        assert_eq!(budget.claim(Share::Keys, 9999, 1), Some(384));
-        assert_eq!(budget.claim(Share::Keys, 1, 1), None);
-        assert_eq!(budget.claimed(), 1536);
-    }
-
-    #[test]
-    fn keys_may_go_beyond_their_reserve_and_others_then_have_less() {
-        let budget = budget(Some(8 << 20));
-        assert_eq!(budget.claim(Share::Keys, 1500, 1), Some(1500));
-        assert_eq!(budget.claim(Share::General, 63, 1), Some(36));
-        budget.give_back(Share::Keys, 1500);
-        assert_eq!(budget.claim(Share::General, 9999, 63), Some(1116));
-    }
-
-    #[test]
-    fn small_limit_goes_to_keys_first() {
-        let budget = budget(Some(64 << 10));
-        assert_eq!(budget.total(), 14);
-        assert_eq!(budget.claim(Share::General, 63, 1), Some(1));
-        assert_eq!(budget.claim(Share::Keys, 63, 1), Some(13));
-    }
-
-    #[test]
-    fn nothing_may_be_locked_under_a_limit_of_zero() {
-        let budget = budget(Some(0));
-        assert_eq!(budget.claim(Share::Keys, 63, 1), None);
-        assert_eq!(budget.claim(Share::General, 63, 1), None);
-    }
-
-    #[test]
-    fn without_a_limit_the_cap_holds() {
-        assert_eq!(budget(None).total(), CAP_BYTES / 4096);
-        let small_machine = Budget::new();
-        small_machine.set(None, Some(512 << 20), 4096);
-        assert_eq!(small_machine.total(), (64 << 20) / 4096);
     }
 }

@@ -10,8 +10,7 @@
 
 use super::bits::{Map, run_mask};
 use super::size::slot_size;
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU8, Ordering};
+use super::sync::{AtomicU8, Ordering, SharedCell};
 
 /// Units in a chunk: bits in a map.
 pub const UNITS: usize = Map::BITS as usize;
@@ -36,7 +35,7 @@ const RUN: u8 = 0x80;
 pub struct Chunk {
     owner: AtomicU8,
     labels: [AtomicU8; UNITS],
-    ledger: UnsafeCell<Ledger>,
+    ledger: SharedCell<Ledger>,
 }
 
 // SAFETY: the ledger is reached under the owner's lock alone.
@@ -137,8 +136,9 @@ impl Chunks {
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn ledger(&self, chunk: u32) -> &mut Ledger {
+        let ledger = &self.all[chunk as usize].ledger;
         // SAFETY: the caller's promise.
-        unsafe { &mut *self.all[chunk as usize].ledger.get() }
+        ledger.with_mut(|ledger| unsafe { &mut *ledger })
     }
 
     /// The books of a unit.
@@ -174,6 +174,33 @@ impl Chunks {
     #[inline]
     fn label(&self, unit: u32) -> &AtomicU8 {
         &self.all[chunk_of(unit) as usize].labels[place_of(unit)]
+    }
+}
+
+#[cfg(test)]
+impl Chunk {
+    /// Books of a chunk that nobody owns, as fresh pages are.
+    pub fn closed() -> Self {
+        const CLOSED: Unit = Unit {
+            free: 0,
+            free_slots: 0,
+            links: Links {
+                before: 0,
+                after: 0,
+            },
+        };
+        let ledger = Ledger {
+            free: 0,
+            usable: 0,
+            locked: false,
+            links: CLOSED.links,
+            units: [CLOSED; UNITS],
+        };
+        Self {
+            owner: AtomicU8::new(0),
+            labels: [(); UNITS].map(|()| AtomicU8::new(0)),
+            ledger: SharedCell::new(ledger),
+        }
     }
 }
 

@@ -50,14 +50,8 @@ impl Live {
 impl Model {
     /// Two locked chunks and two unlocked ones.
     fn new() -> Self {
-        let mut books: Vec<Chunk> = Vec::with_capacity(4);
-        // SAFETY: zeros are closed books; the memory is never given back.
-        let books: &'static [Chunk] = unsafe {
-            books.as_mut_ptr().write_bytes(0, 4);
-            books.set_len(4);
-            books.leak()
-        };
-        let chunks = Chunks::new(books, UNIT);
+        let books: Vec<Chunk> = (0..4).map(|_| Chunk::closed()).collect();
+        let chunks = Chunks::new(books.leak(), UNIT);
         let mut heap = Heap::new();
         for chunk in 0..4 {
             // SAFETY: one thread, no other reference.

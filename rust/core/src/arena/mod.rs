@@ -24,16 +24,21 @@
 //! - Limit and budget are read once, with the first allocation.
 //!
 //! How it is built, from the bottom: `size` and `bits` are arithmetic; `chunk` holds the books; `heap`
-//! moves slots and runs in them, without a system call; `region` opens and closes chunks within
-//! `budget`; `supply` decides which heap serves a request; `mapping` serves what is too large; `blocks`
-//! knows addresses; `shards` spreads threads; `fork` and `hooks` connect to the system and to AWS-LC. The one lock is in `spin`; what it
-//! guards takes `&mut`, so a model checker has `spin` and the labels in `chunk` to explore.
+//! moves slots and runs in them, without a system call; `region` is the address space, `growth` opens
+//! and closes chunks in it within `budget`; `supply` decides which heap serves a request; `mapping` serves what is too large;
+//! `blocks` knows addresses; `shards` spreads threads; `fork` and `hooks` connect to the system and
+//! to AWS-LC. The one lock is in `spin`. `sync` is the seam: the crate `rust/arena-model` puts Loom's
+//! atomics and cells below `spin`, `chunk`, `heap`, `budget` and `supply`, and runs them in every
+//! order that threads can.
 
 mod bits;
 mod blocks;
 mod budget;
+#[cfg(test)]
+mod budget_tests;
 mod chunk;
 mod fork;
+mod growth;
 mod heap;
 #[cfg(test)]
 mod heap_tests;
@@ -44,6 +49,7 @@ mod shards;
 mod size;
 pub(crate) mod spin;
 mod supply;
+mod sync;
 
 pub use fork::generation as fork_generation;
 pub use hooks::install_crypto_hooks;

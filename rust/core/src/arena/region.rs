@@ -1,4 +1,4 @@
-//! The one stretch of address space that all chunks lie in: set up once, chunks opened and closed.
+//! The one stretch of address space that all chunks lie in, set up once.
 //!
 //! ```text
 //! | guard | usable pages ..... guard | usable pages ..... guard | ...
@@ -8,8 +8,9 @@
 //! An address leads to its chunk and unit by shifts. Everything that is not an open chunk is
 //! untouchable, so every chunk has a guard on either side. The books lie in a mapping of their own.
 
-use super::budget::{Budget, SCARCE_BYTES, Share};
-use super::chunk::{Chunk, Chunks, NONE, UNITS, unit_number};
+use super::budget::{Budget, SCARCE_BYTES};
+use super::chunk::{Chunk, Chunks, UNITS};
+use super::growth::Growth;
 use super::spin::{SpinGuard, SpinLock};
 use super::{fork, shards};
 use crate::os;
@@ -34,18 +35,7 @@ const MOST_SPARE_CHUNKS: usize = 8;
 pub static BUDGET: Budget = Budget::new();
 
 /// Guards opening and closing. Taken before a heap's lock, never while one is held.
-pub static GROWTH: SpinLock<Growth> = SpinLock::new(Growth {
-    untouched: 0,
-    closed: NONE,
-});
-
-/// Which chunks are to be had.
-pub struct Growth {
-    /// The first chunk that was never opened.
-    untouched: u32,
-    /// List of those closed again.
-    closed: u32,
-}
+pub static GROWTH: SpinLock<Growth> = SpinLock::new(Growth::new());
 
 /// What setting up found; constant from then on.
 pub struct Region {
@@ -53,8 +43,9 @@ pub struct Region {
     pub chunks: Chunks,
     unit_shift: u32,
     /// Usable units of a whole chunk; the rest are guard.
-    usable_units: usize,
-    page: usize,
+    pub usable_units: usize,
+    /// Bytes of a page.
+    pub page: usize,
     /// Whether RLIMIT_MEMLOCK binds this process.
     pub limit_applies: bool,
     /// Number of shards in use.
@@ -174,125 +165,6 @@ impl Region {
     #[inline]
     pub fn address(&self, unit: u32) -> usize {
         self.base + ((unit as usize) << self.unit_shift)
-    }
-
-    /// Whether the budget has room for a locked chunk of at least `least` units.
-    pub fn may_open_locked(&self, share: Share, least: usize) -> bool {
-        BUDGET.has_room(share, self.pages_for(least))
-    }
-
-    /// Opens a locked chunk of at least `least` units, as large as the budget allows.
-    pub fn open_locked(&self, growth: &mut Growth, share: Share, least: usize) -> Option<u32> {
-        let unit = self.unit_bytes();
-        let most = self.usable_units * unit / self.page;
-        let pages = BUDGET.claim(share, most, self.pages_for(least))?;
-        let opened = self.open(growth, pages * self.page / unit, Some(share));
-        if opened.is_none() {
-            BUDGET.give_back(share, pages);
-        }
-        opened
-    }
-
-    /// Opens a whole chunk without a lock.
-    pub fn open_unlocked(&self, growth: &mut Growth, share: Share) -> Option<u32> {
-        let opened = self.open(growth, self.usable_units, None)?;
-        BUDGET.add_unlocked(share, self.usable_units * self.unit_bytes());
-        Some(opened)
-    }
-
-    /// Closes an entirely free chunk that its heap has let go of. Its bytes are all zero.
-    pub fn close(&self, growth: &mut Growth, chunk: u32, share: Share) {
-        // SAFETY: nobody owns the chunk, and the growth lock is held.
-        let ledger = unsafe { self.chunks.ledger(chunk) };
-        let bytes = ledger.units() * self.unit_bytes();
-        // SAFETY: an open chunk in which no block is left.
-        unsafe { os::close_pages(self.start(chunk), bytes) };
-        match ledger.locked {
-            true => BUDGET.give_back(share, bytes / self.page),
-            false => BUDGET.remove_unlocked(share, bytes),
-        }
-        (ledger.usable, ledger.free, ledger.locked) = (0, 0, false);
-        growth.recycle(self, chunk);
-    }
-
-    /// Locks a chunk inherited through `fork`, or notes that it is not locked any more; whether it
-    /// is.
-    ///
-    /// # Safety
-    /// The caller must hold all locks, in the child.
-    pub unsafe fn relock(&self, chunk: u32, share: Share) -> bool {
-        // SAFETY: the caller's promise.
-        let ledger = unsafe { self.chunks.ledger(chunk) };
-        let bytes = ledger.units() * self.unit_bytes();
-        // SAFETY: the chunk is open, and open means mapped.
-        if !ledger.locked || unsafe { os::lock_inherited(self.start(chunk), bytes) } {
-            return ledger.locked;
-        }
-        ledger.locked = false;
-        BUDGET.give_back(share, bytes / self.page);
-        BUDGET.add_unlocked(share, bytes);
-        false
-    }
-
-    /// The chunks that are open.
-    ///
-    /// # Safety
-    /// The caller must hold all locks.
-    pub unsafe fn open_chunks(&self, growth: &Growth) -> impl Iterator<Item = u32> {
-        // SAFETY: the caller's promise.
-        (0..growth.untouched).filter(|chunk| unsafe { self.chunks.ledger(*chunk) }.usable != 0)
-    }
-
-    fn open(&self, growth: &mut Growth, units: usize, lock_for: Option<Share>) -> Option<u32> {
-        let chunk = growth.next(self)?;
-        let (start, bytes) = (self.start(chunk), units * self.unit_bytes());
-        // SAFETY: a closed chunk of ours.
-        let open = unsafe { os::open_pages(start, bytes) };
-        // SAFETY: opened above.
-        let locked = open && lock_for.is_some() && unsafe { os::lock(start, bytes) };
-        if lock_for.is_some() {
-            BUDGET.note_answer(locked);
-        }
-        if !open || (lock_for.is_some() && !locked) {
-            // SAFETY: nothing was put there yet.
-            unsafe { os::close_pages(start, bytes) };
-            growth.recycle(self, chunk);
-            return None;
-        }
-        // SAFETY: nobody owns the chunk, and the growth lock is held.
-        unsafe { self.chunks.ledger(chunk) }.open(units, locked);
-        Some(chunk)
-    }
-
-    fn pages_for(&self, units: usize) -> usize {
-        (units * self.unit_bytes()).div_ceil(self.page)
-    }
-
-    fn start(&self, chunk: u32) -> *mut u8 {
-        self.address(unit_number(chunk, 0)) as *mut u8
-    }
-}
-
-impl Growth {
-    fn next(&mut self, region: &Region) -> Option<u32> {
-        if self.closed != NONE {
-            let chunk = self.closed;
-            // SAFETY: nobody owns a closed chunk, and `&mut self` is the growth lock.
-            self.closed = unsafe { region.chunks.ledger(chunk) }.links.after;
-            return Some(chunk);
-        }
-        let chunk = self.untouched;
-        if chunk as usize == region.chunks.count() {
-            return None;
-        }
-        self.untouched += 1;
-        Some(chunk)
-    }
-
-    fn recycle(&mut self, region: &Region, chunk: u32) {
-        // SAFETY: as in `next`.
-        unsafe { region.chunks.ledger(chunk) }.links.after = self.closed;
-        self.closed = chunk;
     }
 }
 

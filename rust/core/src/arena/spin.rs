@@ -3,10 +3,9 @@
 //! What it guards takes tens of nanoseconds, or one system call on pages. A thread that finds it
 //! held spins for about as long, then lets others run: the holder may have lost its processor.
 
+use super::sync::{AtomicBool, Ordering, SharedCell, constructor, spin_loop};
 use crate::os;
-use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Spins before the first yield: about 1 us.
 const SPINS: u32 = 64;
@@ -16,7 +15,7 @@ const SPINS: u32 = 64;
 #[repr(align(128))]
 pub struct SpinLock<T> {
     held: AtomicBool,
-    value: UnsafeCell<T>,
+    value: SharedCell<T>,
 }
 
 // SAFETY: the value is reached through the lock alone.
@@ -26,10 +25,12 @@ unsafe impl<T: Send> Sync for SpinLock<T> {}
 pub struct SpinGuard<'a, T>(&'a SpinLock<T>);
 
 impl<T> SpinLock<T> {
-    pub const fn new(value: T) -> Self {
-        Self {
-            held: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
+    constructor! {
+        pub fn new(value: T) -> Self {
+            Self {
+                held: AtomicBool::new(false),
+                value: SharedCell::new(value),
+            }
         }
     }
 
@@ -67,7 +68,7 @@ impl<T> SpinLock<T> {
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn held_value(&self) -> &mut T {
         // SAFETY: the caller's promise.
-        unsafe { &mut *self.value.get() }
+        self.value.with_mut(|value| unsafe { &mut *value })
     }
 
     #[cold]
@@ -84,7 +85,7 @@ impl<T> SpinLock<T> {
             }
             spins += 1;
             if spins < SPINS {
-                std::hint::spin_loop();
+                spin_loop();
             } else {
                 os::yield_processor();
             }
@@ -98,7 +99,7 @@ impl<T> Deref for SpinGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the guard holds the lock.
-        unsafe { &*self.0.value.get() }
+        self.0.value.with(|value| unsafe { &*value })
     }
 }
 
@@ -106,7 +107,7 @@ impl<T> DerefMut for SpinGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the guard holds the lock.
-        unsafe { &mut *self.0.value.get() }
+        self.0.value.with_mut(|value| unsafe { &mut *value })
     }
 }
 
