@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 REFERENCE := .venv-reference
 CARGO_TEST := cargo test --release --locked --package nomyo-core
+ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: setup build demo test test-rust test-python lint bench prove wheel reference clean
+.PHONY: setup build demo test test-rust test-arena-model test-python lint bench prove wheel reference clean
 
 setup: $(VENV)/ready build
 
@@ -22,10 +23,14 @@ build: $(VENV)/ready
 demo: setup
 	$(BIN)/nomyo demo
 
-test: setup test-rust test-python
+test: setup test-rust test-arena-model test-python
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
+
+# The arena's sources under a model checker: every order in which two threads can go through them.
+test-arena-model:
+	cargo test $(ARENA_MODEL)
 
 test-python: build reference wheel
 	$(BIN)/coverage erase
@@ -50,6 +55,8 @@ wheel: $(VENV)/ready
 lint: build
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo fmt --manifest-path rust/arena-model/Cargo.toml --check
+	cargo clippy $(ARENA_MODEL) --all-targets -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

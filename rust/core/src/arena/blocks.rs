@@ -181,7 +181,7 @@ pub fn used_and_idle() -> (usize, usize) {
         return (0, 0);
     };
     let mut sums = (0, 0);
-    for heap in &HEAPS {
+    for heap in HEAPS.iter() {
         let heap = heap.lock();
         sums.0 += heap.in_use;
         sums.1 += heap.idle_unlocked_units() * region.unit_bytes();

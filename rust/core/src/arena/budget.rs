@@ -74,8 +74,13 @@ impl Budget {
         };
         let total = (limit - left).min(cap) / page;
         let least = (KEY_AND_OPERATION_BYTES / page).min(total * 13 / 14);
+        self.set_pages(total, least.max(total / 4));
+    }
+
+    /// Sets the budget, and the keys' part of it, in pages.
+    pub fn set_pages(&self, total: usize, reserve: usize) {
         self.total.store(total, Ordering::Relaxed);
-        self.reserve.store(least.max(total / 4), Ordering::Relaxed);
+        self.reserve.store(reserve, Ordering::Relaxed);
     }
 
     /// Pages that may be locked in all.

@@ -1,0 +1,82 @@
+//! Stands in for the core's `os`: a byte of model memory for every granule of the region.
+
+use crate::arena::chunk::UNITS;
+use crate::arena::region::{CHUNKS, UNIT_BYTES, USABLE_UNITS, region};
+use loom::cell::UnsafeCell;
+use std::cell::Cell;
+
+/// Bytes that one byte of model memory stands for: the smallest block in the models.
+const GRANULE: usize = UNIT_BYTES / 2;
+const PER_CHUNK: usize = USABLE_UNITS * UNIT_BYTES / GRANULE;
+
+loom::lazy_static! {
+    static ref MEMORY: Vec<UnsafeCell<u8>> =
+        (0..CHUNKS * PER_CHUNK).map(|_| UnsafeCell::new(0)).collect();
+}
+
+std::thread_local! {
+    /// Whether accesses to memory are looked at. Set before an execution begins.
+    pub static WATCH_MEMORY: Cell<bool> = const { Cell::new(true) };
+}
+
+/// How [`die`] ends a thread.
+pub struct Died(pub &'static str);
+
+/// Ends the thread, where the core ends the process.
+pub fn die(why: &'static str) -> ! {
+    std::panic::resume_unwind(Box::new(Died(why)))
+}
+
+pub fn yield_processor() {
+    loom::thread::yield_now();
+}
+
+pub unsafe fn wipe(block: *mut u8, len: usize) {
+    fill(block as usize, len, 0);
+}
+
+/// Writes a mark over a block.
+pub fn fill(address: usize, len: usize, mark: u8) {
+    if WATCH_MEMORY.get() {
+        granules(address, len)
+            // SAFETY: Loom sees whether anybody else is at it.
+            .for_each(|granule| granule.with_mut(|byte| unsafe { *byte = mark }));
+    }
+}
+
+/// Whether a block holds this mark throughout.
+pub fn holds(address: usize, len: usize, mark: u8) -> bool {
+    !WATCH_MEMORY.get()
+        || granules(address, len)
+            // SAFETY: as above.
+            .all(|granule| granule.with(|byte| unsafe { *byte } == mark))
+}
+
+pub unsafe fn open_pages(pages: *mut u8, len: usize) -> bool {
+    assert!(holds(pages as usize, len, 0));
+    true
+}
+
+pub unsafe fn close_pages(pages: *mut u8, len: usize) {
+    // Writes, so that Loom sees an access that has not ended.
+    fill(pages as usize, len, 0);
+}
+
+pub unsafe fn lock(_pages: *mut u8, _len: usize) -> bool {
+    true
+}
+
+pub unsafe fn lock_inherited(_pages: *mut u8, _len: usize) -> bool {
+    true
+}
+
+fn granules(address: usize, len: usize) -> impl Iterator<Item = &'static UnsafeCell<u8>> {
+    (address..address + len).step_by(GRANULE).map(|address| {
+        let (unit, offset) = region()
+            .and_then(|region| region.unit_at(address))
+            .expect("an address of the region");
+        let (chunk, place) = (unit as usize / UNITS, unit as usize % UNITS);
+        assert!(place < USABLE_UNITS, "beyond the chunk");
+        &MEMORY[chunk * PER_CHUNK + place * (UNIT_BYTES / GRANULE) + offset / GRANULE]
+    })
+}
