@@ -6,7 +6,7 @@ REFERENCE := .venv-reference
 CARGO_TEST := cargo test --release --locked --package nomyo-core
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: setup build demo test test-rust test-arena-model test-python lint bench prove wheel reference clean
+.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference clean
 
 setup: $(VENV)/ready build
 
@@ -27,6 +27,11 @@ test: setup test-rust test-arena-model test-python
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
+
+# The arena under random threads for much longer than `make test` gives them; a failure shows its seed.
+SOAK_S ?= 600
+soak: $(VENV)/ready
+	NOMYO_SOAK_S=$(SOAK_S) $(CARGO_TEST) --test arena_stress
 
 # The arena's sources under a model checker: every order in which two threads can go through them.
 test-arena-model:

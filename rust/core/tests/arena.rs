@@ -1,14 +1,16 @@
 //! The arena as an allocator: blocks are distinct, aligned, zero when they come, zero when they are gone.
 #![cfg(target_os = "linux")]
 
+#[path = "block/mod.rs"]
+mod block;
 #[path = "own_process/mod.rs"]
 mod own_process;
 
+use block::{Block, Dice};
 use nomyo_core::arena::{Arena, status, with_keys};
 use std::alloc::{GlobalAlloc, Layout};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::slice;
 use std::sync::Mutex;
 
 #[global_allocator]
@@ -19,57 +21,6 @@ const SIZES: [usize; 26] = [
     1, 8, 15, 16, 17, 24, 25, 48, 64, 100, 512, 1000, 2047, 2048, 2049, 4095, 4096, 4097, 10_000,
     65_536, 126_975, 126_976, 126_977, 262_144, 1_000_000, 5_000_000,
 ];
-
-/// A block that frees itself.
-struct Block {
-    ptr: *mut u8,
-    layout: Layout,
-}
-
-// SAFETY: a block belongs to whoever holds it.
-unsafe impl Send for Block {}
-
-impl Block {
-    fn new(size: usize, align: usize) -> Self {
-        let layout = Layout::from_size_align(size, align).unwrap();
-        // SAFETY: the size is not 0.
-        let ptr = unsafe { ARENA.alloc(layout) };
-        assert!(!ptr.is_null());
-        Self { ptr, layout }
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: the arena's blocks are initialised: they come as zeros.
-        unsafe { slice::from_raw_parts_mut(self.ptr, self.layout.size()) }
-    }
-
-    fn resize(&mut self, size: usize) {
-        // SAFETY: the block is in use with this layout.
-        let ptr = unsafe { ARENA.realloc(self.ptr, self.layout, size) };
-        assert!(!ptr.is_null());
-        self.ptr = ptr;
-        self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: taken in `new` with this layout, freed once.
-        unsafe { ARENA.dealloc(self.ptr, self.layout) };
-    }
-}
-
-/// xorshift64: the same sequence in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
 
 /// Reads this process's memory without touching it, also where a read would fault.
 struct OwnMemory(File);
