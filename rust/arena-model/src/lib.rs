@@ -37,7 +37,7 @@ mod arena {
     #[path = "../../../core/src/arena/spin.rs"]
     pub mod spin;
     #[path = "../../../core/src/arena/supply.rs"]
-    mod supply;
+    pub mod supply;
     mod sync;
 }
 

@@ -26,6 +26,10 @@ pub fn current(_shards: usize) -> usize {
     HEAP.with(Cell::get)
 }
 
+pub fn settle(heap: usize) {
+    use_heap(heap);
+}
+
 pub fn current_share() -> Share {
     share_of(current(KEYS))
 }

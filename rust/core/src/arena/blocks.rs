@@ -1,10 +1,9 @@
 //! Blocks: from addresses to slots, runs and mappings, and back.
 
 use super::chunk::Holds;
-use super::heap::Lane;
 use super::mapping;
 use super::region::{Region, region};
-use super::shards::{HEAPS, current, current_share, share_of};
+use super::shards::{HEAPS, current_share, share_of};
 use super::size::{Place, place_for, slot_at, slot_size};
 use crate::os;
 use std::ptr;
@@ -33,10 +32,9 @@ pub fn take(size: usize, align: usize) -> *mut u8 {
         return mapping::map(size.max(1), align, current_share());
     };
     let place = place_for(size.max(1), align, region.unit_bytes());
-    let heap = current(region.shards);
-    match region.take_from(heap, Lane::Locked, place) {
-        Some(address) => address as *mut u8,
-        None => take_elsewhere(region, heap, place, size.max(1), align),
+    match region.take_here(place) {
+        (_, Some(address)) => address as *mut u8,
+        (heap, None) => take_elsewhere(region, heap, place, size.max(1), align),
     }
 }
 

@@ -20,6 +20,13 @@
 //!   such a key takes 66 KiB, and so some unlocked memory there.
 //! - Keys have a share of the budget that nothing else may take ([`with_keys`]). The rest serves all
 //!   other blocks, among them 128 KiB in which AWS-LC's entropy source stirs (no secret).
+//! - Every thread has a heap that it takes from, under a lock which is then its own: two atomic
+//!   instructions, no system call. There are four such heaps (one for each MiB of the budget where that
+//!   is less, so that little memory is not split up), and threads are spread over them as they come.
+//!   Where more threads than heaps meet, whoever finds its heap's lock held moves to a heap that is
+//!   free and stays there. It waits only where none is free, or for a block that goes back to a heap
+//!   that another is at: some spins, then it lets others run, for the holder may have lost its
+//!   processor.
 //! - The first chunks are filled first. Empty ones are given back, but for a few.
 //! - Limit and budget are read once, with the first allocation.
 //!
@@ -49,6 +56,8 @@ mod shards;
 mod size;
 pub(crate) mod spin;
 mod supply;
+#[cfg(test)]
+mod supply_tests;
 mod sync;
 
 pub use fork::generation as fork_generation;

@@ -56,6 +56,11 @@ pub fn current(shards: usize) -> usize {
     })
 }
 
+/// Has this thread's allocations come from another shard from now on.
+pub fn settle(shard: usize) {
+    THREAD.with(|thread| thread.shard.set(shard as u8 + 1));
+}
+
 /// The share of the budget that this thread's allocations count for now.
 pub fn current_share() -> Share {
     THREAD.with(|thread| {

@@ -40,6 +40,16 @@ impl<T> SpinLock<T> {
         SpinGuard(self)
     }
 
+    /// Takes the lock if nobody has it.
+    #[inline]
+    pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
+        // Not `weak`, which may fail without a reason: whoever calls this goes elsewhere then.
+        self.held
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then(|| SpinGuard(self))
+    }
+
     /// Takes the lock without a guard: what the fork handlers do, whose lock is released by another
     /// function, in two processes.
     #[inline]

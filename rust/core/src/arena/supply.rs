@@ -6,22 +6,56 @@
 use super::chunk::chunk_of;
 use super::heap::{Heap, Lane};
 use super::region::{BUDGET, Region, growth};
-use super::shards::{HEAPS, note_unlocked_serve, share_of};
+use super::shards::{HEAPS, current, note_unlocked_serve, settle, share_of};
 use super::size::{Place, slot_size};
+use super::spin::SpinGuard;
+
+/// Locks the heap that this thread takes from: its number, and access to it.
+#[inline]
+pub fn enter(shards: usize) -> (usize, SpinGuard<'static, Heap>) {
+    let heap = current(shards);
+    match HEAPS[heap].try_lock() {
+        Some(guard) => (heap, guard),
+        None => enter_another(heap, shards),
+    }
+}
+
+/// Moves this thread to a heap that nobody is at, for good: those that came into each other's way
+/// part, and none waits for one that lost its processor. Keys have one heap only.
+#[cold]
+fn enter_another(heap: usize, shards: usize) -> (usize, SpinGuard<'static, Heap>) {
+    let others = if heap < shards { 1..shards } else { 0..0 };
+    for other in others.map(|step| (heap + step) % shards) {
+        if let Some(guard) = HEAPS[other].try_lock() {
+            settle(other);
+            return (other, guard);
+        }
+    }
+    (heap, HEAPS[heap].lock())
+}
 
 impl Region {
-    /// Takes a place from what a heap has in one of its lanes: its address.
+    /// Takes a place from the locked chunks of this thread's heap: the heap, and the address if there
+    /// is room.
     #[inline]
-    pub fn take_from(&self, heap: usize, lane: Lane, place: Place) -> Option<usize> {
+    pub fn take_here(&self, place: Place) -> (usize, Option<usize>) {
+        let (heap, mut guard) = enter(self.shards);
+        (heap, self.take_in(&mut guard, Lane::Locked, place))
+    }
+
+    fn take_from(&self, heap: usize, lane: Lane, place: Place) -> Option<usize> {
+        self.take_in(&mut HEAPS[heap].lock(), lane, place)
+    }
+
+    #[inline]
+    fn take_in(&self, heap: &mut Heap, lane: Lane, place: Place) -> Option<usize> {
         match place {
             Place::Slot(class) => {
-                let (unit, slot) = HEAPS[heap].lock().take_slot(&self.chunks, lane, class)?;
+                let (unit, slot) = heap.take_slot(&self.chunks, lane, class)?;
                 Some(self.address(unit) + slot * slot_size(class))
             }
             Place::Run { units, align } => {
-                let unit = HEAPS[heap]
-                    .lock()
-                    .take_run(&self.chunks, lane, units, align)?;
+                let unit = heap.take_run(&self.chunks, lane, units, align)?;
                 Some(self.address(unit))
             }
             Place::Mapping => None,
