@@ -70,7 +70,7 @@ def main() -> int:
 
 def column(title: str, python: str, way: str) -> Column:
     """Run one program twice, the second time where nothing can be locked, and search it."""
-    with Scene(Path(tempfile.mkdtemp()), key_bits=KEY_BITS) as scene:
+    with tempfile.TemporaryDirectory() as directory, Scene(Path(directory), key_bits=KEY_BITS) as scene:
         job = {**scene.job, "answers": written(scene.directory, scene.answers)}
         command = [python, str(PROGRAM), way]
         with running(command, scene.directory, job) as child:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,7 +50,9 @@ class Waiting:
 
     def search_core(self, needles: Sequence[Needle]) -> list[Find]:
         """Search a core dump of it; the control in ordinary memory must be there, that in a SecureBuffer not."""
-        finds = Scanner([*needles, *self.controls]).core_file(core_of(self.pid, self.directory))
+        core = core_of(self.pid, self.directory)
+        finds = Scanner([*needles, *self.controls]).core_file(core)
+        core.unlink()  # some 300 MB
         assert [find for find in finds if find.secret == CONTROL], "the search finds nothing"
         assert not [find for find in finds if find.secret == LOCKED_CONTROL], "a SecureBuffer is in the core dump"
         return _without_controls(finds)
@@ -102,6 +105,7 @@ def written(directory: Path, texts: Sequence[Text]) -> list[str]:
 
 def core_of(pid: int, directory: Path) -> Path:
     """Have gdb dump the memory of a process."""
+    assert shutil.which("gcore"), "gcore is missing: install gdb (apt-get install gdb)"
     command = ["gcore", "-o", str(directory / "core"), str(pid)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert finished.returncode == 0, finished.stderr
