@@ -7,7 +7,7 @@
 //! - A nonce is drawn by the caller, once for every key. Both directions work in place.
 //! - Plaintext from [`Decryptor::decrypt_in_place`] is unverified until [`Decryptor::finish`] returns `Ok`.
 
-use crate::{Error, Result, random};
+use crate::{Error, Result, gate, random};
 use aws_lc_sys as ffi;
 use std::ptr::{NonNull, null_mut};
 
@@ -128,15 +128,19 @@ impl Decryptor {
         let mut written = 0;
         // SAFETY: the context is live; the tag's buffer has the size that is named and is only read (it is a copy
         // because the prototype takes a mutable pointer); GCM writes no byte at the end.
-        let genuine = unsafe {
+        let genuine = gate::within(|| unsafe {
             succeeded(ffi::EVP_CIPHER_CTX_ctrl(
                 self.0.0.as_ptr(),
                 ffi::EVP_CTRL_AEAD_SET_TAG,
                 TAG_BYTES as i32,
                 expected.as_mut_ptr().cast(),
             ))?;
-            ffi::EVP_DecryptFinal_ex(self.0.0.as_ptr(), nothing.as_mut_ptr(), &mut written)
-        };
+            Ok(ffi::EVP_DecryptFinal_ex(
+                self.0.0.as_ptr(),
+                nothing.as_mut_ptr(),
+                &mut written,
+            ))
+        })?;
         succeeded(genuine).map_err(|_| Error::Package)
     }
 }
@@ -199,6 +203,6 @@ fn succeeded(answer: i32) -> Result<()> {
         return Ok(());
     }
     // SAFETY: clears this thread's queue.
-    unsafe { ffi::ERR_clear_error() };
+    gate::within(|| unsafe { ffi::ERR_clear_error() });
     Err(Error::Crypto)
 }

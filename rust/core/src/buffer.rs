@@ -8,12 +8,15 @@
 //! - Nothing else lies in its pages. They are locked where the limit allows ([`SecureBuffer::locked`]
 //!   tells), and kept out of core dumps.
 //! - A read or write beyond the end faults at once: the content ends where the guard begins. A write
-//!   before the beginning is found when the buffer is dropped, and ends the process.
-//! - The content is wiped before the pages are given back.
+//!   before the beginning is found when the buffer is dropped, and ends the process by SIGSEGV too, as
+//!   libsodium's `sodium_free` does.
+//! - The content is wiped before the pages are given back, and at the end of the process (see [`crate::exit`]).
 //! - A forked child finds zeros, and [`Error::Forked`] instead of content.
 
+use crate::arena::spin::SpinLock;
 use crate::arena::{fork_generation, locked_is_required};
 use crate::{Error, Result, os};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
@@ -26,6 +29,9 @@ const CANARY_BYTES: usize = 16;
 
 /// What a file is read into when it does not tell its size.
 const FIRST_READ_BYTES: usize = 4096;
+
+/// Where the contents of all buffers begin that have any, and their bytes: what is wiped at exit.
+pub(crate) static LIVE: SpinLock<BTreeMap<usize, usize>> = SpinLock::new(BTreeMap::new());
 
 /// Locked, guarded, wiped memory for one secret.
 pub struct SecureBuffer {
@@ -178,6 +184,7 @@ impl SecureBuffer {
             buffer.locked = os::lock(buffer.pages(), inner);
             buffer.canary_place().write_unaligned(canary());
         }
+        LIVE.lock().insert(buffer.address(), len);
         Some(buffer)
     }
 
@@ -229,11 +236,29 @@ impl Drop for SecureBuffer {
         unsafe {
             let intact = self.canary_place().read_unaligned() == canary();
             self.wipe();
+            LIVE.lock().remove(&self.address());
             if !intact && self.check_process().is_ok() {
-                os::die("a SecureBuffer was written to in front of its content");
+                os::die_by_fault("a SecureBuffer was written to in front of its content");
             }
             os::release(self.reservation, self.inner + 2 * os::page_size());
         }
+    }
+}
+
+/// Draws the canary, so that no thread is in the middle of it when the process forks.
+pub(crate) fn prepare() {
+    canary();
+}
+
+/// Overwrites the contents of all buffers.
+///
+/// # Safety
+/// The caller must hold the lock of [`LIVE`].
+pub(crate) unsafe fn wipe_all() {
+    // SAFETY: the caller's promise.
+    for (start, len) in unsafe { LIVE.held_value() } {
+        // SAFETY: what is in the list is mapped; a buffer leaves it before it is unmapped.
+        unsafe { os::wipe_touched(*start as *mut u8, *len) };
     }
 }
 

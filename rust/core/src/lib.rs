@@ -6,6 +6,8 @@ pub mod buffer;
 pub mod cpu;
 pub mod envelope;
 pub mod error;
+pub mod exit;
+mod gate;
 pub mod harden;
 pub mod key_files;
 pub mod os;
@@ -27,7 +29,10 @@ use std::sync::Once;
 pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        gate::prepare();
         arena::install_crypto_hooks();
+        buffer::prepare();
+        exit::register();
     });
 }
 

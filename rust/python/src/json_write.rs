@@ -5,6 +5,7 @@
 //! nesting ends at [`DEEPEST`], and that a SecureBuffer may stand for any string value.
 //! Plaintext exists in the window only, never as a whole.
 
+use crate::detached::Detached;
 use crate::exported::type_name;
 use crate::json_path::{Fault, Step};
 use crate::json_sink::Sink;
@@ -116,7 +117,9 @@ impl<S: Sink> Writer<'_, S> {
         self.raw(b"\"")?;
         match Text::of(string)? {
             Text::Ascii(bytes) if bytes.len() < LONG_TEXT => write_escaped(self.out, bytes)?,
-            Text::Ascii(bytes) => string.py().detach(|| write_escaped(self.out, bytes))?,
+            Text::Ascii(bytes) => string
+                .py()
+                .detach_counted(|| write_escaped(self.out, bytes))?,
             Text::Wide(text) => self.wide_text(string.py(), &text)?,
         }
         self.raw(b"\"")
@@ -125,7 +128,7 @@ impl<S: Sink> Writer<'_, S> {
     fn wide_text(&mut self, py: Python<'_>, text: &WideText<'_>) -> Written {
         let written = match text.characters() {
             Some(characters) if text.len() < LONG_TEXT => write_characters(self.out, characters)?,
-            Some(characters) => py.detach(|| write_characters(self.out, characters))?,
+            Some(characters) => py.detach_counted(|| write_characters(self.out, characters))?,
             None => self.copied_text(py, text)?,
         };
         if !written {
@@ -159,7 +162,7 @@ impl<S: Sink> Writer<'_, S> {
             return Err(Error::Unlocked.into());
         }
         self.raw(b"\"")?;
-        let valid = py.detach(|| write_pinned(self.out, &content))?;
+        let valid = py.detach_counted(|| write_pinned(self.out, &content))?;
         if !valid {
             return Err(Fault::value("the SecureBuffer does not hold UTF-8 text"));
         }

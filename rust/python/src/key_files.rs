@@ -1,5 +1,6 @@
 //! Key pairs in files.
 
+use crate::detached::Detached;
 use crate::errors::OrRaise;
 use crate::keys::PrivateKey;
 use crate::password::Password;
@@ -19,7 +20,7 @@ pub fn load_key_pair(
     password: Option<Password>,
 ) -> PyResult<(PrivateKey, Vec<String>)> {
     let loaded = py
-        .detach(|| {
+        .detach_counted(|| {
             key_files::load_pair(
                 &private_key_path,
                 public_key_path.as_deref(),
@@ -42,7 +43,7 @@ pub fn open_key_directory(
     password: Option<Password>,
 ) -> PyResult<(PrivateKey, bool, Vec<String>)> {
     let opened = py
-        .detach(|| key_files::open_directory(&key_dir, bits, Password::bytes(&password)))
+        .detach_counted(|| key_files::open_directory(&key_dir, bits, Password::bytes(&password)))
         .or_raise(py)?;
     let too_open = names(&opened.too_open);
     Ok((PrivateKey::from_core(opened.key), opened.created, too_open))
@@ -58,7 +59,7 @@ pub fn write_key_directory(
     password: Option<Password>,
 ) -> PyResult<()> {
     let key = key.get().core(py)?;
-    py.detach(|| key_files::write_directory(&key_dir, &key, Password::bytes(&password)))
+    py.detach_counted(|| key_files::write_directory(&key_dir, &key, Password::bytes(&password)))
         .or_raise(py)
 }
 

@@ -1,5 +1,6 @@
 //! RSA keys as Python objects.
 
+use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
 use crate::exported::Exported;
 use crate::no_copy;
@@ -122,7 +123,9 @@ impl PrivateKey {
     /// Draw a new pair of 2048 or 4096 bits (ValueError otherwise), exponent 65537. Releases the GIL.
     #[staticmethod]
     fn generate(py: Python<'_>, bits: u32) -> PyResult<Self> {
-        let key = py.detach(|| rsa::PrivateKey::generate(bits)).or_raise(py)?;
+        let key = py
+            .detach_counted(|| rsa::PrivateKey::generate(bits))
+            .or_raise(py)?;
         Ok(Self::from_core(key))
     }
 
@@ -141,7 +144,7 @@ impl PrivateKey {
         let mut text = vec![0; source.len()];
         source.copy_to(&mut text);
         let key = py
-            .detach(|| pem::private_from_pem(&text, Password::bytes(&password)))
+            .detach_counted(|| pem::private_from_pem(&text, Password::bytes(&password)))
             .or_raise(py)?;
         Ok(Self::from_core(key))
     }
@@ -170,7 +173,7 @@ impl PrivateKey {
     #[pyo3(signature = (password = None))]
     fn to_pem(&self, py: Python<'_>, password: Option<Password>) -> PyResult<SecureBuffer> {
         let key = self.core(py)?;
-        py.detach(|| {
+        py.detach_counted(|| {
             let text = pem::private_to_pem(&key, Password::bytes(&password))?;
             SecureBuffer::from_slice(&text)
         })

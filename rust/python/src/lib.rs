@@ -6,6 +6,7 @@
 //! - no content enters an exception, a message or a `repr`;
 //! - no copy of a text stays behind in Python's heap beyond the objects that the caller gave or gets.
 
+mod detached;
 mod errors;
 mod exported;
 mod json_parts;

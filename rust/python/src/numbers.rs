@@ -3,6 +3,7 @@
 //! `sys.set_int_max_str_digits` guards conversions that take quadratic time. Here they run with the GIL
 //! released, and their size is bounded by the payload's (writing) or by [`LONGEST_DIGITS`] (reading).
 
+use crate::detached::Detached;
 use num_bigint::{BigInt, BigUint, Sign};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -218,5 +219,9 @@ fn print(mut room: &mut [u8], text: std::fmt::Arguments<'_>) -> usize {
 }
 
 fn released_if<T: Send>(py: Python<'_>, long: bool, work: impl FnOnce() -> T + Send) -> T {
-    if long { py.detach(work) } else { work() }
+    if long {
+        py.detach_counted(work)
+    } else {
+        work()
+    }
 }

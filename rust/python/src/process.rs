@@ -1,5 +1,6 @@
 //! What concerns the process as a whole.
 
+use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
 use nomyo_core::{arena, cpu, harden, os, random};
 use pyo3::prelude::*;
@@ -8,7 +9,7 @@ use pyo3::types::PyDict;
 /// Draw the process's first random bytes (some 30 ms), so that no request waits for them. Releases the GIL.
 #[pyfunction]
 pub fn warm_up(py: Python<'_>) -> PyResult<()> {
-    py.detach(random::warm_up).or_raise(py)
+    py.detach_counted(random::warm_up).or_raise(py)
 }
 
 /// Whether a page can be locked under the present limit: really tried, then released.

@@ -1,5 +1,6 @@
 //! Packages sealed and opened.
 
+use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
 use crate::exported::{Exported, type_name};
 use crate::json_read::read_object;
@@ -31,7 +32,7 @@ pub fn seal<'py>(
     stack::scrubbed(|| write_payload(payload, &mut sealer, limit_bytes))?;
     let key = key.get().core();
     let package = py
-        .detach(|| stack::scrubbed(|| sealer.finish(key, processed_at)))
+        .detach_counted(|| stack::scrubbed(|| sealer.finish(key, processed_at)))
         .or_raise(py)?;
     Ok(PyBytes::new(py, &package))
 }
@@ -61,9 +62,11 @@ pub fn open_package<'py>(
     let sealed = as_bytes(package)?;
     let content = sealed.as_bytes();
     let key = key.get().core(py)?;
-    let (mut text, processed_at) = py.detach(|| open_text(content, &key)).or_raise(py)?;
+    let (mut text, processed_at) = py
+        .detach_counted(|| open_text(content, &key))
+        .or_raise(py)?;
     let object = stack::scrubbed(|| read_object(&object_type, &mut text))?;
-    py.detach(|| drop(text));
+    py.detach_counted(|| drop(text));
     Ok((object, package::ALGORITHM, python_number(py, processed_at)?))
 }
 

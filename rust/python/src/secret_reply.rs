@@ -1,5 +1,6 @@
 //! Packages opened into locked memory alone: an answer that never becomes a Python object.
 
+use crate::detached::Detached;
 use crate::errors::OrRaise;
 use crate::json_parts::{Parts, find_parts};
 use crate::json_read::read_value;
@@ -40,7 +41,9 @@ pub fn open_secret<'py>(
     let sealed = as_bytes(package)?;
     let sealed = sealed.as_bytes();
     let key = key.get().core(py)?;
-    let opened = py.detach(|| open_parts(sealed, &key)).or_raise(py)?;
+    let opened = py
+        .detach_counted(|| open_parts(sealed, &key))
+        .or_raise(py)?;
     let plain = stack::scrubbed(|| opened.plain_values(&object_type))?;
     Ok((
         SecureBuffer::from_memory(opened.json),

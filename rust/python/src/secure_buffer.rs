@@ -5,6 +5,7 @@
 //! is waited for. The content itself belongs to whoever writes through a view, so nothing here keeps
 //! a slice of it across a call.
 
+use crate::detached::Detached;
 use crate::errors::OrRaise;
 use crate::exported::{Exported, type_name};
 use crate::no_copy;
@@ -179,7 +180,7 @@ impl SecureBuffer {
         let memory = state.memory.take();
         drop(state);
         // Unmapping waits for other processors: not while others wait for the GIL.
-        py.detach(|| drop(memory));
+        py.detach_counted(|| drop(memory));
         true
     }
 }
@@ -216,6 +217,7 @@ impl SecureBuffer {
     /// Read a whole file straight into locked memory. Raises OSError.
     #[staticmethod]
     fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        // Not counted: exit need not wait for a pipe, and nothing in the arena is followed here.
         let memory = py.detach(|| Memory::from_file(&path)).or_raise(py)?;
         Ok(Self::from_memory(memory))
     }

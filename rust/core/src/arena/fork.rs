@@ -5,10 +5,10 @@
 //! child inherits the pages but not their lock (mlock(2)), and locks them again; where that fails
 //! they count as unlocked from then on.
 
-use super::mapping::{MAPPINGS, relock_all};
+use super::mapping::{MAPPINGS, relock_all, wipe_all};
 use super::region::{BUDGET, GROWTH, Region, region};
 use super::shards::{HEAPS, share_of};
-use crate::{os, page_lock};
+use crate::{buffer, exit, gate, os, page_lock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -24,10 +24,17 @@ pub fn register() {
     os::at_fork(before, after_in_parent, after_in_child);
 }
 
-/// Takes all locks, in the order in which they nest anywhere: allocations happen under that of
-/// [`page_lock`], growth asks heaps.
+/// Closes the gate to AWS-LC, behind which threads allocate, and takes all locks, in the order in which they
+/// nest anywhere: allocations happen under that of [`page_lock`], growth asks heaps.
 extern "C" fn before() {
+    gate::close();
+    acquire_all();
+}
+
+/// Takes all locks.
+fn acquire_all() {
     page_lock::ACTIVE.acquire();
+    buffer::LIVE.acquire();
     GROWTH.acquire();
     MAPPINGS.acquire();
     for heap in &HEAPS {
@@ -38,6 +45,7 @@ extern "C" fn before() {
 extern "C" fn after_in_parent() {
     // SAFETY: `before` took them, in this thread.
     unsafe { release_all() };
+    gate::open();
 }
 
 extern "C" fn after_in_child() {
@@ -54,6 +62,24 @@ extern "C" fn after_in_child() {
         release_all();
     }
     page_lock::forget_inherited();
+    exit::forget_inherited();
+    gate::open();
+}
+
+/// Overwrites all that lies in the arena and in buffers, at exit. From then on every allocation waits for ever.
+///
+/// # Safety
+/// Nobody may rely on what lies there.
+pub unsafe fn wipe_all_for_good() {
+    acquire_all();
+    // SAFETY: all locks are held; the rest is the caller's promise.
+    unsafe {
+        buffer::wipe_all();
+        wipe_all(MAPPINGS.held_value());
+        if let Some(region) = region() {
+            region.wipe_all(GROWTH.held_value());
+        }
+    }
 }
 
 /// # Safety
@@ -94,6 +120,7 @@ unsafe fn release_all() {
         }
         MAPPINGS.release();
         GROWTH.release();
+        buffer::LIVE.release();
         page_lock::ACTIVE.release();
     }
 }

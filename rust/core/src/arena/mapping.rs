@@ -53,6 +53,8 @@ pub unsafe fn unmap(block: *mut u8) {
     // list, whose lock is taken.
     unsafe {
         let header = header_of(block);
+        // While it is in the list, so that it is wiped in any case where the process ends here.
+        os::wipe(block, (*header).bytes);
         MAPPINGS.lock().remove(header);
         let Header {
             bytes,
@@ -62,7 +64,6 @@ pub unsafe fn unmap(block: *mut u8) {
             locked,
             ..
         } = header.read();
-        os::wipe(block, bytes);
         os::release(reservation, reserved);
         MAPPED_BYTES.fetch_sub(bytes, Ordering::Relaxed);
         match locked {
@@ -102,6 +103,21 @@ pub unsafe fn relock_all(mappings: &Mappings) {
         }
         if !header.locked {
             BUDGET.serve_unlocked(header.bytes);
+        }
+    }
+}
+
+/// Overwrites all blocks.
+///
+/// # Safety
+/// The caller must hold the lock, and nobody may rely on what lies in the blocks.
+pub unsafe fn wipe_all(mappings: &Mappings) {
+    let mut next = mappings.first;
+    while !next.is_null() {
+        // SAFETY: the list holds live headers, whose blocks are mapped, and the lock is held.
+        unsafe {
+            os::wipe_touched((*next).block, (*next).bytes);
+            next = (*next).after;
         }
     }
 }

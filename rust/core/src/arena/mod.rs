@@ -61,6 +61,7 @@ mod supply_tests;
 mod sync;
 
 pub use fork::generation as fork_generation;
+pub(crate) use fork::wipe_all_for_good;
 pub use hooks::install_crypto_hooks;
 pub use shards::{
     LockedRequired, check_required, locked_is_required, unlocked_serves_here, with_keys,

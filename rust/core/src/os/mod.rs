@@ -34,5 +34,8 @@ pub use memory::{
     open_pages, page_size, physical_bytes, release, reserve, unlock, wipe_on_fork,
 };
 pub use plain_pages::PlainPages;
-pub use process::{at_fork, die, disable_core_dumps, disable_ptrace, dumpable, yield_processor};
-pub use wipe::wipe;
+pub use process::{
+    ThreadSlot, at_exit, at_fork, die, die_by_fault, disable_core_dumps, disable_ptrace, dumpable,
+    yield_processor,
+};
+pub use wipe::{wipe, wipe_touched};

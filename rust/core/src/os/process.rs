@@ -77,15 +77,92 @@ pub fn at_fork(_: extern "C" fn(), _: extern "C" fn(), _: extern "C" fn()) -> bo
     true
 }
 
+/// Has a function called by `exit(3)`, before the destructors of libraries.
+pub fn at_exit(function: extern "C" fn()) -> bool {
+    unsafe extern "C" {
+        fn atexit(function: extern "C" fn()) -> std::ffi::c_int;
+    }
+    // SAFETY: the function lives as long as the library, whose own list this is (`__cxa_atexit`).
+    unsafe { atexit(function) == 0 }
+}
+
+/// A slot that every thread has a value in; the values that are set when a thread ends are handed to a function.
+#[cfg(unix)]
+pub struct ThreadSlot(libc::pthread_key_t);
+
+#[cfg(unix)]
+impl ThreadSlot {
+    /// `None` where the system has no slot left.
+    pub fn new(at_end: extern "C" fn(*mut std::ffi::c_void)) -> Option<Self> {
+        let mut key = 0;
+        // SAFETY: pthread_key_create(3) calls the function with the value it took out, as C would.
+        let at_end = unsafe {
+            std::mem::transmute::<
+                extern "C" fn(*mut std::ffi::c_void),
+                unsafe extern "C" fn(*mut std::ffi::c_void),
+            >(at_end)
+        };
+        // SAFETY: the key is valid for the call; the function lives as long as the library.
+        (unsafe { libc::pthread_key_create(&raw mut key, Some(at_end)) } == 0).then_some(Self(key))
+    }
+
+    /// Sets this thread's value; whether that worked.
+    pub fn set(&self, value: usize) -> bool {
+        let value = std::ptr::without_provenance(value);
+        // SAFETY: the key was created and is never deleted; the value is not followed.
+        unsafe { libc::pthread_setspecific(self.0, value) == 0 }
+    }
+}
+
+/// There is no `fork` here, which is what the ends of threads are watched for.
+#[cfg(not(unix))]
+pub struct ThreadSlot;
+
+#[cfg(not(unix))]
+impl ThreadSlot {
+    /// None.
+    pub fn new(_: extern "C" fn(*mut std::ffi::c_void)) -> Option<Self> {
+        None
+    }
+
+    /// Never called.
+    pub fn set(&self, _: usize) -> bool {
+        false
+    }
+}
+
 /// Lets another thread run.
 pub fn yield_processor() {
     std::thread::yield_now();
+}
+
+/// Ends the process as an access to a guard page does: by SIGSEGV, whatever handler was set for it, with a
+/// line on standard error.
+#[cold]
+pub fn die_by_fault(why: &'static str) -> ! {
+    complain(why);
+    #[cfg(unix)]
+    // SAFETY: plain calls on this process; all zeros is the default disposition and the empty set.
+    unsafe {
+        let default = std::mem::zeroed::<libc::sigaction>();
+        libc::sigaction(libc::SIGSEGV, &raw const default, std::ptr::null_mut());
+        let mut fault = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigaddset(&raw mut fault, libc::SIGSEGV);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const fault, std::ptr::null_mut());
+        libc::raise(libc::SIGSEGV);
+    }
+    std::process::abort();
 }
 
 /// Ends the process at once, with a line on standard error. Allocates nothing, so that the
 /// allocator itself can call it.
 #[cold]
 pub fn die(why: &'static str) -> ! {
+    complain(why);
+    std::process::abort();
+}
+
+fn complain(why: &'static str) {
     #[cfg(unix)]
     for part in ["nomyo: ", why, "\n"] {
         // SAFETY: the bytes are valid for reads; whether they arrive changes nothing.
@@ -93,5 +170,4 @@ pub fn die(why: &'static str) -> ! {
     }
     #[cfg(not(unix))]
     let _ = why;
-    std::process::abort();
 }

@@ -11,6 +11,32 @@ pub unsafe fn wipe(ptr: *mut u8, len: usize) {
     keep_stores(ptr);
 }
 
+/// The same, but for stretches that are zero already, which are read only: pages that were never touched stay
+/// so, and those that a forked child shares with its parent stay shared.
+///
+/// # Safety
+/// `ptr` must be valid for reads and writes of `len` bytes.
+pub unsafe fn wipe_touched(ptr: *mut u8, len: usize) {
+    const STRETCH: usize = 4096;
+    for start in (0..len).step_by(STRETCH) {
+        let stretch = STRETCH.min(len - start);
+        // SAFETY: the stretch lies within the caller's range.
+        unsafe {
+            let at = ptr.add(start);
+            if !is_zero(at, stretch) {
+                wipe(at, stretch);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `ptr` must be valid for reads of `len` bytes.
+unsafe fn is_zero(ptr: *const u8, len: usize) -> bool {
+    // SAFETY: the caller's promise. Volatile, as other threads may still write.
+    (0..len).all(|index| unsafe { ptr.add(index).read_volatile() } == 0)
+}
+
 /// Makes the compiler believe that the memory behind `ptr` is read here, as `explicit_bzero` of
 /// glibc and `OPENSSL_cleanse` do. (`explicit_bzero` itself came with glibc 2.25, too late for
 /// manylinux2014.)

@@ -3,7 +3,7 @@
 //! It does not authenticate: a wrong key shows in the padding, or in what was decrypted. That is no
 //! oracle here, for whoever can try a file many times already has the file.
 
-use crate::{Error, Result};
+use crate::{Error, Result, gate};
 use aws_lc_sys as ffi;
 use std::ptr::{NonNull, null_mut};
 
@@ -46,7 +46,12 @@ struct Cipher {
 }
 
 impl Cipher {
+    /// Behind the gate, for what AWS-LC puts into its error queue.
     fn run(&self, key: &[u8], iv: &[u8; BLOCK_BYTES], input: &[u8]) -> Result<Vec<u8>> {
+        gate::within(|| self.run_inside(key, iv, input))
+    }
+
+    fn run_inside(&self, key: &[u8], iv: &[u8; BLOCK_BYTES], input: &[u8]) -> Result<Vec<u8>> {
         let cipher = cipher_for(key)?;
         let input_len = i32::try_from(input.len()).map_err(|_| Error::Crypto)?;
         // SAFETY: takes no argument; null means that memory ran out.

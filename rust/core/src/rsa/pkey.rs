@@ -1,9 +1,10 @@
 //! An owned RSA `EVP_PKEY` of AWS-LC: what is asked of it, and nothing else.
 //!
 //! AWS-LC permits concurrent use of one `EVP_PKEY` by several threads as long as nobody changes it
-//! (`include/openssl/evp.h`, `rsa.h`); nothing here changes one that was built.
+//! (`include/openssl/evp.h`, `rsa.h`); nothing here changes one that was built. Whatever takes a lock of AWS-LC, the
+//! error queue's included, goes through the [`gate`].
 
-use crate::{Error, Result};
+use crate::{Error, Result, gate};
 use aws_lc_sys as ffi;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
@@ -32,6 +33,13 @@ impl Pkey {
         read: unsafe extern "C" fn(*mut ffi::CBS) -> *mut ffi::EVP_PKEY,
     ) -> Option<Self> {
         crate::init();
+        gate::within(|| Self::parse_inside(der, read))
+    }
+
+    fn parse_inside(
+        der: &[u8],
+        read: unsafe extern "C" fn(*mut ffi::CBS) -> *mut ffi::EVP_PKEY,
+    ) -> Option<Self> {
         let mut input = MaybeUninit::uninit();
         // SAFETY: CBS_init fills `input`, which borrows `der` for this call only.
         let (pkey, rest, kind) = unsafe {
@@ -49,13 +57,18 @@ impl Pkey {
     /// A new pair, made and tested as FIPS 186-5 asks (with AWS-LC's pairwise consistency test).
     pub(super) fn generate(bits: u32) -> Result<Self> {
         crate::init();
+        gate::within(|| Self::generate_inside(bits))
+    }
+
+    fn generate_inside(bits: u32) -> Result<Self> {
+        let progress = Progress::new()?;
         // SAFETY: takes no argument.
         let pkey = Self(non_null(unsafe { ffi::EVP_PKEY_new() })?);
         // SAFETY: as above.
         let rsa = non_null(unsafe { ffi::RSA_new() })?;
-        // SAFETY: both are live; EVP_PKEY_assign_RSA takes `rsa` over if and only if it succeeds.
+        // SAFETY: all are live; EVP_PKEY_assign_RSA takes `rsa` over if and only if it succeeds.
         unsafe {
-            let made = ffi::RSA_generate_key_fips(rsa.as_ptr(), bits as i32, null_mut());
+            let made = ffi::RSA_generate_key_fips(rsa.as_ptr(), bits as i32, progress.0.as_ptr());
             if made != 1 || ffi::EVP_PKEY_assign_RSA(pkey.0.as_ptr(), rsa.as_ptr()) != 1 {
                 ffi::RSA_free(rsa.as_ptr());
                 clear_errors();
@@ -98,6 +111,13 @@ impl Pkey {
         &self,
         write: unsafe extern "C" fn(*mut ffi::CBB, *const ffi::EVP_PKEY) -> i32,
     ) -> Result<Vec<u8>> {
+        gate::within(|| self.marshal_inside(write))
+    }
+
+    fn marshal_inside(
+        &self,
+        write: unsafe extern "C" fn(*mut ffi::CBB, *const ffi::EVP_PKEY) -> i32,
+    ) -> Result<Vec<u8>> {
         let mut output = MaybeUninit::uninit();
         let mut der = null_mut();
         let mut len = 0;
@@ -123,6 +143,10 @@ impl Pkey {
 
     /// Encrypts `message` into `out`, which has the modulus's length.
     pub(super) fn oaep_encrypt(&self, message: &[u8], out: &mut [u8]) -> Result<()> {
+        gate::within(|| self.encrypt_inside(message, out))
+    }
+
+    fn encrypt_inside(&self, message: &[u8], out: &mut [u8]) -> Result<()> {
         let operation = Operation::new(self, ffi::EVP_PKEY_encrypt_init)?;
         let mut len = out.len();
         // SAFETY: every pointer comes with the length of the slice behind it.
@@ -145,6 +169,10 @@ impl Pkey {
     /// Decrypts into `out`, which has the modulus's length: AWS-LC's answer (1 for success) and how
     /// many bytes it wrote, for the caller to judge without a branch.
     pub(super) fn oaep_decrypt(&self, wrapped: &[u8], out: &mut [u8]) -> Result<(i32, usize)> {
+        gate::within(|| self.decrypt_inside(wrapped, out))
+    }
+
+    fn decrypt_inside(&self, wrapped: &[u8], out: &mut [u8]) -> Result<(i32, usize)> {
         let operation = Operation::new(self, ffi::EVP_PKEY_decrypt_init)?;
         let mut len = out.len();
         // SAFETY: every pointer comes with the length of the slice behind it.
@@ -170,8 +198,33 @@ impl Pkey {
 impl Drop for Pkey {
     fn drop(&mut self) {
         // SAFETY: the key is live and not used again.
-        unsafe { ffi::EVP_PKEY_free(self.0.as_ptr()) };
+        gate::within(|| unsafe { ffi::EVP_PKEY_free(self.0.as_ptr()) });
     }
+}
+
+/// Has key generation let a fork go first between two candidates for a prime, some milliseconds apart.
+struct Progress(NonNull<ffi::BN_GENCB>);
+
+impl Progress {
+    fn new() -> Result<Self> {
+        // SAFETY: takes no argument.
+        let progress = Self(non_null(unsafe { ffi::BN_GENCB_new() })?);
+        // SAFETY: the struct is live; the function takes no argument from it.
+        unsafe { ffi::BN_GENCB_set(progress.0.as_ptr(), Some(step_aside), null_mut()) };
+        Ok(progress)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // SAFETY: the struct is live and not used again.
+        unsafe { ffi::BN_GENCB_free(self.0.as_ptr()) };
+    }
+}
+
+unsafe extern "C" fn step_aside(_event: i32, _n: i32, _progress: *mut ffi::BN_GENCB) -> i32 {
+    gate::step_aside();
+    1 // go on
 }
 
 /// An OAEP operation under way.

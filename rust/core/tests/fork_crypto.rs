@@ -1,0 +1,122 @@
+//! Children forked while other threads are inside of AWS-LC: its locks are free there, and it draws anew.
+#![cfg(target_os = "linux")]
+
+#[path = "own_process/mod.rs"]
+mod own_process;
+
+use nomyo_core::arena::Arena;
+use nomyo_core::random;
+use nomyo_core::rsa::PrivateKey;
+use own_process::passes;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ARENA: Arena = Arena;
+
+/// Forks while the other threads are busy.
+const FORKS: usize = 200;
+
+#[test]
+fn children_of_a_process_that_draws_and_decrypts_draw_encrypt_and_exit() {
+    passes("child_that_forks_while_it_draws");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_that_forks_while_it_draws() {
+    let key = &PrivateKey::generate(2048).unwrap();
+    let wrapped = &mut [0; 256];
+    key.public_key().wrap(&[7; 32], wrapped).unwrap();
+    while_busy(
+        &[&draw, &draw_in_new_thread, &|| {
+            key.public_key().wrap(&[7; 32], &mut [0; 256]).unwrap();
+            assert!(key.unwrap(wrapped).is_ok());
+        }],
+        || {
+            for _ in 0..FORKS {
+                assert!(exits_well(|| {
+                    std::thread::spawn(draw).join().unwrap();
+                    key.public_key().wrap(&[7; 32], &mut [0; 256]).unwrap();
+                }));
+            }
+        },
+    );
+}
+
+#[test]
+fn fork_does_not_wait_for_a_key_that_is_generated() {
+    passes("child_that_forks_while_it_generates");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_that_forks_while_it_generates() {
+    random::warm_up().unwrap();
+    while_busy(&[&|| drop(PrivateKey::generate(4096).unwrap())], || {
+        for _ in 0..50 {
+            let before = Instant::now();
+            assert!(exits_well(draw));
+            // Some 30 ms go to the child's own first random bytes; a key takes 500 ms and more.
+            assert!(
+                before.elapsed() < Duration::from_millis(400),
+                "{:?}",
+                before.elapsed()
+            );
+        }
+    });
+}
+
+fn draw() {
+    random::fill(&mut [0; 32]).unwrap();
+}
+
+fn draw_in_new_thread() {
+    std::thread::spawn(draw).join().unwrap();
+}
+
+/// Runs `body` while a thread each does one of `works` again and again.
+fn while_busy(works: &[&(dyn Fn() + Sync)], body: impl FnOnce()) {
+    let stop = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for work in works {
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    work();
+                }
+            });
+        }
+        let _stop = StopAtEnd(stop);
+        body();
+    });
+}
+
+/// Lets the threads end where an assertion fails, too.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether a forked child did `work` and left through `exit(3)`, which calls AWS-LC's destructors.
+fn exits_well(work: impl FnOnce()) -> bool {
+    // SAFETY: the child never returns from here.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: a child that hangs is ended by SIGALRM.
+        unsafe { libc::alarm(10) };
+        work();
+        // SAFETY: ends the child.
+        unsafe { libc::exit(0) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child that was just made.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(waited, child);
+    if status != 0 {
+        eprintln!("the child ended with status {status:#x}");
+    }
+    status == 0
+}
