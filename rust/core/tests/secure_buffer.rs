@@ -132,12 +132,72 @@ fn child_read_one_byte_beyond() {
 
 #[test]
 fn write_before_the_beginning_is_found_at_the_end() {
-    let output = dies_by(libc::SIGABRT, "child_write_one_byte_before");
-    assert!(
-        text(&output).contains("in front of its content"),
-        "{}",
-        text(&output)
-    );
+    for name in [
+        "child_write_one_byte_before",
+        "child_write_one_byte_before_nothing",
+    ] {
+        let output = dies_by(libc::SIGSEGV, name);
+        assert!(
+            text(&output).contains("in front of its content"),
+            "{}",
+            text(&output)
+        );
+    }
+}
+
+#[test]
+fn handler_of_the_program_does_not_swallow_the_end() {
+    let output = dies_by(libc::SIGSEGV, "child_write_before_with_a_handler");
+    assert!(!text(&output).contains("handled"), "{}", text(&output));
+}
+
+#[test]
+#[ignore = "dies"]
+fn child_write_before_with_a_handler() {
+    extern "C" fn handle(_: libc::c_int) {
+        println!("handled");
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    // SAFETY: the handler ends the process; all zeros is a set of no signals, to which one is added.
+    unsafe {
+        libc::signal(libc::SIGSEGV, handle as *const () as libc::sighandler_t);
+        let mut blocked = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigaddset(&raw mut blocked, libc::SIGSEGV);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const blocked, std::ptr::null_mut());
+    }
+    child_write_one_byte_before();
+}
+
+#[test]
+#[ignore = "dies"]
+fn child_write_one_byte_before_nothing() {
+    let buffer = SecureBuffer::new(0).unwrap();
+    let before = (buffer.address() - 1) as *mut u8;
+    // SAFETY: the canary, which nobody may write; that is what this tests.
+    unsafe { before.write_volatile(before.read_volatile() ^ 1) };
+    drop(buffer);
+}
+
+#[test]
+fn every_size_ends_where_the_guard_begins_and_starts_behind_the_canary() {
+    let page = 4096;
+    for len in [0, 1, 15, 16, 17, page - 1, page, page + 1, 1 << 20] {
+        let buffer = SecureBuffer::new(len).unwrap();
+        let end = buffer.address() + len;
+        let mapping = if len == 0 {
+            mapping_of(end - 1)
+        } else {
+            mapping_of(buffer.address())
+        };
+        assert_eq!(mapping.addresses.end, end, "{len}");
+        assert!(mapping.addresses.start + 16 <= buffer.address(), "{len}");
+        let (below, above) = (mapping_of(mapping.addresses.start - 1), mapping_of(end));
+        assert!(
+            !below.has("rd") && !below.has("wr") && !above.has("rd") && !above.has("wr"),
+            "{len}"
+        );
+    }
 }
 
 #[test]
