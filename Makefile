@@ -30,8 +30,9 @@ test-rust: $(VENV)/ready
 
 # The arena under random threads for much longer than `make test` gives them; a failure shows its seed.
 SOAK_S ?= 600
-soak: $(VENV)/ready
+soak: build
 	NOMYO_SOAK_S=$(SOAK_S) $(CARGO_TEST) --test arena_stress
+	$(BIN)/python tests/soak.py
 
 # The arena's sources under a model checker: every order in which two threads can go through them.
 test-arena-model:

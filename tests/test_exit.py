@@ -107,14 +107,16 @@ WAYS_OUT = {
     "    while True: _core.open_package(_core.seal({'a': 'b' * 100_000}, key.public_key), key)\n"
     "for _ in range(3): threading.Thread(target=work, daemon=True).start()\n"
     "import time; time.sleep(0.3)",
-    "daemon thread that generates": "threading.Thread(target=_core.PrivateKey.generate, args=(4096,), daemon=True).start()",
+    "daemon thread that generates": "generate = _core.PrivateKey.generate\n"
+    "threading.Thread(target=generate, args=(4096,), daemon=True).start()",
     "daemon thread with a password": "key = _core.PrivateKey.generate(2048)\n"
     "threading.Thread(target=key.to_pem, args=('a long password',), daemon=True).start()",
     "client whose key is being made": "nomyo.SyncSecureChatCompletion(url, True, key_dir=None)",
-    "rotation under way": "rotating = nomyo.SyncSecureChatCompletion(url, True, key_dir=None, key_rotation_interval=0.2)\n"
+    "rotation under way": "options = dict(key_dir=None, key_rotation_interval=0.2)\n"
+    "rotating = nomyo.SyncSecureChatCompletion(url, True, **options)\n"
     "import time; time.sleep(0.5)",
-    "daemon thread that reads a pipe": "os.mkfifo(key_dir + '/../pipe' + str(os.getpid()))\n"
-    "threading.Thread(target=nomyo.SecureBuffer.from_file, args=(key_dir + '/../pipe' + str(os.getpid()),), daemon=True).start()\n"
+    "daemon thread that reads a pipe": "pipe = f'{key_dir}/../pipe{os.getpid()}'\nos.mkfifo(pipe)\n"
+    "threading.Thread(target=nomyo.SecureBuffer.from_file, args=(pipe,), daemon=True).start()\n"
     "import time; time.sleep(0.1)",
 }
 

@@ -330,8 +330,10 @@ impl SecureBuffer {
         let theirs = Exported::readable(other)?;
         let mut copy = vec![0; theirs.len()];
         theirs.copy_to(&mut copy);
-        let equal =
-            self.with_memory(py, |memory, _| Ok(stack::scrubbed(|| memory.ct_eq(&copy))))?;
+        let equal = self.with_memory(py, |memory, _| {
+            memory.as_slice()?; // in a forked child there is nothing to compare with
+            Ok(stack::scrubbed(|| memory.ct_eq(&copy)))
+        })?;
         Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind())
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import ssl
 import threading
@@ -229,8 +230,6 @@ if hasattr(os, "register_at_fork"):
 
 def _keep_for_ever(thing: object) -> None:
     """Have an object outlive the interpreter: it is not even collected at exit."""
-    import ctypes
-
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
