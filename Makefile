@@ -69,6 +69,7 @@ lint: build
 	$(BIN)/python tests/readme_examples.py
 
 bench: build
+	cargo run --release --locked --package nomyo-core --example arena_speed
 	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops
 
 # Searches the memory of running clients, this one and the public one, for secrets: a table, and whether promises hold.

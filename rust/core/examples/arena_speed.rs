@@ -1,65 +1,118 @@
 //! How long the arena takes for a block: `cargo run --release -p nomyo-core --example arena_speed`
 //!
-//! For each size: a block taken and freed at once, and 64 blocks taken and then freed, by one thread
-//! and by two at a time. Prints nanoseconds per pair of calls, beside those of the system's allocator.
+//! Nanoseconds of a processor per block taken, wiped and freed: one at a time; 64 held at a time by
+//! one, two and eight threads; 64 handed to another thread, which frees them. Beside them, from the
+//! same run, the system's allocator with the same wipe before it frees. `ratio` is the arena's time
+//! for one at a time as a multiple of the system's.
+//!
+//! Time is that of processors, not of the clock, so that others on a busy machine change it little;
+//! a thread that waits for a lock spins or yields, and that counts. Figures for up to two threads
+//! are the least of many short rounds. Those for eight are the median: with more threads than
+//! processors, the one that holds a lock loses its processor now and then, and that is what they are
+//! to show.
+
+#[path = "../tests/speed/mod.rs"]
+mod speed;
 
 use nomyo_core::arena::Arena;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::hint::black_box;
-use std::time::Instant;
+use speed::{HELD, WipingSystem, cpu_ns, held, pairs, per_block};
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 #[global_allocator]
 static ARENA: Arena = Arena;
 
-const ROUNDS: usize = 300_000;
-const HELD: usize = 64;
+/// Bytes of blocks, where no others are asked for as arguments.
+const SIZES: [usize; 10] = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16_384];
 
+/// Blocks that a thread takes in one round: about a millisecond's worth, or several slices of a
+/// processor where threads compete for it.
+const BLOCKS: usize = 16_384;
+const BLOCKS_COMPETING: usize = 262_144;
 fn main() {
+    println!("nanoseconds of a processor per block");
     println!(
-        "{:>7} {:>12} {:>12} {:>12} {:>12}",
-        "bytes", "pair", "64 held", "2 threads", "system"
+        "{:>7} {:>8} {:>8} {:>6} | {:>8} {:>8} {:>8} {:>8} | {:>8} {:>8} {:>8}",
+        "bytes", "pair", "system", "ratio", "64 held", "2", "8", "handed", "system", "8", "handed"
     );
-    for size in [16, 32, 64, 256, 768, 1024, 2048, 4096, 16384, 65536, 262144] {
-        let rounds = if size > 60_000 { ROUNDS / 100 } else { ROUNDS };
-        let pair = best(|| pairs(&Arena, size, rounds));
-        let held = best(|| held(size, rounds));
-        let two = best(|| two_threads(size, rounds));
-        let system = best(|| pairs(&System, size, rounds));
-        println!("{size:>7} {pair:>12.1} {held:>12.1} {two:>12.1} {system:>12.1}");
+    let asked: Vec<usize> = std::env::args()
+        .skip(1)
+        .map(|size| size.parse().expect("bytes of a block"))
+        .collect();
+    match asked.is_empty() {
+        true => SIZES.into_iter().for_each(line),
+        false => asked.into_iter().for_each(line),
     }
 }
 
-/// The best of five measurements, in nanoseconds a pair of calls.
-fn best(mut measure: impl FnMut() -> f64) -> f64 {
-    (0..5).map(|_| measure()).fold(f64::INFINITY, f64::min)
-}
-
-fn pairs(allocator: &impl GlobalAlloc, size: usize, rounds: usize) -> f64 {
+fn line(size: usize) {
     let layout = Layout::from_size_align(size, 8).unwrap();
-    let start = Instant::now();
-    for _ in 0..rounds {
-        // SAFETY: every block is freed once, with its own layout.
-        unsafe { allocator.dealloc(black_box(allocator.alloc(layout)), layout) };
-    }
-    start.elapsed().as_nanos() as f64 / rounds as f64
+    let blocks = if size > 10_000 { BLOCKS / 64 } else { BLOCKS };
+    let competing = if size > 10_000 {
+        blocks
+    } else {
+        BLOCKS_COMPETING
+    };
+    let pair = least(1, blocks, || pairs(&Arena, layout, blocks));
+    let system = least(1, blocks, || pairs(&WipingSystem, layout, blocks));
+    print!(
+        "{size:>7} {pair:>8.1} {system:>8.1} {:>6.2} |",
+        pair / system
+    );
+    print!(
+        " {:>8.1}",
+        least(1, blocks, || held(&Arena, layout, blocks))
+    );
+    print!(
+        " {:>8.1}",
+        least(2, blocks, || held(&Arena, layout, blocks))
+    );
+    print!(
+        " {:>8.1}",
+        median(8, competing, || held(&Arena, layout, competing))
+    );
+    print!(" {:>8.1}", handed_on(&Arena, layout, blocks));
+    print!(
+        " | {:>8.1}",
+        least(1, blocks, || held(&WipingSystem, layout, blocks))
+    );
+    print!(
+        " {:>8.1}",
+        median(8, competing, || held(&WipingSystem, layout, competing))
+    );
+    println!(" {:>8.1}", handed_on(&WipingSystem, layout, blocks));
 }
 
-fn held(size: usize, rounds: usize) -> f64 {
-    let mut blocks: Vec<Vec<u8>> = Vec::with_capacity(HELD);
-    let start = Instant::now();
-    for _ in 0..rounds / HELD {
-        blocks.extend((0..HELD).map(|_| Vec::with_capacity(size)));
-        black_box(&mut blocks).clear();
-    }
-    start.elapsed().as_nanos() as f64 / (rounds / HELD * HELD) as f64
+/// Nanoseconds of a processor per block that one thread takes and another frees.
+fn handed_on(allocator: &(impl GlobalAlloc + Sync), layout: Layout, blocks: usize) -> f64 {
+    let free = |letters: Receiver<[usize; HELD]>| {
+        for block in letters.iter().flatten() {
+            // SAFETY: taken by the other thread, freed once.
+            unsafe { allocator.dealloc(block as *mut u8, layout) };
+        }
+        cpu_ns()
+    };
+    let round = |_| {
+        std::thread::scope(|scope| {
+            let (post, letters) = sync_channel(4);
+            let other = scope.spawn(move || free(letters));
+            let start = cpu_ns();
+            for _ in 0..blocks / HELD {
+                // SAFETY: the layout is not empty.
+                let held = [(); HELD].map(|()| unsafe { allocator.alloc(layout) } as usize);
+                post.send(held).unwrap();
+            }
+            drop(post);
+            (cpu_ns() - start + other.join().unwrap()) / blocks as f64
+        })
+    };
+    (0..50).map(round).fold(f64::INFINITY, f64::min)
 }
 
-fn two_threads(size: usize, rounds: usize) -> f64 {
-    std::thread::scope(|scope| {
-        let threads = [(); 2].map(|()| scope.spawn(move || held(size, rounds)));
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .fold(0.0, f64::max)
-    })
+fn least(threads: usize, blocks: usize, work: impl Fn() + Sync) -> f64 {
+    per_block(threads, blocks, 100, work)[0]
+}
+
+fn median(threads: usize, blocks: usize, work: impl Fn() + Sync) -> f64 {
+    per_block(threads, blocks, 11, work)[5]
 }
