@@ -97,6 +97,60 @@ fn child_of_this_may_lock_less() {
 }
 
 #[test]
+fn keys_are_locked_first_in_a_child_that_may_lock_less() {
+    passes_limited(&Memlock("8388608"), "child_of_this_locks_keys_first");
+}
+
+#[test]
+#[ignore = "runs under a limit of its own"]
+fn child_of_this_locks_keys_first() {
+    let plaintext: Vec<Vec<u8>> = (0..1500).map(|_| vec![1; 1500]).collect();
+    let key = with_keys(|| vec![2_u8; 1500]);
+    let less = libc::rlimit {
+        rlim_cur: 600_000,
+        rlim_max: 600_000,
+    };
+    // SAFETY: the struct is valid for the call.
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const less) };
+    assert_eq!(answer, 0);
+    assert!(in_child(|| {
+        let is_locked = |block: &Vec<u8>| locked::mapping_of(block.as_ptr() as usize).has("lo");
+        assert!(is_locked(&key) && !plaintext.iter().all(is_locked));
+        status().unlocked_key_peak_bytes == 0
+    }));
+}
+
+#[test]
+fn child_counts_what_it_has_whatever_other_threads_were_at() {
+    passes("child_of_this_counts_what_it_has");
+}
+
+#[test]
+#[ignore = "needs the arena to itself"]
+fn child_of_this_counts_what_it_has() {
+    let stop = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for size in [300_000, 1_000_000] {
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    drop(std::hint::black_box(vec![1_u8; size]));
+                }
+            });
+        }
+        let passed = (0..100).all(|_| {
+            in_child(|| {
+                let status = status();
+                // Blocks that the threads were about to get or give back are nobody's in the child.
+                status.locked_bytes == locked::vm_locked_bytes()
+                    && status.in_use_bytes <= 1_400_000 + 100_000
+            })
+        });
+        stop.store(true, Ordering::Relaxed);
+        assert!(passed);
+    });
+}
+
+#[test]
 fn children_of_a_busy_process_neither_hang_nor_crash() {
     let stop = &AtomicBool::new(false);
     std::thread::scope(|scope| {

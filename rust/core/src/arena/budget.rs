@@ -170,9 +170,18 @@ impl Budget {
             .fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Begins anew with no block served from memory that is not locked; the peak stays.
-    pub fn forget_served_unlocked(&self) {
+    /// Begins to count anew; peaks stay.
+    pub fn count_anew(&self) {
+        self.claimed.store(0, Ordering::Relaxed);
+        self.unlocked_bytes.store(0, Ordering::Relaxed);
+        self.unlocked_key_bytes.store(0, Ordering::Relaxed);
         self.served_unlocked_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts pages that are locked, without asking whether there is room.
+    pub fn count_locked(&self, share: Share, pages: usize) {
+        self.claimed
+            .fetch_add(word(share, pages), Ordering::Relaxed);
     }
 
     /// The most bytes of blocks that were in use and not locked at any one time.

@@ -5,7 +5,9 @@
 //! child inherits the pages but not their lock (mlock(2)), and locks them again; where that fails
 //! they count as unlocked from then on.
 
-use super::mapping::{MAPPINGS, relock_all, wipe_all};
+use super::budget::Share;
+use super::growth::Lock;
+use super::mapping::{MAPPED_BYTES, MAPPINGS, relock_all, wipe_all};
 use super::region::{BUDGET, GROWTH, Region, region};
 use super::shards::{HEAPS, share_of};
 use crate::{buffer, exit, gate, os, page_lock};
@@ -50,15 +52,18 @@ extern "C" fn after_in_parent() {
 
 extern "C" fn after_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    // Counted anew below: blocks that lose their lock here come back as unlocked ones.
-    BUDGET.forget_served_unlocked();
-    if let Some(region) = region() {
-        // SAFETY: `before` took all locks, in the thread that this one was forked from.
-        unsafe { relock_chunks(region) };
-    }
-    // SAFETY: as above.
+    // Another thread may have been about to count what it had just opened, locked or closed.
+    BUDGET.count_anew();
+    MAPPED_BYTES.store(0, Ordering::Relaxed);
+    // SAFETY: `before` took all locks, in the thread that this one was forked from.
     unsafe {
-        relock_all(MAPPINGS.held_value());
+        // Keys come first where the child may lock less.
+        for share in [Share::Keys, Share::General] {
+            if let Some(region) = region() {
+                relock_chunks(region, share);
+            }
+            relock_all(MAPPINGS.held_value(), share);
+        }
         release_all();
     }
     page_lock::forget_inherited();
@@ -84,29 +89,20 @@ pub unsafe fn wipe_all_for_good() {
 
 /// # Safety
 /// The caller must hold all locks, in the child.
-unsafe fn relock_chunks(region: &Region) {
+unsafe fn relock_chunks(region: &Region, share: Share) {
     // SAFETY: the caller's promise.
     let growth = unsafe { GROWTH.held_value() };
-    let mut lost = [false; HEAPS.len()];
-    // SAFETY: the caller's promise.
-    for chunk in unsafe { region.open_chunks(growth) } {
-        let owner = region.chunks.owner(chunk);
+    let heaps = HEAPS.iter().enumerate();
+    for (number, heap) in heaps.filter(|(number, _)| share_of(*number) == share) {
+        let is_own = |chunk: &u32| region.chunks.owner(*chunk) == number;
         // SAFETY: the caller's promise.
-        let was_locked = unsafe { region.chunks.ledger(chunk) }.locked;
+        let own = || unsafe { region.open_chunks(growth) }.filter(is_own);
         // SAFETY: the caller's promise.
-        let is_locked = unsafe { region.relock(chunk, share_of(owner)) };
-        lost[owner] |= was_locked && !is_locked;
-        if !is_locked {
+        let lost = own().filter(|chunk| unsafe { region.relock(*chunk, share) } == Lock::Lost);
+        if lost.count() > 0 {
             // SAFETY: the caller's promise.
-            BUDGET.serve_unlocked(unsafe { region.chunks.in_use_bytes(chunk) });
+            unsafe { heap.held_value() }.rebuild(&region.chunks, own());
         }
-    }
-    for (number, heap) in HEAPS.iter().enumerate().filter(|(number, _)| lost[*number]) {
-        // SAFETY: the caller's promise.
-        let open = unsafe { region.open_chunks(growth) };
-        let own = open.filter(|chunk| region.chunks.owner(*chunk) == number);
-        // SAFETY: the caller's promise.
-        unsafe { heap.held_value() }.rebuild(&region.chunks, own);
     }
 }
 

@@ -13,6 +13,15 @@ pub struct Growth {
     closed: u32,
 }
 
+/// What became of the lock of pages in a forked child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// There as in the parent, or as little as there.
+    AsBefore,
+    /// Gone.
+    Lost,
+}
+
 impl Region {
     /// Whether the budget has room for a locked chunk of at least `least` units.
     pub fn may_open_locked(&self, share: Share, least: usize) -> bool {
@@ -53,23 +62,28 @@ impl Region {
         growth.recycle(self, chunk);
     }
 
-    /// Locks a chunk inherited through `fork`, or notes that it is not locked any more; whether it
-    /// is.
+    /// Locks a chunk inherited through `fork` if it was locked, and counts it: what became of its lock.
     ///
     /// # Safety
     /// The caller must hold all locks, in the child.
-    pub unsafe fn relock(&self, chunk: u32, share: Share) -> bool {
+    pub unsafe fn relock(&self, chunk: u32, share: Share) -> Lock {
         // SAFETY: the caller's promise.
         let ledger = unsafe { self.chunks.ledger(chunk) };
         let bytes = ledger.units() * self.unit_bytes();
+        let was_locked = ledger.locked;
         // SAFETY: the chunk is open, and open means mapped.
-        if !ledger.locked || unsafe { os::lock_inherited(self.start(chunk), bytes) } {
-            return ledger.locked;
+        ledger.locked = was_locked && unsafe { os::lock_inherited(self.start(chunk), bytes) };
+        if ledger.locked {
+            BUDGET.count_locked(share, bytes / self.page);
+            return Lock::AsBefore;
         }
-        ledger.locked = false;
-        BUDGET.give_back(share, bytes / self.page);
         BUDGET.add_unlocked(share, bytes);
-        false
+        // SAFETY: the caller's promise.
+        BUDGET.serve_unlocked(unsafe { self.chunks.in_use_bytes(chunk) });
+        match was_locked {
+            true => Lock::Lost,
+            false => Lock::AsBefore,
+        }
     }
 
     /// The chunks that are open.

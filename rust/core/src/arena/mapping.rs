@@ -53,7 +53,8 @@ pub unsafe fn unmap(block: *mut u8) {
     // list, whose lock is taken.
     unsafe {
         let header = header_of(block);
-        // While it is in the list, so that it is wiped in any case where the process ends here.
+        // While it is in the list, so that it is wiped in any case where the process ends here,
+        // and a child forked meanwhile inherits no content that nobody knows of.
         os::wipe(block, (*header).bytes);
         MAPPINGS.lock().remove(header);
         let Header {
@@ -85,24 +86,18 @@ pub unsafe fn usable(block: *mut u8) -> usize {
     unsafe { (*header_of(block)).bytes }
 }
 
-/// Locks the blocks inherited through `fork`, or notes that they are not locked any more.
+/// Locks the blocks of a share that were locked before a `fork`, and counts all of them.
 ///
 /// # Safety
 /// The caller must hold the lock, in the child.
-pub unsafe fn relock_all(mappings: &Mappings) {
+pub unsafe fn relock_all(mappings: &Mappings, share: Share) {
     let mut next = mappings.first;
     while !next.is_null() {
         // SAFETY: the list holds live headers, and the lock is held.
         let header = unsafe { &mut *next };
         next = header.after;
-        // SAFETY: the block is mapped as long as its header is in the list.
-        if header.locked && !unsafe { os::lock_inherited(header.block, header.bytes) } {
-            header.locked = false;
-            BUDGET.give_back(header.share, header.bytes / os::page_size());
-            BUDGET.add_unlocked(header.share, header.bytes);
-        }
-        if !header.locked {
-            BUDGET.serve_unlocked(header.bytes);
+        if header.share == share {
+            relock(header);
         }
     }
 }
@@ -120,6 +115,24 @@ pub unsafe fn wipe_all(mappings: &Mappings) {
             next = (*next).after;
         }
     }
+}
+
+fn relock(header: &mut Header) {
+    let Header {
+        block,
+        bytes,
+        share,
+        ..
+    } = *header;
+    MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
+    // SAFETY: the block is mapped as long as its header is in the list.
+    header.locked = header.locked && unsafe { os::lock_inherited(block, bytes) };
+    if header.locked {
+        BUDGET.count_locked(share, bytes / os::page_size());
+        return;
+    }
+    BUDGET.add_unlocked(share, bytes);
+    BUDGET.serve_unlocked(bytes);
 }
 
 fn try_map(size: usize, align: usize, share: Share) -> Option<*mut u8> {

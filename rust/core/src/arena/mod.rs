@@ -32,11 +32,11 @@
 //!
 //! How it is built, from the bottom: `size` and `bits` are arithmetic; `chunk` holds the books; `heap`
 //! moves slots and runs in them, without a system call; `region` is the address space, `growth` opens
-//! and closes chunks in it within `budget`; `supply` decides which heap serves a request; `mapping` serves what is too large;
-//! `blocks` knows addresses; `shards` spreads threads; `fork` and `hooks` connect to the system and
-//! to AWS-LC. The one lock is in `spin`. `sync` is the seam: the crate `rust/arena-model` puts Loom's
-//! atomics and cells below `spin`, `chunk`, `heap`, `budget` and `supply`, and runs them in every
-//! order that threads can.
+//! and closes chunks in it within `budget`; `supply` decides which heap serves a request; `mapping`
+//! serves what is too large; `blocks` knows addresses; `shards` spreads threads; `fork` and `hooks`
+//! connect to the system and to AWS-LC. The one lock is in `spin`. `sync` is the seam: the crate
+//! `rust/arena-model` puts Loom's atomics and cells below `spin`, `chunk`, `heap`, `budget` and
+//! `supply`, and runs them in every order that threads can.
 
 mod bits;
 mod blocks;
