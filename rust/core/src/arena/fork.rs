@@ -6,6 +6,7 @@
 //! they count as unlocked from then on.
 
 use super::budget::Share;
+use super::chunk::unit_number;
 use super::growth::Lock;
 use super::mapping::{MAPPED_BYTES, MAPPINGS, relock_all, wipe_all};
 use super::region::{BUDGET, GROWTH, Region, region};
@@ -82,7 +83,20 @@ pub unsafe fn wipe_all_for_good() {
         buffer::wipe_all();
         wipe_all(MAPPINGS.held_value());
         if let Some(region) = region() {
-            region.wipe_all(GROWTH.held_value());
+            wipe_chunks(region);
+        }
+    }
+}
+
+/// # Safety
+/// The caller must hold all locks, and nobody may rely on what lies in the chunks.
+unsafe fn wipe_chunks(region: &Region) {
+    // SAFETY: the caller's promise; an open chunk is mapped.
+    unsafe {
+        for chunk in region.open_chunks(GROWTH.held_value()) {
+            let start = region.address(unit_number(chunk, 0)) as *mut u8;
+            let bytes = region.chunks.ledger(chunk).units() * region.unit_bytes();
+            os::wipe_touched(start, bytes);
         }
     }
 }

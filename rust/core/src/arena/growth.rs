@@ -95,20 +95,6 @@ impl Region {
         (0..growth.untouched).filter(|chunk| unsafe { self.chunks.ledger(*chunk) }.usable != 0)
     }
 
-    /// Overwrites everything in the chunks.
-    ///
-    /// # Safety
-    /// The caller must hold all locks, and nobody may rely on what lies there.
-    pub unsafe fn wipe_all(&self, growth: &Growth) {
-        // SAFETY: the caller's promise; an open chunk is mapped.
-        unsafe {
-            for chunk in self.open_chunks(growth) {
-                let bytes = self.chunks.ledger(chunk).units() * self.unit_bytes();
-                os::wipe_touched(self.start(chunk), bytes);
-            }
-        }
-    }
-
     fn open(&self, growth: &mut Growth, units: usize, lock_for: Option<Share>) -> Option<u32> {
         let chunk = growth.next(self)?;
         let (start, bytes) = (self.start(chunk), units * self.unit_bytes());
