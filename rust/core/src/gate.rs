@@ -188,11 +188,13 @@ mod tests {
         crate::init();
         let later = &os::ThreadSlot::new(note_depth).expect("a slot");
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let thread = scope.spawn(|| {
                 within(|| ());
                 assert_eq!(DEPTH.get(), 0);
                 assert!(later.set(BEFORE_OTHERS));
             });
+            // The scope waits for the closure only; slots are cleared after it.
+            thread.join().unwrap();
         });
         assert_eq!(DEPTH_AT_THE_END.load(Ordering::Relaxed), 1);
     }
