@@ -5,9 +5,12 @@ from __future__ import annotations
 import array
 import copy
 import gc
+import json
+import logging
 import pickle
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +178,21 @@ def test_content_shows_nowhere() -> None:
         format(buffer, ">20")
 
 
+def test_content_shows_in_no_traceback_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    buffer = SecureBuffer(b"canary")
+    try:
+        assert buffer == b"another", f"{buffer} {buffer!r}"
+    except AssertionError as error:
+        shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    assert "SecureBuffer 6 bytes" in shown
+    assert "canary" not in shown
+    logging.getLogger("test").warning("%s %r %s", buffer, buffer, {"record": buffer})
+    assert "canary" not in caplog.text
+    with pytest.raises(TypeError):
+        json.dumps({"record": buffer})
+    assert not hasattr(buffer, "__dict__")
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_buffer_cannot_be_pickled(protocol: int) -> None:
     with pytest.raises(TypeError, match="cannot be pickled or copied"):
@@ -288,7 +306,9 @@ def test_no_reference_is_lost_or_kept() -> None:
     buffer.close()
 
 
-def test_threads_that_use_and_close_at_once_never_crash() -> None:
+def test_threads_that_use_and_close_at_once_never_crash(client_key: _core.PrivateKey) -> None:
+    key = client_key.public_key
+
     def use(buffer: SecureBuffer, start: threading.Barrier) -> None:
         start.wait()
         try:
@@ -296,6 +316,7 @@ def test_threads_that_use_and_close_at_once_never_crash() -> None:
                 memoryview(buffer)[0] = 1
                 assert len(bytes(buffer)) == 5000
                 assert buffer != SECRET
+                _core.seal({"record": buffer}, key)
                 buffer.lock()
                 buffer.unlock()
         except ValueError:
