@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import nomyo
 from by_hand import Owner
 from faults import Answer, FaultyRouter
+from kernel import locked_bytes
 from nomyo import SecureBuffer, SecurityError, _core
 from nomyo.serve.router.running import RunningRouter
 from peer import open_with
@@ -134,11 +135,11 @@ def test_reply_closes_both_buffers_though_a_view_is_held(twin: Twin, router: Run
 def test_dropped_reply_gives_its_locked_memory_back(owner: Owner, client_key: _core.PrivateKey) -> None:
     package = owner.seal(json.dumps(completion("x" * 300_000)).encode())
     kept = _core.open_secret(package, client_key)
-    before = _locked_kib()
+    before = locked_bytes()
     for _ in range(20):
         _core.open_secret(package, client_key)
     gc.collect()
-    assert _locked_kib() == before
+    assert locked_bytes() == before
     del kept
 
 
@@ -226,11 +227,11 @@ def test_altered_package_is_refused_and_leaves_no_memory_locked(owner: Owner, cl
     package = json.loads(owner.seal(json.dumps(completion("x" * 300_000)).encode()))
     package["encrypted_payload"]["tag"] = "A" * 22 + "=="
     altered = json.dumps(package).encode()
-    before = _locked_kib()
+    before = locked_bytes()
     for _ in range(5):
         with pytest.raises(SecurityError, match="the package cannot be opened"):
             _core.open_secret(altered, client_key)
-    assert _locked_kib() == before
+    assert locked_bytes() == before
 
 
 json_values = st.recursive(
@@ -279,8 +280,3 @@ def test_parts_are_those_of_the_answer_as_a_dict(
     assert (None if content is None else bytes(content).decode()) == (expected if isinstance(expected, str) else None)
     named = {name: answer.get(name) for name in ("id", "model", "usage", "_metadata")}
     assert plain == {**named, "finish_reason": first.get("finish_reason")}
-
-
-def _locked_kib() -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmLck:"))
