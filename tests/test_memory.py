@@ -137,8 +137,8 @@ class TestSecureByteContext:
         assert bytes(buffer) == bytes(len(SECRET))
 
     @pytest.mark.parametrize("buffer", [b"immutable", memoryview(b"immutable"), "text", None, 7])
-    def test_what_cannot_be_wiped_is_a_type_error(self, buffer: Any) -> None:
-        with pytest.raises(TypeError):
+    def test_what_cannot_be_wiped_is_a_type_error_that_says_what_can(self, buffer: Any) -> None:
+        with pytest.raises(TypeError, match="use a bytearray or a SecureBuffer"):
             SecureByteContext(buffer)
 
     def test_generator_is_refused(self) -> None:

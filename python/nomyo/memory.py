@@ -165,6 +165,14 @@ def disable_secure_memory() -> None:
     _Switch.enabled = False
 
 
+def _is_writable(buffer: object) -> bool:
+    try:
+        with memoryview(buffer) as view:  # type: ignore[arg-type]
+            return not view.readonly
+    except TypeError:  # no buffer at all: a str, say
+        return False
+
+
 class SecureByteContext(Generic[LockableT]):
     """Locks the caller's own buffer for a while, and wipes it on every way out.
 
@@ -181,9 +189,9 @@ class SecureByteContext(Generic[LockableT]):
 
     def __init__(self, buffer: LockableT, use_secure: bool | None = None) -> None:
         """Check the buffer; nothing is locked before the context is entered."""
-        with memoryview(buffer) as view:
-            if view.readonly:
-                raise TypeError("the buffer must be writable, to be wiped: use a bytearray or a SecureBuffer")
+        if not _is_writable(buffer):
+            kind = type(buffer).__name__
+            raise TypeError(f"{kind} that is not writable cannot be wiped: use a bytearray or a SecureBuffer")
         self._buffer = buffer
         self._secure = _Switch.enabled if use_secure is None else use_secure
         self._page_lock: PageLock | None = None
