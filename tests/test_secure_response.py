@@ -118,6 +118,15 @@ def test_reply_shows_and_copies_nothing(twin: Twin, router: RunningRouter) -> No
         assert not hasattr(reply, "__dict__")
 
 
+@pytest.mark.parametrize("name", ["choices", "model_dump", "_metadata"])
+def test_field_read_as_of_create_says_where_it_is(owner: Owner, client_key: _core.PrivateKey, name: str) -> None:
+    whole, content, plain, *_ = opened(owner, client_key, json.dumps(completion()))
+    reply = nomyo.SecureResponse(whole, content, plain)
+    with reply, pytest.raises(AttributeError, match=rf"no '{name}'.*`content`.*`json`"):
+        getattr(reply, name)
+    assert not hasattr(reply, name)
+
+
 def test_reply_closes_both_buffers_though_a_view_is_held(twin: Twin, router: RunningRouter) -> None:
     reply = twin.call(twin.chat(router.url).create_secure, model="m", messages=message("Hello"))
     view = memoryview(reply.content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ._core import SecureBuffer
 
@@ -79,6 +79,12 @@ class SecureResponse:
     ) -> None:
         """Close it. An exception under way is not replaced by a BufferError."""
         self.__exit__(exc_type, exc, tb)
+
+    if not TYPE_CHECKING:  # mypy finds a wrong name by itself, if this is out of its sight
+
+        def __getattr__(self, name: str) -> Any:
+            """Say where the fields are that the response of `create` has."""
+            raise AttributeError(f"a SecureResponse has no {name!r}: its text is in `content`, all of it in `json`")
 
     def __repr__(self) -> str:
         """Show what it is, and nothing of the answer."""
