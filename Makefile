@@ -18,6 +18,7 @@ $(VENV)/ready: pyproject.toml
 
 # The package is installed in place, with all extras: Python code is used as it stands, Rust after `make build`.
 build: $(VENV)/ready
+	@test -d target/release || echo 'Compiling the Rust core: some minutes, this first time.'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[all]'
 
 demo: setup
