@@ -109,6 +109,10 @@ WAYS_OUT = {
     "import time; time.sleep(0.3)",
     "daemon thread that generates": "generate = _core.PrivateKey.generate\n"
     "threading.Thread(target=generate, args=(4096,), daemon=True).start()",
+    "leaked native key, and a daemon thread that generates": "import ctypes\n"
+    "leaked = _core.load_key_pair(key_dir + '/private_key.pem')[0]\n"
+    "ctypes.pythonapi.Py_IncRef(ctypes.py_object(leaked))\n"
+    "threading.Thread(target=_core.PrivateKey.generate, args=(4096,), daemon=True).start()",
     "daemon thread with a password": "key = _core.PrivateKey.generate(2048)\n"
     "threading.Thread(target=key.to_pem, args=('a long password',), daemon=True).start()",
     "client whose key is being made": "nomyo.SyncSecureChatCompletion(url, True, key_dir=None)",

@@ -11,19 +11,24 @@
 //!   most; a thread's first random bytes some 30 ms; key generation steps aside between two candidates
 //!   ([`step_aside`]).
 //! - A thread that was inside ends inside: AWS-LC's destructor of its random state runs behind the gate.
-//! - At exit the gate closes for good ([`close_for_good`]).
+//! - At exit the gate closes for good ([`close_for_good`]), but for the thread that ends the process and for the
+//!   ends of others, which it may join.
 //!
 //! Python code never runs inside, so nobody inside waits for the GIL that a forking thread holds.
 
-use crate::os;
+use crate::{exit, os};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Set while the gate is closed; the other bits count the threads inside.
+/// Set while the gate is closed for a fork.
 const CLOSED: u32 = 1 << 31;
+/// Set once the gate is closed for good.
+const ENDED: u32 = 1 << 30;
+/// The bits that count the threads inside.
+const INSIDE: u32 = ENDED - 1;
 
 static STATE: AtomicU32 = AtomicU32::new(0);
 
@@ -79,15 +84,20 @@ pub(crate) fn open() {
     STATE.fetch_and(!CLOSED, Ordering::Release);
 }
 
+/// Opens it in a forked child, whatever it was closed for: nobody is inside but this thread.
+pub(crate) fn open_in_child() {
+    STATE.store(u32::from(DEPTH.get() > 0), Ordering::Release);
+}
+
 /// Closes it for good, at exit; whether all who were inside came out within `patience`.
 pub(crate) fn close_for_good(patience: Duration) -> bool {
-    STATE.fetch_or(CLOSED, Ordering::Acquire);
+    STATE.fetch_or(ENDED, Ordering::Acquire);
     wait_until_empty(&mut Waiting::new(), patience)
 }
 
 fn wait_until_empty(waiting: &mut Waiting, patience: Duration) -> bool {
     let own = u32::from(DEPTH.get() > 0);
-    while STATE.load(Ordering::Acquire) & !CLOSED > own {
+    while STATE.load(Ordering::Acquire) & INSIDE > own {
         if waiting.waited > patience {
             return false;
         }
@@ -97,18 +107,31 @@ fn wait_until_empty(waiting: &mut Waiting, patience: Duration) -> bool {
 }
 
 fn enter() {
+    enter_unless(|| false);
+}
+
+/// Whether it entered: not where that is refused for now and `given_up` says that it is for good.
+fn enter_unless(given_up: fn() -> bool) -> bool {
+    if DEPTH.get() == 0 {
+        let mut waiting = Waiting::new();
+        while !try_enter() {
+            if given_up() {
+                return false;
+            }
+            waiting.wait();
+        }
+    }
     DEPTH.set(DEPTH.get() + 1);
-    if DEPTH.get() > 1 {
-        return;
-    }
-    let mut waiting = Waiting::new();
-    while !try_enter() {
-        waiting.wait();
-    }
+    true
 }
 
 fn try_enter() -> bool {
-    let state = STATE.load(Ordering::Relaxed) & !CLOSED;
+    let closed = if exit::ends_here() {
+        CLOSED
+    } else {
+        CLOSED | ENDED
+    };
+    let state = STATE.load(Ordering::Relaxed) & !closed;
     STATE
         .compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
         .is_ok()
@@ -138,7 +161,10 @@ extern "C" fn at_end_of_thread(round: *mut c_void) {
     if round.addr() == AFTER_OTHERS {
         return leave();
     }
-    enter();
+    // A thread that waited here once the process ends could not be joined.
+    if !enter_unless(exit::is_over) {
+        return;
+    }
     match THREAD_END.get() {
         Some(Some(slot)) if slot.set(AFTER_OTHERS) => {}
         _ => leave(),

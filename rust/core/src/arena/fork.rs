@@ -69,7 +69,7 @@ extern "C" fn after_in_child() {
     }
     page_lock::forget_inherited();
     exit::forget_inherited();
-    gate::open();
+    gate::open_in_child();
 }
 
 /// Overwrites all that lies in the arena and in buffers, at exit. From then on every allocation waits for ever.

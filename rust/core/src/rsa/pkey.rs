@@ -4,7 +4,7 @@
 //! (`include/openssl/evp.h`, `rsa.h`); nothing here changes one that was built. Whatever takes a lock of AWS-LC, the
 //! error queue's included, goes through the [`gate`].
 
-use crate::{Error, Result, gate};
+use crate::{Error, Result, exit, gate};
 use aws_lc_sys as ffi;
 use std::mem::MaybeUninit;
 use std::ptr::{NonNull, null_mut};
@@ -202,7 +202,8 @@ impl Drop for Pkey {
     }
 }
 
-/// Has key generation let a fork go first between two candidates for a prime, some milliseconds apart.
+/// Has key generation let a fork go first between two candidates for a prime, some milliseconds apart, and give up
+/// where the process ends.
 struct Progress(NonNull<ffi::BN_GENCB>);
 
 impl Progress {
@@ -224,7 +225,7 @@ impl Drop for Progress {
 
 unsafe extern "C" fn step_aside(_event: i32, _n: i32, _progress: *mut ffi::BN_GENCB) -> i32 {
     gate::step_aside();
-    1 // go on
+    (!exit::is_over()).into() // 1: go on
 }
 
 /// An OAEP operation under way.

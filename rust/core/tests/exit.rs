@@ -1,0 +1,160 @@
+//! Handlers of `atexit(3)` that were there first, and so are called when the core has stopped its work: an
+//! application that ends Python in one, a library that joins its threads in one.
+#![cfg(target_os = "linux")]
+
+#[path = "own_process/mod.rs"]
+mod own_process;
+
+use nomyo_core::arena::Arena;
+use nomyo_core::rsa::PrivateKey;
+use nomyo_core::{exit, random};
+use own_process::{in_child, run, text};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ARENA: Arena = Arena;
+
+/// Runs a test that ends through [`end`] and expects it to get to the end of its handler, soon.
+fn handler_ends(name: &str) {
+    let output = run(name);
+    let text = text(&output);
+    assert!(
+        output.status.success() && text.contains("the handler ended"),
+        "{text}"
+    );
+}
+
+/// Ends the process through `exit(3)`, with a handler that was registered before the core's own. Where that takes
+/// more than ten seconds SIGALRM ends it.
+fn end(handler: extern "C" fn(), work: impl FnOnce()) {
+    // SAFETY: the handler is a function of this program.
+    unsafe {
+        libc::alarm(10);
+        libc::atexit(handler);
+    }
+    work();
+    // SAFETY: ends the process.
+    unsafe { libc::exit(0) }
+}
+
+#[test]
+fn handler_that_comes_later_works_with_the_core() {
+    handler_ends("child_whose_handler_works");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_whose_handler_works() {
+    extern "C" fn handler() {
+        exit::counted(|| {
+            let key = PrivateKey::generate(2048).unwrap();
+            key.public_key().wrap(&[7; 32], &mut [0; 256]).unwrap();
+        });
+        println!("the handler ended");
+    }
+    end(handler, || random::warm_up().unwrap());
+}
+
+#[test]
+fn handler_that_comes_later_forks() {
+    handler_ends("child_whose_handler_forks");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_whose_handler_forks() {
+    extern "C" fn handler() {
+        let in_new_thread = || thread::spawn(|| exit::counted(random::warm_up)).join();
+        assert!(in_child(|| in_new_thread().unwrap().is_ok()));
+        random::warm_up().unwrap();
+        println!("the handler ended");
+    }
+    end(handler, || random::warm_up().unwrap());
+}
+
+static JOINED: Mutex<Option<(Sender<()>, JoinHandle<()>)>> = Mutex::new(None);
+
+#[test]
+fn thread_that_worked_can_be_joined_at_exit() {
+    handler_ends("child_that_joins_at_exit");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_that_joins_at_exit() {
+    extern "C" fn handler() {
+        let (stop, thread) = JOINED.lock().unwrap().take().unwrap();
+        drop(stop);
+        thread.join().unwrap();
+        println!("the handler ended");
+    }
+    end(handler, || {
+        let (drawn, wait_for_draw) = mpsc::channel();
+        let (stop, wait_for_stop) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            random::warm_up().unwrap();
+            drawn.send(()).unwrap();
+            wait_for_stop.recv().unwrap_err();
+        });
+        wait_for_draw.recv().unwrap();
+        *JOINED.lock().unwrap() = Some((stop, thread));
+    });
+}
+
+static ENDING_SINCE: Mutex<Option<Instant>> = Mutex::new(None);
+
+#[test]
+fn exit_does_not_wait_for_a_key_that_is_generated() {
+    handler_ends("child_that_generates_at_exit");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_that_generates_at_exit() {
+    extern "C" fn handler() {
+        let waited = ENDING_SINCE.lock().unwrap().unwrap().elapsed();
+        assert!(waited < exit::PATIENCE / 2, "{waited:?}");
+        println!("the handler ended");
+    }
+    end(handler, || {
+        random::warm_up().unwrap();
+        thread::spawn(|| {
+            loop {
+                exit::counted(|| drop(PrivateKey::generate(4096)));
+            }
+        });
+        thread::sleep(Duration::from_millis(100));
+        *ENDING_SINCE.lock().unwrap() = Some(Instant::now());
+    });
+}
+
+#[test]
+fn work_that_began_before_exit_is_done() {
+    handler_ends("child_that_works_at_exit");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_that_works_at_exit() {
+    extern "C" fn handler() {
+        let waited = ENDING_SINCE.lock().unwrap().unwrap().elapsed();
+        assert!(waited < exit::PATIENCE / 2, "{waited:?}");
+        println!("the handler ended");
+    }
+    end(handler, || {
+        random::warm_up().unwrap();
+        let (begun, wait_for_begin) = mpsc::channel();
+        thread::spawn(move || {
+            exit::counted(|| {
+                begun.send(()).unwrap();
+                thread::sleep(Duration::from_millis(300));
+                random::warm_up().unwrap();
+            });
+        });
+        wait_for_begin.recv().unwrap();
+        *ENDING_SINCE.lock().unwrap() = Some(Instant::now());
+    });
+}
