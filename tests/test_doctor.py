@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -230,6 +232,23 @@ def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.Captur
 def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: nomyo doctor [--json]")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--help"]])
+def test_reader_that_goes_away_causes_no_traceback(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "nomyo", "doctor", *arguments]
+    finished = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(write)
+    assert (finished.returncode, finished.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--help"]])
+def test_closed_output_causes_no_traceback(arguments: list[str]) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "nomyo", "doctor", *arguments]
+    finished = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (finished.returncode, finished.stderr) == (0, b"")
 
 
 def test_it_is_quick_makes_no_client_and_leaves_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ no command waits for the imports of another.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,8 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows `nomyo`; the process's own where None.
 
     Returns:
-        The exit code: 0; 1 where the command failed; 2 where it cannot be run as asked.
+        The exit code: 0; 1 where the command failed, or nobody reads its output to the end; 2 where it cannot be run
+        as asked.
     """
+    try:
+        code = _run(arguments)
+        if sys.stdout is not None:  # it is None where it was closed before the start
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would be tried once more, and fail, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
     if name in ("--help", "-h", "help"):
         print(_usage())

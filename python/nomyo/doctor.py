@@ -42,14 +42,13 @@ def main(arguments: Sequence[str]) -> int:
         The exit code: 0, whatever was found; 2 for arguments that there are not.
     """
     if any(argument in ("--help", "-h") for argument in arguments):
-        sys.stdout.write(f"{_USAGE}\n")
+        print(_USAGE)
         return 0
     if [*arguments] not in ([], ["--json"]):
-        sys.stderr.write(f"{_USAGE}\n")
+        print(_USAGE, file=sys.stderr)
         return 2
     found = machine.survey()
-    lines = [json.dumps(as_json(found), indent=2)] if arguments else report(found)
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    print(json.dumps(as_json(found), indent=2) if arguments else "\n".join(report(found)))
     return 0
 
 
