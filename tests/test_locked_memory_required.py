@@ -133,6 +133,24 @@ for secure_memory in (False, True):
     assert warned.endswith("KiB of working memory could not be locked under a limit of 512 KiB")
 
 
+@TWINS
+def test_answer_in_buffers_that_are_not_locked_is_warned_of(
+    faulty_router: FaultyRouter, key_directory: Path, twin_class: str
+) -> None:
+    work = """
+for secure_memory in (False, True, True):
+    chat = client(secure_memory)
+    with warnings.catch_warnings(record=True) as caught, SecureBuffer(b"x" * 600_000) as record:
+        warnings.simplefilter("always", UserWarning)
+        call(chat.create_secure, model="m", messages=[{"role": "user", "content": record}]).close()
+    chat.dispose()
+    print(*[str(warning.message).partition(".")[0] for warning in caught if "plain HTTP" not in str(warning.message)])
+"""
+    silent, warned, again = run(work, faulty_router, key_directory, twin_class)
+    assert (silent, again) == ("", "")
+    assert warned.endswith("KiB of an answer could not be locked under a limit of 512 KiB")
+
+
 SUBCLASS = type("Text", (str,), {})
 TEN_MIB = 10 * 1024 * 1024
 

@@ -336,15 +336,24 @@ def check_nothing_unlocked(secure_memory: bool | Literal["require"], *, stacklev
         _complain(secure_memory, _shortfall(), stacklevel + 1)
 
 
-def warn_of_unlocked(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
-    """Warn once where a client's work has taken memory that is not locked, though it has given it back since."""
-    if secure_memory is False or _warned.is_set():
+def warn_of_unlocked(secure_memory: bool | Literal["require"], *answer: SecureBuffer | None, stacklevel: int) -> None:
+    """Warn once where a client's work has taken memory that is not locked, though it has given it back since.
+
+    Args:
+        secure_memory: The client's option; only True warns.
+        answer: The buffers that the work gave, which are not part of the working memory.
+        stacklevel: As in `warnings.warn`.
+    """
+    if secure_memory is not True or _warned.is_set():
         return
     status = _core.memory_status()
-    peak_bytes = status["unlocked_peak_bytes"]
-    if peak_bytes > 0:
-        shortfall = f"{_kib(peak_bytes)} of working memory could not be locked under {_limit(status)}"
-        _complain(secure_memory, shortfall, stacklevel + 1)
+    parts = {
+        "working memory": status["unlocked_peak_bytes"],
+        "an answer": sum(len(buffer) for buffer in answer if buffer is not None and not buffer.locked),
+    }
+    shortfall = " and ".join(f"{_kib(size_bytes)} of {name}" for name, size_bytes in parts.items() if size_bytes)
+    if shortfall:
+        _complain(secure_memory, f"{shortfall} could not be locked under {_limit(status)}", stacklevel + 1)
 
 
 def _complain(secure_memory: bool | Literal["require"], shortfall: str | None, stacklevel: int) -> None:

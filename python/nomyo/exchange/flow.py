@@ -270,6 +270,7 @@ class Exchange:
             json, content, plain, algorithm, processed_at = yield from self._compute(
                 partial(_core.open_secret, package, pair.private_key, ChatCompletionResponse)
             )
+        warn_of_unlocked(self.settings.secure_memory, json, content, stacklevel=2)
         add_metadata(plain, payload_id, algorithm, processed_at)
         return SecureResponse(json, content, plain)
 
