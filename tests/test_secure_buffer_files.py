@@ -12,7 +12,7 @@ import pytest
 
 from kernel import locked_bytes
 from nomyo import SecureBuffer
-from process import output_of
+from process import output_of, under_memlock_limit
 
 SECRET = b"the patient's record"
 
@@ -118,3 +118,42 @@ def test_file_larger_than_memory_is_a_memory_error(tmp_path: Path) -> None:
         "except MemoryError as error:\n    print(error)\n"
     )
     assert output_of(program, str(path)) == "out of memory\n"
+
+
+@pytest.mark.parametrize("moment", ["opening", "reading", "endless"])
+def test_reading_can_be_interrupted(tmp_path: Path, moment: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = f"""
+import os, signal, sys, threading
+from nomyo import SecureBuffer
+path = {"/dev/zero" if moment == "endless" else str(pipe)!r}
+writer = os.open(path, os.O_RDWR) if {moment == "reading"} else None
+threading.Timer(0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
+try:
+    SecureBuffer.from_file(path)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    # An endless file would go on to fill what little may be locked, and then other memory.
+    assert output_of(program, before=under_memlock_limit(64 * 1024)) == "interrupted\n"
+
+
+def test_handler_that_raises_nothing_lets_the_reading_go_on(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = f"""
+import os, signal, threading
+from nomyo import SecureBuffer
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+def write():
+    with open({str(pipe)!r}, "wb", buffering=0) as file:
+        for _ in range(10):
+            file.write(b"part ")
+            threading.Event().wait(0.05)
+threading.Thread(target=write).start()
+with SecureBuffer.from_file({str(pipe)!r}) as buffer:
+    print(bytes(buffer) == b"part " * 10)
+"""
+    assert output_of(program) == "True\n"

@@ -61,24 +61,27 @@ impl SecureBuffer {
 
     /// Reads a whole file straight into locked memory: its content passes through no other.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let io_error = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut file = File::open(path).map_err(io_error)?;
-        let told = file.metadata().map_err(io_error)?.len();
+        let mut file = File::open(path).map_err(|source| io_error(path, source))?;
+        let told = file.metadata().map_err(|source| io_error(path, source))?;
+        Self::from_reader(&mut file, told.len(), path)
+    }
+
+    /// Reads to the end straight into locked memory. The reader may tell its size, or 0; `path` names it in
+    /// errors. It is asked again where it was interrupted.
+    pub fn from_reader(reader: &mut impl Read, told: u64, path: &Path) -> Result<Self> {
         let told = usize::try_from(told).map_err(|_| Error::Memory("out of memory"))?;
         let mut buffer = Self::new(if told == 0 { FIRST_READ_BYTES } else { told })?;
         let mut filled = 0;
+        let mut fill =
+            |room: &mut [u8]| read_full(reader, room).map_err(|source| io_error(path, source));
         loop {
-            filled +=
-                read_full(&mut file, &mut buffer.content_mut()[filled..]).map_err(io_error)?;
+            filled += fill(&mut buffer.content_mut()[filled..])?;
             if filled < buffer.len {
                 return buffer.resized(filled);
             }
             // One byte more tells whether this was all. A vector lies in the arena, unlike an array.
             let mut beyond = vec![0_u8; 1];
-            if read_full(&mut file, &mut beyond).map_err(io_error)? == 0 {
+            if fill(&mut beyond)? == 0 {
                 return Ok(buffer);
             }
             buffer = buffer.resized(filled.saturating_mul(2))?;
@@ -273,11 +276,18 @@ fn canary() -> [u64; 2] {
     })
 }
 
+fn io_error(path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
 /// Reads until the buffer is full or the file ends; how many bytes came.
-fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
+        match reader.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

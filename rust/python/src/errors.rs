@@ -30,7 +30,10 @@ impl<T> OrRaise<T> for nomyo_core::Result<T> {
 pub fn from_core(py: Python<'_>, error: Error) -> PyErr {
     let text = error.to_string();
     match error {
-        Error::Io { path, source } => os_error(py, Some(&path), &source),
+        Error::Io { path, source } => match source.downcast::<PyErr>() {
+            Ok(raised) => raised, // by a signal's handler
+            Err(source) => os_error(py, Some(&path), &source),
+        },
         Error::Memory(_) => whole::<PyMemoryError>(py, &text),
         Error::Value(_) => value_error(py, &text),
         Error::Wiped => from_tree(py, &DISPOSED_ERROR, "DisposedError", &text),

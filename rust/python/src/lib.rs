@@ -9,6 +9,7 @@
 mod detached;
 mod errors;
 mod exported;
+mod interruptible;
 mod json_parts;
 mod json_path;
 mod json_read;

@@ -8,6 +8,7 @@
 use crate::detached::Detached;
 use crate::errors::OrRaise;
 use crate::exported::{Exported, type_name};
+use crate::interruptible::read_file;
 use crate::no_copy;
 use nomyo_core::buffer::SecureBuffer as Memory;
 use nomyo_core::stack;
@@ -217,9 +218,7 @@ impl SecureBuffer {
     /// Read a whole file straight into locked memory. Raises OSError.
     #[staticmethod]
     fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        // Not counted: exit need not wait for a pipe, and nothing in the arena is followed here.
-        let memory = py.detach(|| Memory::from_file(&path)).or_raise(py)?;
-        Ok(Self::from_memory(memory))
+        read_file(py, &path).map(Self::from_memory)
     }
 
     /// A writable view of the content.
