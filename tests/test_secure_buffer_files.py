@@ -129,6 +129,7 @@ import os, signal, sys, threading
 from nomyo import SecureBuffer
 path = {"/dev/zero" if moment == "endless" else str(pipe)!r}
 writer = os.open(path, os.O_RDWR) if {moment == "reading"} else None
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 threading.Timer(0.3, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
 try:
     SecureBuffer.from_file(path)
