@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from nomyo.serve.listener import Listener
+from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
 from process import output_of
+from tls import Authority
 
 PROGRAM = """
 import asyncio, os, sys, warnings
@@ -90,3 +94,25 @@ client.dispose()
 loop.close()
 """
     assert output_of(program, router.url, str(key_directory)) == "Hello\n"
+
+
+@pytest.mark.parametrize("twin_class", ["SecureChatCompletion", "SyncSecureChatCompletion"])
+def test_first_request_imports_nothing_that_a_fork_could_interrupt(
+    tls_authority: Authority, key_directory: Path, twin_class: str
+) -> None:
+    program = """
+import asyncio, sys
+import nomyo
+client = getattr(nomyo, sys.argv[2])(sys.argv[1], key_dir=sys.argv[3])
+before = set(sys.modules)
+outcome = client.create(model="m", messages=[{"role": "user", "content": "Hello"}])
+if asyncio.iscoroutine(outcome):
+    asyncio.run(outcome)
+client.dispose()
+print(sorted(set(sys.modules) - before))
+"""
+    listener = Listener(tls_cert=tls_authority.certificate, tls_key=tls_authority.key)
+    with RunningRouter(RouterConfig(key_bits=2048, listener=listener)) as router:
+        url = router.url.replace("127.0.0.1", "localhost")
+        env = {**os.environ, "SSL_CERT_FILE": str(tls_authority.ca)}
+        assert output_of(program, url, twin_class, str(key_directory), env=env) == "[]\n"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import encodings.idna
 import os
 import ssl
 import threading
 import weakref
 from collections.abc import AsyncGenerator
 from functools import lru_cache
+from importlib import import_module
 
 import aiohttp
+import certifi
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
@@ -23,6 +26,8 @@ from .failures import FAILURES, reason_of
 from .upload import Pieces, in_pieces
 
 _CLOSED = NetworkFailure("the client was closed")
+# What the first request would import. A child forked while another thread imports a module waits for it for ever.
+_IMPORTED_EARLY = (certifi, encodings.idna)
 
 
 class SyncHttp:
@@ -40,6 +45,7 @@ class SyncHttp:
         self._closed = False
         _LIVE.add(self)
         self._lock = threading.Lock()
+        import_module("httpcore")  # see _IMPORTED_EARLY
         _check_client_type(settings.http_client, httpx.Client)
 
     def send(self, request: Request) -> Response | NetworkFailure:
