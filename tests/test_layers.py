@@ -14,7 +14,7 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"errors"},
     {"_core"},
-    {"memory", "response", "secure_response"},
+    {"many", "memory", "response", "secure_response"},
     {"exchange", "machine"},
     {"client", "chat"},
     {"openai", "batch", "serve", "doctor"},

@@ -24,7 +24,8 @@ EXPECTED = {
     4: "-----BEGIN PUBLIC KEY-----",
     5: "mlock ",
     6: "The patient's record",
-    7: "Hello\n",
+    7: "0 What is 0 + 0?\n1 What is 1 + 1?\n2 What is 2 + 2?\n",
+    8: "Hello\n",
 }
 
 

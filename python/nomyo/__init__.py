@@ -37,6 +37,7 @@ from .secure_response import SecureResponse
 if TYPE_CHECKING:
     from .chat import SecureChatCompletion, SyncSecureChatCompletion
     from .client import SecureCompletionClient, SyncSecureCompletionClient
+    from .many import Result
 
 __version__ = "1.0.0"
 
@@ -49,6 +50,7 @@ disableSecureMemory = disable_secure_memory  # noqa: N816
 _CLIENTS = {
     "SecureChatCompletion": "chat",
     "SyncSecureChatCompletion": "chat",
+    "Result": "many",
     "SecureCompletionClient": "client",
     "SyncSecureCompletionClient": "client",
 }
@@ -64,6 +66,7 @@ __all__ = [
     "NomyoError",
     "ProtectionInfo",
     "RateLimitError",
+    "Result",
     "SecureBuffer",
     "SecureByteContext",
     "SecureChatCompletion",

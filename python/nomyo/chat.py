@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -11,6 +21,7 @@ from .client import SecureCompletionClient, SyncSecureCompletionClient, announce
 from .exchange.discreet import discreet
 from .exchange.flow import Call
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
+from .many import Result, run_many, run_many_async
 from .response import ChatCompletionResponse
 from .secure_response import SecureResponse
 
@@ -190,6 +201,34 @@ class SecureChatCompletion(_ChatCompletion):
         """
         return await self._send(SecureCompletionClient.send_secret, request, model, messages, params)
 
+    def create_many(
+        self,
+        requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 32,
+        ordered: bool = False,
+    ) -> AsyncIterator[Result]:
+        """Send any number of requests, so many at once.
+
+        Args:
+            requests: Requests as `create` takes them; the next one is taken when there is room for its outcome, so
+                that the input may be endless. An iterable is read in the event loop, and should not block.
+            concurrency: Requests under way at once. More than `max_connections` wait for a connection.
+            ordered: Hand the results out in the order of the requests, instead of as they complete. At most
+                `concurrency` completed ones then wait for one before them.
+
+        Returns:
+            An asynchronous iterator of `Result(index, response, error)`: one for every request that was taken from the
+            input, with its response or the error that `create` would have raised. Closing it (`aclose`, or leaving a
+            task that is cancelled) cancels what is under way.
+
+        Raises:
+            TypeError, ValueError: `requests` is not iterable, or `concurrency` no number of 1 or more.
+            DisposedError: From the iterator, after all results: the client was disposed of meanwhile. An error that the
+                input itself raises comes through in the same way.
+        """
+        return run_many_async(self.create, requests, concurrency, ordered)
+
     async def _send(self, send: Callable[[SecureCompletionClient, Call], Awaitable[T]], *asked: Any) -> T:
         self._client.check_usable()
         call, base_url = prepare(*asked)
@@ -251,6 +290,15 @@ class SyncSecureChatCompletion(_ChatCompletion):
     ) -> SecureResponse:
         """Send a request whose answer never becomes a Python string; see `SecureChatCompletion.create_secure`."""
         return self._send(SyncSecureCompletionClient.send_secret, request, model, messages, params)
+
+    def create_many(
+        self, requests: Iterable[Mapping[str, Any]], *, concurrency: int = 32, ordered: bool = False
+    ) -> Iterator[Result]:
+        """Send any number of requests, so many at once, in threads; see `SecureChatCompletion.create_many`.
+
+        The input is read in the calling thread. Closing the iterator waits for what is under way.
+        """
+        return run_many(self.create, requests, concurrency, ordered)
 
     def _send(self, send: Callable[[SyncSecureCompletionClient, Call], T], *asked: Any) -> T:
         self._client.check_usable()
