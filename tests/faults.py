@@ -33,6 +33,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    raw_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 class FaultyRouter:
@@ -85,7 +86,7 @@ class FaultyRouter:
                 return
             body = await _read(receive)
             headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-            self.received.append(Received(scope["method"], scope["path"], headers, body))
+            self.received.append(Received(scope["method"], scope["path"], headers, body, scope["headers"]))
             planned = self.answers if scope["path"] == self.path else self.by_path.get(scope["path"])
             if planned:
                 await _answer(send, planned.popleft())

@@ -6,14 +6,18 @@ import asyncio
 import gc
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 import nomyo
 from faults import FaultyRouter
+from nomyo.exchange import driver
+from nomyo.exchange.workers import submit_or_run
 from nomyo.serve.router.running import RunningRouter
 from process import output_of
 
@@ -299,3 +303,35 @@ class TestOwnHttpClient:
             chat.dispose()
         assert raised.value.status_code == 307
         assert [request.path for request in faulty_router.received].count("/elsewhere") == 0
+
+
+@pytest.mark.parametrize(("size", "in_threads"), [(200, 1), (10_000, 1), (100_000, 2)])
+def test_small_messages_are_sealed_where_they_are(
+    router: RunningRouter, key_directory: Path, monkeypatch: pytest.MonkeyPatch, size: int, in_threads: int
+) -> None:
+    submitted: list[Callable[[], Any]] = []
+
+    def note(pool: Any, call: Callable[[], Any]) -> Any:
+        submitted.append(call)
+        return submit_or_run(pool, call)
+
+    async def ask_twice() -> None:
+        async with nomyo.SecureChatCompletion(router.url, True, key_dir=key_directory) as chat:
+            await chat.create(model="m", messages=HELLO)  # fetches the router's key
+            monkeypatch.setattr(driver, "submit_or_run", note)
+            await chat.create(model="m", messages=[{"role": "user", "content": "x" * size}])
+
+    asyncio.run(ask_twice())
+    assert len(submitted) == in_threads  # opening is always one
+
+
+def test_each_header_of_a_request_is_sent_once(faulty_router: FaultyRouter, key_directory: Path) -> None:
+    async def ask() -> None:
+        async with nomyo.SecureChatCompletion(faulty_router.url, True, api_key="k", key_dir=key_directory) as chat:
+            await chat.create(model="m", messages=HELLO)
+
+    asyncio.run(ask())
+    for received in faulty_router.received:
+        names = [name for name, _ in received.raw_headers]
+        assert len(names) == len(set(names)), names
+        assert received.headers["accept-encoding"] == "identity"

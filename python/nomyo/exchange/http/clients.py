@@ -146,14 +146,11 @@ class AsyncHttp:
         if self._closed:
             return _CLOSED
         try:
-            client = await self._client()
-            built = _built(client, request, in_pieces(request.body), self._settings)
-            response = await client.send(built, stream=True, follow_redirects=False)
+            response = await self._response_to(request)
             try:
                 return await self._read(request, response)
             finally:
                 await response.aclose()
-                self._forget_cookies()
         except FAILURES as error:
             failure = NetworkFailure(reason_of(error))
         return failure
@@ -179,18 +176,22 @@ class AsyncHttp:
                     break
         return body.response()
 
-    async def _client(self) -> httpx.AsyncClient:
+    async def _response_to(self, request: Request) -> httpx.Response:
         given = self._settings.http_client
-        if given is not None:
-            assert isinstance(given, httpx.AsyncClient)
-            return given
+        if given is None:
+            return await (await self._pool()).send(request)
+        assert isinstance(given, httpx.AsyncClient)
+        built = _built(given, request, in_pieces(request.body), self._settings)
+        return await given.send(built, stream=True, follow_redirects=False)
+
+    async def _pool(self) -> _LoopPool:
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             # Loading the CA bundle takes some 20 ms: not in the event loop.
             context = await loop.run_in_executor(crypto_pool(), _ssl_context, self._settings)
             if loop not in self._pools:
                 await self._open_pool(loop, context)
-        return self._pools[loop].client
+        return self._pools[loop]
 
     async def _open_pool(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext) -> None:
         pool = _LoopPool(loop, self._settings, context)
@@ -198,12 +199,6 @@ class AsyncHttp:
             self._pools = {known: p for known, p in self._pools.items() if not known.is_closed()}
             self._pools[loop] = pool
         await pool.open()
-
-    def _forget_cookies(self) -> None:
-        """Drop what a server set: it would tie requests of different API keys together."""
-        pool = self._pools.get(asyncio.get_running_loop())
-        if pool is not None:
-            pool.forget_cookies()
 
     def disown(self) -> None:
         """Let go of everything in a forked child, without closing any of it.
@@ -245,6 +240,8 @@ class _LoopPool:
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, context: ssl.SSLContext) -> None:
         self.loop = loop
         self.client = HttpxAiohttpClient(verify=context, limits=_limits(settings))
+        self._extensions = {"timeout": _timeout(settings).as_dict()}
+        self._headers = {name: self.client.headers[name] for name in ("Accept", "User-Agent")}
         self._guard = _close_with_loop(self.client)
         self._closing: asyncio.Task[None] | None = None
 
@@ -252,13 +249,25 @@ class _LoopPool:
         """Have the loop close the client when it shuts its asynchronous generators down."""
         await anext(self._guard)
 
-    def forget_cookies(self) -> None:
-        """Empty the cookie jars: httpx has one, and each of aiohttp's sessions below it."""
-        self.client.cookies.clear()
-        for transport in (self.client._transport, *self.client._mounts.values()):  # noqa: SLF001 - no public way
-            session = getattr(transport, "client", None)
-            if isinstance(session, aiohttp.ClientSession):
-                session.cookie_jar.clear()
+    async def send(self, request: Request) -> httpx.Response:
+        """Send a request through the client's transport, its proxy's where the environment names one.
+
+        The rest of httpx's client would take as long again as all that is below it, and would do nothing here: no
+        redirect is followed, no cookie kept, no authentication made up.
+        """
+        url = _parsed(request.url)
+        transport = self.client._transport_for_url(url)  # noqa: SLF001 - no public way
+        built = httpx.Request(
+            request.method,
+            url,
+            headers={**self._headers, **_headers(request)},
+            content=in_pieces(request.body) or None,
+            extensions=self._extensions,
+        )
+        try:
+            return await transport.handle_async_request(built)
+        finally:
+            _forget_cookies(transport)
 
     async def aclose(self) -> None:
         """Close the connections; in the loop."""
@@ -305,15 +314,35 @@ async def _close_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None, No
 def _built(
     client: httpx.Client | httpx.AsyncClient, request: Request, content: bytes | Pieces, settings: Settings
 ) -> httpx.Request:
-    length = {"Content-Length": str(len(request.body))} if request.body else {}
     return client.build_request(
         request.method,
         request.url,
-        headers={**request.headers, **length},
+        headers=_headers(request),
         content=content or None,
-        # Waiting for a free connection is the caller's own back-pressure, and no failure.
-        timeout=httpx.Timeout(settings.timeout, pool=None),
+        timeout=_timeout(settings),
     )
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    length = {"Content-Length": str(len(request.body))} if request.body else {}
+    return {**request.headers, **length}
+
+
+def _timeout(settings: Settings) -> httpx.Timeout:
+    # Waiting for a free connection is the caller's own back-pressure, and no failure.
+    return httpx.Timeout(settings.timeout, pool=None)
+
+
+def _forget_cookies(transport: httpx.AsyncBaseTransport) -> None:
+    """Drop what a server set: it would tie requests of different API keys together."""
+    session = getattr(transport, "client", None)
+    if isinstance(session, aiohttp.ClientSession):
+        session.cookie_jar.clear()
 
 
 def _limits(settings: Settings) -> httpx.Limits:
