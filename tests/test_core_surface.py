@@ -10,6 +10,7 @@ import os
 import pickle
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -512,3 +513,20 @@ def test_can_lock_is_measured() -> None:
 
 def test_crypto_library_is_named() -> None:
     assert _core.crypto_version().startswith("AWS-LC")
+
+
+def test_payload_ids_are_uuids_of_version_4_and_differ() -> None:
+    drawn = {_core.new_payload_id() for _ in range(10_000)}
+    assert len(drawn) == 10_000
+    for text in drawn:
+        parsed = uuid.UUID(text)
+        assert (parsed.version, parsed.variant, str(parsed)) == (4, uuid.RFC_4122, text)
+
+
+def test_payload_fits_when_it_can_be_sealed_within_the_limit() -> None:
+    payload = {"text": "é" * 100}
+    size_bytes = len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode())
+    assert _core.fits(payload, size_bytes)
+    assert not _core.fits(payload, size_bytes - 1)
+    for refused in ({"a": {1}}, {"a": float("nan")}, {"a": "\ud800"}, {}, []):
+        assert not _core.fits(refused, 1000)  # type: ignore[arg-type]

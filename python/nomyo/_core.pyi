@@ -19,10 +19,12 @@ __all__ = [
     "cpu_features",
     "crypto_version",
     "dumpable",
+    "fits",
     "harden_process",
     "in_locked_memory",
     "load_key_pair",
     "memory_status",
+    "new_payload_id",
     "open_key_directory",
     "open_package",
     "open_secret",
@@ -209,6 +211,9 @@ def seal(
 def check_payload(payload: dict[str, Any], *, limit_bytes: int = 10485760) -> None:
     """Raise whatever `seal` would raise for this payload, without sealing it (a dry run of the same walk)."""
 
+def fits(payload: dict[str, Any], limit_bytes: int) -> bool:
+    """Whether `seal` would take this payload, and its JSON has no more than `limit_bytes`."""
+
 def open_package(
     package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None
 ) -> tuple[Any, str, int | float | None]:
@@ -244,6 +249,9 @@ def in_locked_memory(function: Callable[[], _T]) -> _T:
     Raises SecurityError where sealing, opening or a new SecureBuffer in it would take memory that is not locked, or
     anything else of the native core in it did.
     """
+
+def new_payload_id() -> str:
+    """Draw a UUID4 (RFC 9562, section 5.4) as text, without letting go of the GIL as `uuid.uuid4` does."""
 
 def memory_status() -> dict[str, int]:
     """Figures of the arena in bytes.

@@ -24,6 +24,7 @@ from functools import partial
 from .. import _core
 from ..errors import DisposedError
 from .effects import Flow, compute, wait
+from .protocol import public_key_header
 from .settings import KeyDir, Password, Settings, check_password
 from .trace import logger, timed
 from .workers import key_pool, submit_or_run
@@ -35,6 +36,7 @@ class KeyPair:
 
     private_key: _core.PrivateKey
     public_key_pem: str
+    public_key_header: str
     leases: int = 0
     replaced: bool = False
 
@@ -154,7 +156,8 @@ class ClientKeys:
 
     def use(self, opened: OpenedKeys, *, unless_there: bool = False) -> None:
         """Make a pair the present one; with `unless_there`, only where there is none yet."""
-        new = KeyPair(opened.private_key, opened.private_key.public_key.pem)
+        pem = opened.private_key.public_key.pem
+        new = KeyPair(opened.private_key, pem, public_key_header(pem))
         with self._lock:
             if self._disposed.is_set() or (unless_there and self._pair is not None):
                 new.private_key.wipe()

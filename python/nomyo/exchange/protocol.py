@@ -79,13 +79,25 @@ def server_key_request(base_url: str) -> Request:
     return Request("GET", f"{base_url}/pki/public_key", {"Accept-Encoding": "identity"}, b"", SERVER_KEY_LIMIT_BYTES)
 
 
+def public_key_header(pem: str) -> str:
+    """Return a public key as its header carries it, percent-encoded."""
+    return quote(pem)
+
+
 def completion_headers(
-    payload_id: str, public_key_pem: str, api_key: str | None, security_tier: str | None
+    payload_id: str, public_key: str, api_key: str | None, security_tier: str | None
 ) -> dict[str, str]:
-    """Return the headers of an encrypted chat request; all values have been checked."""
+    """Return the headers of an encrypted chat request; all values have been checked.
+
+    Args:
+        payload_id: The request's UUID4.
+        public_key: Ours, by `public_key_header`.
+        api_key: None or empty for none.
+        security_tier: None or empty for none.
+    """
     headers = {
         "X-Payload-ID": payload_id,
-        "X-Public-Key": quote(public_key_pem),
+        "X-Public-Key": public_key,
         "Content-Type": "application/octet-stream",
         "Accept-Encoding": "identity",
     }

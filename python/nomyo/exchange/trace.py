@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 logger = logging.getLogger("nomyo")
 
@@ -35,12 +35,16 @@ def enable_debug_log() -> None:
         logger.addHandler(_StderrHandler())
 
 
+def timed(step: str) -> AbstractContextManager[None]:
+    """Log how long a step took; costs next to nothing where nobody asked for the debug log."""
+    return _logged(step) if logger.isEnabledFor(logging.DEBUG) else _NOT_LOGGED
+
+
+_NOT_LOGGED = nullcontext()
+
+
 @contextmanager
-def timed(step: str) -> Iterator[None]:
-    """Log how long a step took."""
-    if not logger.isEnabledFor(logging.DEBUG):
-        yield
-        return
+def _logged(step: str) -> Iterator[None]:
     started = time.perf_counter()
     try:
         yield

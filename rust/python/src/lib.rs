@@ -25,6 +25,7 @@ mod no_copy;
 mod numbers;
 mod page_lock;
 mod password;
+mod payload_id;
 mod process;
 mod sealing;
 mod secret_reply;
@@ -50,12 +51,14 @@ mod _core {
     #[pymodule_export]
     use super::page_lock::PageLock;
     #[pymodule_export]
+    use super::payload_id::new_payload_id;
+    #[pymodule_export]
     use super::process::{
         can_lock, cpu_features, crypto_version, dumpable, harden_process, in_locked_memory,
         memory_status, warm_up,
     };
     #[pymodule_export]
-    use super::sealing::{check_payload, open_package, seal};
+    use super::sealing::{check_payload, fits, open_package, seal};
     #[pymodule_export]
     use super::secret_reply::open_secret;
     #[pymodule_export]

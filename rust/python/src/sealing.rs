@@ -46,6 +46,12 @@ pub fn check_payload(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> PyResult
     stack::scrubbed(|| write_payload(payload, &mut measure, limit_bytes))
 }
 
+/// Whether `seal` would take this payload, and its JSON has no more than `limit_bytes`.
+#[pyfunction]
+pub fn fits(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> bool {
+    check_payload(payload, limit_bytes).is_ok()
+}
+
 /// Open a package: (the plaintext JSON, always an object; the algorithm's name; processed_at of the outer object).
 ///
 /// The objects are instances of `object_type`, a subclass of dict that can be made without arguments.
