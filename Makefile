@@ -69,9 +69,10 @@ lint: build
 	$(BIN)/mypy
 	$(BIN)/python tests/readme_examples.py
 
-bench: build
+bench: build reference
 	cargo run --release --locked --package nomyo-core --example arena_speed
 	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops
+	$(BIN)/python benches/throughput.py
 
 # Searches the memory of running clients, this one and the public one, for secrets: a table, and whether promises hold.
 prove: build reference
