@@ -72,6 +72,7 @@ lint: build
 bench: build reference
 	cargo run --release --locked --package nomyo-core --example arena_speed
 	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops
+	$(BIN)/python benches/http_layers.py
 	$(BIN)/python benches/throughput.py
 
 # Searches the memory of running clients, this one and the public one, for secrets: a table, and whether promises hold.
