@@ -52,31 +52,19 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
-def test_proxy_of_the_environment_is_used(
+@pytest.mark.parametrize("excluded", ["", "127.0.0.1"])
+def test_proxy_of_the_environment_is_used_unless_it_excludes_the_host(
     twin: Twin,
     router: RunningRouter,
     key_directory: Path,
     proxy: tuple[str, list[str]],
     monkeypatch: pytest.MonkeyPatch,
+    excluded: str,
 ) -> None:
     url, seen = proxy
     monkeypatch.setenv("HTTP_PROXY", url)
-    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("NO_PROXY", excluded)
     chat = twin.chat(router.url, key_dir=key_directory)
     assert twin.call(chat.create, model="m", messages=HELLO).choices[0].message.content == "Hello"
-    assert seen == [f"GET {router.url}/pki/public_key", f"POST {router.url}/v1/chat/secure_completion"]
-
-
-def test_host_that_the_environment_excludes_is_spoken_to_directly(
-    twin: Twin,
-    router: RunningRouter,
-    key_directory: Path,
-    proxy: tuple[str, list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    url, seen = proxy
-    monkeypatch.setenv("HTTP_PROXY", url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    chat = twin.chat(router.url, key_dir=key_directory)
-    assert twin.call(chat.create, model="m", messages=HELLO).choices[0].message.content == "Hello"
-    assert seen == []
+    through = [f"GET {router.url}/pki/public_key", f"POST {router.url}/v1/chat/secure_completion"]
+    assert seen == ([] if excluded else through)
