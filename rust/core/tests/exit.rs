@@ -106,6 +106,13 @@ fn child_that_joins_at_exit() {
 
 static ENDING_SINCE: Mutex<Option<Instant>> = Mutex::new(None);
 
+/// A handler that comes after waiting for work, and that has not waited long.
+extern "C" fn handler_after_a_short_wait() {
+    let waited = ENDING_SINCE.lock().unwrap().unwrap().elapsed();
+    assert!(waited < exit::PATIENCE / 2, "{waited:?}");
+    println!("the handler ended");
+}
+
 #[test]
 fn exit_does_not_wait_for_a_key_that_is_generated() {
     handler_ends("child_that_generates_at_exit");
@@ -114,12 +121,7 @@ fn exit_does_not_wait_for_a_key_that_is_generated() {
 #[test]
 #[ignore = "needs the process to itself"]
 fn child_that_generates_at_exit() {
-    extern "C" fn handler() {
-        let waited = ENDING_SINCE.lock().unwrap().unwrap().elapsed();
-        assert!(waited < exit::PATIENCE / 2, "{waited:?}");
-        println!("the handler ended");
-    }
-    end(handler, || {
+    end(handler_after_a_short_wait, || {
         random::warm_up().unwrap();
         thread::spawn(|| {
             loop {
@@ -139,12 +141,7 @@ fn work_that_began_before_exit_is_done() {
 #[test]
 #[ignore = "needs the process to itself"]
 fn child_that_works_at_exit() {
-    extern "C" fn handler() {
-        let waited = ENDING_SINCE.lock().unwrap().unwrap().elapsed();
-        assert!(waited < exit::PATIENCE / 2, "{waited:?}");
-        println!("the handler ended");
-    }
-    end(handler, || {
+    end(handler_after_a_short_wait, || {
         random::warm_up().unwrap();
         let (begun, wait_for_begin) = mpsc::channel();
         thread::spawn(move || {
