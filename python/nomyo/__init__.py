@@ -47,7 +47,7 @@ enableSecureMemory = enable_secure_memory  # noqa: N816
 disableSecureMemory = disable_secure_memory  # noqa: N816
 
 # Importing the clients imports the HTTP libraries (over 100 ms): done when one is first asked for.
-_CLIENTS = {
+_IMPORTED_LATE = {
     "SecureChatCompletion": "chat",
     "SyncSecureChatCompletion": "chat",
     "Result": "many",
@@ -90,12 +90,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a client when it is first asked for."""
-    if name not in _CLIENTS:
+    """Import a client, and what belongs to it, when it is first asked for."""
+    if name not in _IMPORTED_LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_CLIENTS[name]}", __name__), name)
+    value = getattr(import_module(f".{_IMPORTED_LATE[name]}", __name__), name)
     globals()[name] = value
     return value
 
