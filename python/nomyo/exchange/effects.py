@@ -99,6 +99,12 @@ def compute(call: Callable[[], T]) -> Flow[T]:
     return result
 
 
+def here(call: Callable[[], T]) -> Flow[T]:
+    """Call a function where the flow runs: for what takes less time than a thread would take to wake."""
+    yield from ()
+    return call()
+
+
 def wait(future: Future[Any], timeout_s: float | None = None) -> Flow[None]:
     """Wait until a future is done, or a time is over."""
     yield Wait(future, timeout_s)

@@ -15,7 +15,7 @@ from ..memory import check_nothing_unlocked, warn_of_unlocked
 from ..response import ChatCompletionResponse
 from ..secure_response import SecureResponse
 from .client_keys import ClientKeys, KeyPair
-from .effects import Flow, NetworkFailure, Request, Response, compute, send, sleep
+from .effects import Flow, NetworkFailure, Request, Response, compute, here, send, sleep
 from .protocol import (
     NOT_SEALED,
     PAYLOAD_LIMIT_BYTES,
@@ -259,10 +259,9 @@ class Exchange:
         return delay_before(attempt, outcome.retry_after if isinstance(outcome, Response) else None)
 
     def _seal(self, call: Call, server_key: _core.PublicKey) -> Flow[bytes]:
-        seal = partial(call.sealed_for, server_key)
         with timed("sealed"):
-            # A thread would cost more than it saves: waking it takes as long as sealing a small message.
-            package = self._in_its_memory(seal)() if call.is_small() else (yield from self._compute(seal))
+            is_small = yield from self._compute(call.is_small, here)
+            package = yield from self._compute(partial(call.sealed_for, server_key), here if is_small else compute)
         logger.debug("package: %d bytes", len(package))
         return package
 
@@ -284,15 +283,12 @@ class Exchange:
         add_metadata(plain, payload_id, algorithm, processed_at)
         return SecureResponse(json, content, plain)
 
-    def _compute(self, call: Callable[[], T]) -> Flow[T]:
-        """Have sealing or opening done, in locked memory alone where that is required."""
-        result = yield from compute(self._in_its_memory(call))
+    def _compute(self, call: Callable[[], T], place: Callable[[Callable[[], T]], Flow[T]] = compute) -> Flow[T]:
+        """Have sealing or opening done, in locked memory alone where that is required; in a thread unless told so."""
+        required = self.settings.secure_memory == "require"
+        result = yield from place(partial(_core.in_locked_memory, call) if required else call)
         warn_of_unlocked(self.settings.secure_memory, stacklevel=2)
         return result
-
-    def _in_its_memory(self, call: Callable[[], T]) -> Callable[[], T]:
-        required = self.settings.secure_memory == "require"
-        return partial(_core.in_locked_memory, call) if required else call
 
 
 def _log_outcome(outcome: Response | NetworkFailure) -> None:
