@@ -14,6 +14,15 @@ from pathlib import Path
 UNPRIVILEGED = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"] if os.geteuid() == 0 else []
 
 
+def unmeasured() -> dict[str, str]:
+    """Return the environment without what has coverage trace a child.
+
+    Its tracer takes a lock (`Collector.data_lock`) in every thread and knows nothing of fork(2): a child forked while
+    another thread holds it hangs. It also keeps a tracer for every thread that there ever was.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def run_python(
     program: str,
     *arguments: str,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 
 from memory_scan import Find, Needle, Scanner
 from needles import Text, of_texts
+from process import unmeasured
 
 PROGRAM = Path(__file__).with_name("scanned_child.py")
 # The ways to send a request: what holds the message, and what the answer becomes.
@@ -76,8 +76,7 @@ def running(
         (directory / file).write_text(control.content)
     paths = {"control": str(directory / "control"), "locked_control": str(directory / "locked_control")}
     (directory / "job").write_text(json.dumps({**paths, **job}))
-    environment = {**os.environ, **(env or {})}
-    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # a tracer is no part of what is searched, and slows it down
+    environment = {**unmeasured(), **(env or {})}
     with subprocess.Popen(
         [*command, str(directory / "job")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as child:

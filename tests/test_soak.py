@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from process import run_python
+from process import run_python, unmeasured
 from soak import growth
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -33,10 +33,8 @@ os._exit(0)
 
 
 def test_tenth_of_the_soak_is_flat() -> None:
-    # Not measured: coverage keeps a tracer for every thread that there ever was.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     command = [sys.executable, PROGRAM, "1"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=env)
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280, env=unmeasured())
     print(finished.stdout)
     assert (finished.returncode, finished.stderr) == (0, ""), finished.stdout
 
