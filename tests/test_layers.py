@@ -23,6 +23,7 @@ LAYERS = [
 ]
 FREE = {"__init__"}
 EXCHANGE = [
+    "turns",
     "effects",
     "workers",
     "trace",

@@ -77,7 +77,8 @@ class _ChatCompletion:
             server_key_ttl: Seconds for which the router's key is kept; 0 asks before every request.
             server_key_fingerprint: Pins the router's key, or several: "SHA256:" and the unpadded
                 base64 of SHA-256 over its SPKI DER.
-            max_connections: Connections open at once.
+            max_connections: Connections open at once, and requests that are sealed, sent and opened at once;
+                more wait their turn with nothing sealed yet.
             http_client: Your own `httpx.AsyncClient` (`httpx.Client` for the sync client), for proxies,
                 certificates and the like. It stays yours to close; redirects are not followed all the same.
 
@@ -213,7 +214,7 @@ class SecureChatCompletion(_ChatCompletion):
         Args:
             requests: Requests as `create` takes them; the next one is taken when there is room for its outcome, so
                 that the input may be endless. An iterable is read in the event loop, and should not block.
-            concurrency: Requests under way at once. More than `max_connections` wait for a connection.
+            concurrency: Requests under way at once. More than `max_connections` wait for their turn.
             ordered: Hand the results out in the order of the requests, instead of as they complete. At most
                 `concurrency` completed ones then wait for one before them.
 

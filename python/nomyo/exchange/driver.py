@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from typing import Any, TypeVar, assert_never
 
-from .effects import Compute, Effect, Flow, Send, Sleep, Wait
+from .effects import Compute, Effect, Flow, Send, Sleep, TakeTurn, Wait
 from .http import AsyncHttp, SyncHttp
 from .workers import crypto_pool, submit_or_run
 
@@ -61,6 +61,8 @@ def run_sync(flow: Flow[T], http: SyncHttp) -> T:
 
 async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
     match effect:
+        case TakeTurn():
+            return await http.turns.take()
         case Send(request):
             return await http.send(request)
         case Sleep(seconds):
@@ -75,6 +77,8 @@ async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
 
 def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
     match effect:
+        case TakeTurn():
+            return http.turns.take()
         case Send(request):
             return http.send(request)
         case Sleep(seconds):

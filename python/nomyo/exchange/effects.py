@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from .turns import Turn
+
 T = TypeVar("T")
 
 
@@ -57,6 +59,11 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeTurn:
+    """Wait until fewer requests than may be are under way; the outcome is a `Turn`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait for a time."""
 
@@ -78,8 +85,14 @@ class Wait:
     timeout_s: float | None = None
 
 
-Effect: TypeAlias = Send | Sleep | Compute | Wait
+Effect: TypeAlias = TakeTurn | Send | Sleep | Compute | Wait
 Flow: TypeAlias = Generator[Effect, Any, T]
+
+
+def take_turn() -> Flow[Turn]:
+    """Wait for a turn; what follows belongs into a `with` block of it."""
+    turn: Turn = yield TakeTurn()
+    return turn
 
 
 def send(request: Request) -> Flow[Response | NetworkFailure]:

@@ -15,7 +15,7 @@ from ..memory import check_nothing_unlocked, warn_of_unlocked
 from ..response import ChatCompletionResponse
 from ..secure_response import SecureResponse
 from .client_keys import ClientKeys, KeyPair
-from .effects import Flow, NetworkFailure, Request, Response, compute, here, send, sleep
+from .effects import Flow, NetworkFailure, Request, Response, compute, here, send, sleep, take_turn
 from .protocol import (
     NOT_SEALED,
     PAYLOAD_LIMIT_BYTES,
@@ -130,6 +130,9 @@ class Exchange:
     def _send(self, call: Call, open_with: Opener[T]) -> Flow[T]:
         self._check_reachable()
         call.check()
+        return (yield from self._in_turn(self._exchanged(call, open_with)))
+
+    def _exchanged(self, call: Call, open_with: Opener[T]) -> Flow[T]:
         server_key = yield from self._server_key_for(call)
         yield from self._keys_ready()
         with self._keys.lease() as pair:
@@ -140,12 +143,18 @@ class Exchange:
         """Seal a call's payload for the router."""
         self._check_reachable()
         call.check()
+        return (yield from self._in_turn(self._sealed(call)))
+
+    def _sealed(self, call: Call) -> Flow[bytes]:
         server_key = yield from self._server_key_for(call)
         return (yield from self._seal(call, server_key))
 
     def open(self, package: bytes, payload_id: str) -> Flow[ChatCompletionResponse]:
         """Open an answer that was sealed for us."""
         self.check_usable()
+        return (yield from self._in_turn(self._opened(package, payload_id)))
+
+    def _opened(self, package: bytes, payload_id: str) -> Flow[ChatCompletionResponse]:
         yield from self._keys_ready()
         with self._keys.lease() as pair:
             return (yield from self._open(package, pair, payload_id))
@@ -166,6 +175,11 @@ class Exchange:
         self.check_usable()
         yield from self._keys.load(private_path, public_path, password)
         self._warn_of_open_files()
+
+    def _in_turn(self, flow: Flow[T]) -> Flow[T]:
+        with (yield from take_turn()):
+            self.check_usable()  # the wait may have been long
+            return (yield from flow)
 
     def _check_reachable(self) -> None:
         self.check_usable()

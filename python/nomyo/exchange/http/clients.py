@@ -20,6 +20,7 @@ from httpx_aiohttp import HttpxAiohttpClient
 
 from ..effects import NetworkFailure, Request, Response
 from ..settings import Settings
+from ..turns import LoopTurns, ThreadTurns
 from ..workers import crypto_pool
 from .body import Body
 from .failures import FAILURES, reason_of
@@ -39,6 +40,7 @@ class SyncHttp:
         Raises:
             TypeError: `http_client` is not an `httpx.Client`.
         """
+        self.turns = ThreadTurns(settings.max_connections)
         self._settings = settings
         self._own: httpx.Client | None = None
         self._under_way = 0
@@ -134,6 +136,7 @@ class AsyncHttp:
         Raises:
             TypeError: `http_client` is not an `httpx.AsyncClient`.
         """
+        self.turns = LoopTurns(settings.max_connections)
         self._settings = settings
         self._pools: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
         self._closed = False
