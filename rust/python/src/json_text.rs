@@ -1,31 +1,62 @@
 //! The text inside JSON's quotation marks (RFC 8259, section 7): found and escaped.
 //!
-//! Works on eight bytes at a time in plain arithmetic, which every platform has.
+//! Works on sixteen characters at a time.
 
 use crate::json_sink::Sink;
 use nomyo_core::Result;
+use wide::{i8x16, i16x8, u8x16};
 
-/// Room that one step of escaping needs: eight bytes copied at once, or one escape of six.
-const STEP_BYTES: usize = 8;
+/// Characters that are looked at at once.
+const STEP: usize = 16;
+/// Room that one step needs: sixteen bytes copied at once, and one escape of six.
+const STEP_BYTES: usize = STEP + 6;
 /// Least room asked of the sealer's window, so that a step is never the only one.
 const WINDOW_BYTES: usize = 64;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
 /// A code point as CPython stores it, in one, two or four bytes.
-pub trait CodePoint: Copy + Into<u32> {}
+pub trait CodePoint: Copy + Into<u32> {
+    /// Code points as bytes, ASCII as it is and all others as a byte with its high bit set, or null.
+    fn narrow(step: &[Self; STEP]) -> u8x16;
+}
 
-impl<C: Copy + Into<u32>> CodePoint for C {}
+impl CodePoint for u8 {
+    #[inline]
+    fn narrow(step: &[Self; STEP]) -> u8x16 {
+        u8x16::new(*step)
+    }
+}
+
+impl CodePoint for u16 {
+    #[inline]
+    fn narrow(step: &[Self; STEP]) -> u8x16 {
+        let half =
+            |start: usize| i16x8::new(std::array::from_fn(|i| step[start + i].cast_signed()));
+        // Saturates: a negative one, from U+8000 on, to null; others above 0xFF to that.
+        u8x16::narrow_i16x8(half(0), half(STEP / 2))
+    }
+}
+
+impl CodePoint for u32 {
+    #[inline]
+    fn narrow(step: &[Self; STEP]) -> u8x16 {
+        u8x16::new(step.map(|code_point| {
+            if code_point < 0x80 {
+                code_point as u8
+            } else {
+                0xFF
+            }
+        }))
+    }
+}
 
 /// Where the first quotation mark, backslash or control character is.
 #[inline]
 pub fn find_special(text: &[u8]) -> Option<usize> {
-    let (words, tail) = text.as_chunks::<STEP_BYTES>();
-    for (index, word) in words.iter().enumerate() {
-        let marks = special_marks(*word);
-        if marks != 0 {
-            return Some(index * STEP_BYTES + first_mark(marks));
+    let (steps, tail) = text.as_chunks::<STEP>();
+    for (index, step) in steps.iter().enumerate() {
+        let clean = clean_bytes(u8x16::new(*step));
+        if clean < STEP {
+            return Some(index * STEP + clean);
         }
     }
     let tail_start = text.len() - tail.len();
@@ -62,12 +93,13 @@ pub fn write_code_points<C: CodePoint>(out: &mut impl Sink, mut text: &[C]) -> R
 fn encode_into<C: CodePoint>(room: &mut [u8], text: &[C]) -> Option<(usize, usize)> {
     let (mut taken, mut filled) = (0, 0);
     while taken < text.len() && room.len() - filled >= STEP_BYTES {
-        if let Some(word) = text[taken..].first_chunk().and_then(narrow) {
-            let clean = first_mark(special_marks(word));
-            room[filled..filled + STEP_BYTES].copy_from_slice(&word);
+        if let Some(step) = text[taken..].first_chunk() {
+            let bytes = C::narrow(step);
+            room[filled..filled + STEP].copy_from_slice(&bytes.to_array());
+            let clean = clean_ascii(bytes);
             taken += clean;
             filled += clean;
-            if clean > 0 {
+            if clean == STEP {
                 continue;
             }
         }
@@ -77,34 +109,21 @@ fn encode_into<C: CodePoint>(room: &mut [u8], text: &[C]) -> Option<(usize, usiz
     Some((taken, filled))
 }
 
-/// Eight code points as bytes, where all are ASCII.
-#[inline]
-fn narrow<C: CodePoint>(code_points: &[C; STEP_BYTES]) -> Option<[u8; STEP_BYTES]> {
-    let all = code_points.iter().fold(0, |all, one| all | (*one).into());
-    (all < 0x80).then(|| code_points.map(|one| one.into() as u8))
-}
-
 /// Escapes as much of `text` as fits: (bytes taken, bytes filled).
 fn escape_into(room: &mut [u8], text: &[u8]) -> (usize, usize) {
     let (mut taken, mut filled) = (0, 0);
     while taken < text.len() && room.len() - filled >= STEP_BYTES {
-        let clean = match text[taken..].first_chunk::<STEP_BYTES>() {
-            Some(word) => {
-                room[filled..filled + STEP_BYTES].copy_from_slice(word);
-                first_mark(special_marks(*word))
+        if let Some(step) = text[taken..].first_chunk::<STEP>() {
+            room[filled..filled + STEP].copy_from_slice(step);
+            let clean = clean_bytes(u8x16::new(*step));
+            taken += clean;
+            filled += clean;
+            if clean == STEP {
+                continue;
             }
-            None if is_special(text[taken]) => 0,
-            None => {
-                room[filled] = text[taken];
-                1
-            }
-        };
-        taken += clean;
-        filled += clean;
-        if clean == 0 {
-            filled += escape_byte(&mut room[filled..], text[taken]);
-            taken += 1;
         }
+        filled += escape_byte(&mut room[filled..], text[taken]);
+        taken += 1;
     }
     (taken, filled)
 }
@@ -112,12 +131,12 @@ fn escape_into(room: &mut [u8], text: &[u8]) -> (usize, usize) {
 #[inline]
 fn escape_character(room: &mut [u8], character: char) -> usize {
     match u8::try_from(character) {
-        Ok(byte) if is_special(byte) => escape_byte(room, byte),
+        Ok(byte) if byte.is_ascii() => escape_byte(room, byte),
         _ => character.encode_utf8(room).len(),
     }
 }
 
-/// Writes the escape of a special byte, as Python's json has it; how long it is.
+/// Writes a byte, a special one as Python's json escapes it; how long that is.
 fn escape_byte(room: &mut [u8], byte: u8) -> usize {
     let short = match byte {
         b'"' | b'\\' => byte,
@@ -126,6 +145,10 @@ fn escape_byte(room: &mut [u8], byte: u8) -> usize {
         b'\t' => b't',
         0x08 => b'b',
         0x0C => b'f',
+        0x20.. => {
+            room[0] = byte;
+            return 1;
+        }
         _ => {
             const DIGITS: &[u8; 16] = b"0123456789abcdef";
             let (high, low) = (usize::from(byte >> 4), usize::from(byte & 0xF));
@@ -142,20 +165,28 @@ fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// A high bit for each special byte. Bits above the lowest one may be false (a borrow ran on), so
-/// only the lowest counts ("Bit Twiddling Hacks", determine if a word has a byte less than n).
+/// How many bytes come before the first special one.
 #[inline]
-fn special_marks(word: [u8; STEP_BYTES]) -> u64 {
-    let word = u64::from_le_bytes(word);
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = zeros(word ^ (ONES * u64::from(b'"')));
-    let backslash = zeros(word ^ (ONES * u64::from(b'\\')));
-    (control | quote | backslash) & HIGH
+fn clean_bytes(bytes: u8x16) -> usize {
+    leading(bytes.simd_lt(u8x16::splat(0x20)) | quotes(bytes))
 }
 
-/// The byte that the lowest mark is for, or STEP_BYTES without any.
+/// How many bytes come before the first that is special or not ASCII.
 #[inline]
-fn first_mark(marks: u64) -> usize {
-    marks.trailing_zeros() as usize / 8
+fn clean_ascii(bytes: u8x16) -> usize {
+    let signed: i8x16 = i8x16::new(bytes.to_array().map(u8::cast_signed));
+    // Below 0x20 are the control characters, and all whose high bit is set.
+    let below = signed.simd_lt(i8x16::splat(0x20));
+    leading(u8x16::new(below.to_array().map(i8::cast_unsigned)) | quotes(bytes))
+}
+
+#[inline]
+fn quotes(bytes: u8x16) -> u8x16 {
+    bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'))
+}
+
+/// How many bytes stand before the first that is set, or STEP.
+#[inline]
+fn leading(marks: u8x16) -> usize {
+    (marks.to_bitmask() | 1 << STEP).trailing_zeros() as usize
 }
