@@ -4,40 +4,95 @@ use super::{open_pages, page_size, release, reserve};
 use crate::{Error, Result};
 use std::ops::Deref;
 use std::slice;
+use std::sync::Mutex;
+
+/// One mapping is kept for the next package: to map, to fault pages in and to unmap takes longer than to seal 10 KB.
+static SPARE: Mutex<Option<Mapping>> = Mutex::new(None);
+/// What the spare mapping may keep of the machine's memory.
+const SPARE_BYTES: usize = 2 << 20;
 
 /// Growable memory for ciphertext, which is no secret and can be large.
 ///
 /// A mapping of its own outside the arena: pages cost nothing before they are touched, nothing is
 /// locked and nothing is wiped. Content never moves as long as it stays within the capacity.
 pub struct PlainPages {
-    base: *mut u8,
-    mapped: usize,
+    /// None while it is dropped.
+    mapping: Option<Mapping>,
     len: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone, and only `&mut self` writes to it.
-unsafe impl Send for PlainPages {}
-// SAFETY: as above; shared references only read.
-unsafe impl Sync for PlainPages {}
+/// Readable and writable pages.
+struct Mapping {
+    base: *mut u8,
+    mapped: usize,
+    /// Bytes in front that were touched, at most.
+    touched: usize,
+}
 
-impl PlainPages {
-    /// Reserves room for `capacity_bytes`. `Error::Memory` where there is no address space left.
-    pub fn reserve(capacity_bytes: usize) -> Result<Self> {
+// SAFETY: the mapping belongs to this value alone, and only `&mut self` writes to it.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; shared references only read.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(capacity_bytes: usize) -> Result<Self> {
         let page = page_size();
         let mapped = capacity_bytes.max(1).checked_next_multiple_of(page);
         let mapped = mapped.ok_or(Error::Memory("out of memory"))?;
         let base = reserve(mapped).ok_or(Error::Memory("out of memory"))?;
-        let pages = Self {
+        let mapping = Self {
             base,
             mapped,
-            len: 0,
+            touched: 0,
         };
         // SAFETY: the whole of a fresh reservation, released by Drop on either way.
         if unsafe { open_pages(base, mapped) } {
-            Ok(pages)
+            Ok(mapping)
         } else {
             Err(Error::Memory("out of memory"))
         }
+    }
+
+    /// Takes the spare one, where there is one and it is large enough.
+    fn spare(capacity_bytes: usize) -> Option<Self> {
+        // Never waits: the lock may have been held by a thread of the process that forked this one.
+        SPARE
+            .try_lock()
+            .ok()?
+            .take_if(|spare| spare.mapped >= capacity_bytes)
+    }
+
+    /// Makes it the spare one, where it holds little memory and there is none as large.
+    fn keep(self) {
+        if self.touched <= SPARE_BYTES
+            && let Ok(mut spare) = SPARE.try_lock()
+            && spare
+                .as_ref()
+                .is_none_or(|other| other.mapped < self.mapped)
+        {
+            *spare = Some(self);
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `new`, released once.
+        unsafe { release(self.base, self.mapped) };
+    }
+}
+
+impl PlainPages {
+    /// Reserves room for `capacity_bytes`. `Error::Memory` where there is no address space left.
+    pub fn reserve(capacity_bytes: usize) -> Result<Self> {
+        let mapping = match Mapping::spare(capacity_bytes) {
+            Some(spare) => spare,
+            None => Mapping::new(capacity_bytes)?,
+        };
+        Ok(Self {
+            mapping: Some(mapping),
+            len: 0,
+        })
     }
 
     /// Appends bytes; beyond the capacity the content moves to a larger mapping.
@@ -47,13 +102,16 @@ impl PlainPages {
         Ok(())
     }
 
-    /// `n` writable bytes behind the content.
+    /// `n` writable bytes behind the content; what they hold is any ciphertext.
     pub fn spare_mut(&mut self, n: usize) -> Result<&mut [u8]> {
-        if n > self.mapped - self.len {
+        if n > self.room() {
             self.grow(n)?;
         }
-        // SAFETY: `len + n` lies within the mapping, which the system filled with zeros.
-        Ok(unsafe { slice::from_raw_parts_mut(self.base.add(self.len), n) })
+        let len = self.len;
+        let mapping = self.mapping_mut();
+        mapping.touched = mapping.touched.max(len + n);
+        // SAFETY: `len + n` lies within the mapping, which the system filled with zeros at first.
+        Ok(unsafe { slice::from_raw_parts_mut(mapping.base.add(len), n) })
     }
 
     /// Makes `n` bytes of the spare room part of the content.
@@ -61,8 +119,20 @@ impl PlainPages {
     /// # Panics
     /// Where there is not that much room.
     pub fn advance(&mut self, n: usize) {
-        assert!(n <= self.mapped - self.len, "advanced beyond the mapping");
+        assert!(n <= self.room(), "advanced beyond the mapping");
         self.len += n;
+    }
+
+    fn mapping(&self) -> &Mapping {
+        self.mapping.as_ref().expect("there until it is dropped")
+    }
+
+    fn mapping_mut(&mut self) -> &mut Mapping {
+        self.mapping.as_mut().expect("there until it is dropped")
+    }
+
+    fn room(&self) -> usize {
+        self.mapping().mapped - self.len
     }
 
     fn grow(&mut self, n: usize) -> Result<()> {
@@ -70,7 +140,8 @@ impl PlainPages {
             .len
             .checked_add(n)
             .ok_or(Error::Memory("out of memory"))?;
-        let mut larger = Self::reserve(needed.max(self.mapped.saturating_mul(2)))?;
+        let doubled = self.mapping().mapped.saturating_mul(2);
+        let mut larger = Self::reserve(needed.max(doubled))?;
         larger.extend_from_slice(self)?;
         *self = larger;
         Ok(())
@@ -81,21 +152,22 @@ impl Deref for PlainPages {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `len` bytes were written or were zero from the start.
-        unsafe { slice::from_raw_parts(self.base, self.len) }
+        // SAFETY: `len` bytes lie within the mapping and are initialised: by us, or by the system with zeros.
+        unsafe { slice::from_raw_parts(self.mapping().base, self.len) }
     }
 }
 
 impl Drop for PlainPages {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `reserve`, released once.
-        unsafe { release(self.base, self.mapped) };
+        if let Some(mapping) = self.mapping.take() {
+            mapping.keep();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::PlainPages;
+    use super::{PlainPages, SPARE_BYTES};
 
     #[test]
     fn content_survives_growth_beyond_the_capacity() {
@@ -123,6 +195,23 @@ mod tests {
         assert!(pages.is_empty());
         pages.advance(2);
         assert_eq!(&*pages, b"ab");
+    }
+
+    #[test]
+    fn spare_mapping_is_used_again_unless_it_holds_much_memory() {
+        // Other tests may have the one spare at any moment: a mapping that went back is among the next few.
+        let comes_back = |filled: usize| {
+            (0..1000).any(|_| {
+                let mut pages = PlainPages::reserve(SPARE_BYTES * 2).unwrap();
+                pages.extend_from_slice(&vec![1; filled]).unwrap();
+                let place = pages.as_ptr();
+                drop(pages);
+                let next = PlainPages::reserve(SPARE_BYTES * 2).unwrap();
+                next.mapping().base.cast_const() == place && next.mapping().touched == filled
+            })
+        };
+        assert!(comes_back(SPARE_BYTES));
+        assert!(!comes_back(SPARE_BYTES + 1));
     }
 
     #[test]
