@@ -221,6 +221,22 @@ def test_strings_are_cut_nowhere_by_the_window(native: Json) -> None:
         assert native.write(payload) == dumps(payload)
 
 
+@pytest.mark.parametrize("width", ["", "é", "漢", "🎉"])
+@pytest.mark.parametrize("odd", ['"', "\\", "\n", "\x1f", "\x7f", "\x80", "ÿ", "Ā", "\u7fff", "\u8000", "\uffff", "🎉"])
+def test_odd_character_anywhere_in_plain_text_goes_through(native: Json, width: str, odd: str) -> None:
+    """Text is looked at sixteen characters at a time."""
+    texts = ["x" * start + odd * count + "y" * 17 + width for start in range(35) for count in (1, 2, 17)]
+    texts += ["x" * start + odd for start in range(35)]
+    text = dumps({"texts": texts})
+    assert native.write({"texts": texts}) == text
+    assert native.read(text) == {"texts": texts}
+
+
+def test_lone_surrogate_anywhere_in_plain_text_is_read(native: Json) -> None:
+    texts = ["x" * start + "\ud800" + rest for start in range(35) for rest in ("", "y" * 17, "é\udfff", "🎉")]
+    assert native.read(json.dumps({"texts": texts})) == {"texts": texts}
+
+
 @pytest.mark.parametrize("last", ["é", "漢", "🎉"])
 @pytest.mark.parametrize("length", [2, 3, 100, 4095, 4096, 4097, 20_000, 70_000])
 def test_text_goes_through_however_python_stores_it(native: Json, last: str, length: int) -> None:

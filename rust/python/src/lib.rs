@@ -32,6 +32,7 @@ mod secret_reply;
 mod secure_buffer;
 mod unicode;
 mod unicode_layout;
+mod wtf8;
 
 use nomyo_core::arena::Arena;
 use pyo3::prelude::*;

@@ -5,7 +5,8 @@
 //! non-ASCII text into a narrower string first, which it then frees. So such text is read where it lies, or
 //! copied into the arena piece by piece, and on the way back written one by one into the one new object.
 
-use crate::unicode_layout::{self, Characters};
+use crate::unicode_layout::{self, Characters, CharactersMut};
+use crate::wtf8::{self, CodePoints, Width};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -135,7 +136,7 @@ pub fn from_ascii<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyA
 /// place: PyUnicode_New is not in the stable ABI, and PyUnicode_FromWideChar would want a copy of
 /// four bytes a character.
 pub fn from_wtf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let length = bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+    let length = wtf8::length(bytes);
     let mut code_points = CodePoints(bytes.iter());
     if length == 1 {
         let code_point = code_points.next().unwrap_or(0);
@@ -145,21 +146,32 @@ pub fn from_wtf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAn
             Bound::from_owned_ptr_or_err(py, string)
         };
     }
-    let string = filled(py, widest(bytes), length)?;
+    let string = filled(py, wtf8::widest(bytes), length)?;
+    // SAFETY: nobody else has the string yet, and it was never hashed.
+    match unsafe { unicode_layout::characters_mut(&string, length) } {
+        Some(CharactersMut::One(place)) => wtf8::decode(bytes, place),
+        Some(CharactersMut::Two(place)) => wtf8::decode(bytes, place),
+        Some(CharactersMut::Four(place)) => wtf8::decode(bytes, place),
+        None => write_one_by_one(&string, code_points)?,
+    }
+    Ok(string.into_any())
+}
+
+fn write_one_by_one(string: &Bound<'_, PyString>, code_points: CodePoints<'_>) -> PyResult<()> {
     for (index, code_point) in code_points.enumerate() {
-        // SAFETY: nobody else has the string yet, it was never hashed, and `index` lies within it.
+        // SAFETY: `from_wtf8` made the string, with room for as many code points.
         let failed = unsafe {
             ffi::PyUnicode_WriteChar(string.as_ptr(), index.cast_signed(), code_point) != 0
         };
         if failed {
-            return Err(PyErr::fetch(py));
+            return Err(PyErr::fetch(string.py()));
         }
     }
-    Ok(string)
+    Ok(())
 }
 
 /// A fresh string of `length` (2 or more) characters that has room for `widest` in each.
-fn filled(py: Python<'_>, widest: Width, length: usize) -> PyResult<Bound<'_, PyAny>> {
+fn filled(py: Python<'_>, widest: Width, length: usize) -> PyResult<Bound<'_, PyString>> {
     static FILLERS: [PyOnceLock<Py<PyString>>; 3] =
         [PyOnceLock::new(), PyOnceLock::new(), PyOnceLock::new()];
     let filler = FILLERS[widest as usize].get_or_init(py, || {
@@ -170,43 +182,6 @@ fn filled(py: Python<'_>, widest: Width, length: usize) -> PyResult<Bound<'_, Py
     // unless the count is 1.
     unsafe {
         let string = ffi::PySequence_Repeat(filler.as_ptr(), length.cast_signed());
-        Bound::from_owned_ptr_or_err(py, string)
-    }
-}
-
-/// How many bytes CPython gives to each character of a non-ASCII string (PEP 393).
-#[derive(Clone, Copy)]
-enum Width {
-    Latin1,
-    Basic,
-    Full,
-}
-
-fn widest(bytes: &[u8]) -> Width {
-    // The highest lead byte tells: 0xC2 and 0xC3 start U+0080 to U+00FF, 0xF0 and up four-byte forms.
-    match bytes.iter().copied().max().unwrap_or(0) {
-        0xF0.. => Width::Full,
-        0xC4.. => Width::Basic,
-        _ => Width::Latin1,
-    }
-}
-
-/// The code points of well-formed generalised UTF-8.
-struct CodePoints<'a>(std::slice::Iter<'a, u8>);
-
-impl Iterator for CodePoints<'_> {
-    type Item = u32;
-
-    #[inline]
-    fn next(&mut self) -> Option<u32> {
-        let lead = u32::from(*self.0.next()?);
-        let (start, continued) = match lead {
-            0..0x80 => return Some(lead),
-            0x80..0xE0 => (lead & 0x1F, 1),
-            0xE0..0xF0 => (lead & 0x0F, 2),
-            _ => (lead & 0x07, 3),
-        };
-        let rest = self.0.by_ref().take(continued);
-        Some(rest.fold(start, |value, byte| value << 6 | u32::from(byte & 0x3F)))
+        Ok(Bound::from_owned_ptr_or_err(py, string)?.cast_into()?)
     }
 }

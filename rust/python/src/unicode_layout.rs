@@ -20,11 +20,51 @@ pub enum Characters<'a> {
     Four(&'a [u32]),
 }
 
+/// The same, to be written.
+pub enum CharactersMut<'a> {
+    One(&'a mut [u8]),
+    Two(&'a mut [u16]),
+    Four(&'a mut [u32]),
+}
+
 /// The characters of a string of `len` characters that is not ASCII; None where their place is not known.
 pub fn characters<'a>(string: &'a Bound<'_, PyString>, len: usize) -> Option<Characters<'a>> {
+    let (start, width) = place(string)?;
+    // SAFETY: a string with this state has `len` characters of this width there (`measure`), aligned,
+    // which never change and live as long as it does.
+    Some(unsafe {
+        match width {
+            1 => Characters::One(slice::from_raw_parts(start, len)),
+            2 => Characters::Two(slice::from_raw_parts(start.cast(), len)),
+            _ => Characters::Four(slice::from_raw_parts(start.cast(), len)),
+        }
+    })
+}
+
+/// The same, to be written.
+///
+/// # Safety
+/// The string must be fresh: known to nobody else, and never hashed. What is written must need the width.
+pub unsafe fn characters_mut<'a>(
+    string: &'a Bound<'_, PyString>,
+    len: usize,
+) -> Option<CharactersMut<'a>> {
+    let (start, width) = place(string)?;
+    // SAFETY: as above, and nobody else reads or writes them, by the caller's promise.
+    Some(unsafe {
+        match width {
+            1 => CharactersMut::One(slice::from_raw_parts_mut(start, len)),
+            2 => CharactersMut::Two(slice::from_raw_parts_mut(start.cast(), len)),
+            _ => CharactersMut::Four(slice::from_raw_parts_mut(start.cast(), len)),
+        }
+    })
+}
+
+/// Where the characters are, and the bytes that each takes; aligned.
+fn place(string: &Bound<'_, PyString>) -> Option<(*mut u8, usize)> {
     static LAYOUT: PyOnceLock<Option<Layout>> = PyOnceLock::new();
     let layout = LAYOUT.get_or_init(string.py(), || Layout::measure(string.py()).ok()?);
-    layout.as_ref()?.characters(string, len)
+    layout.as_ref()?.place(string)
 }
 
 struct Layout {
@@ -79,31 +119,16 @@ impl Layout {
         Ok((headers == [header; 3] && tell_widths(states)).then_some(layout))
     }
 
-    fn characters<'a>(
-        &self,
-        string: &'a Bound<'_, PyString>,
-        len: usize,
-    ) -> Option<Characters<'a>> {
+    fn place(&self, string: &Bound<'_, PyString>) -> Option<(*mut u8, usize)> {
         // SAFETY: an object is given.
         if unsafe { ffi::PyUnicode_CheckExact(string.as_ptr()) } == 0 {
             return None;
         }
         // SAFETY: an exact `str` has the fields of the samples.
         let state = unsafe { read::<u8>(string, self.state_at) };
-        let kind = self.states.iter().position(|known| *known == state)?;
+        let width = WIDTHS[self.states.iter().position(|known| *known == state)?];
         let start = string.as_ptr().cast::<u8>().wrapping_add(self.header);
-        if !start.addr().is_multiple_of(WIDTHS[kind]) {
-            return None;
-        }
-        // SAFETY: a string with this state has `len` characters of this width there (`measure`), aligned,
-        // which never change and live as long as it does.
-        Some(unsafe {
-            match kind {
-                0 => Characters::One(slice::from_raw_parts(start, len)),
-                1 => Characters::Two(slice::from_raw_parts(start.cast(), len)),
-                _ => Characters::Four(slice::from_raw_parts(start.cast(), len)),
-            }
-        })
+        start.addr().is_multiple_of(width).then_some((start, width))
     }
 }
 
