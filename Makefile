@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REFERENCE := .venv-reference
+BY_HAND := .venv-by-hand
 CARGO_TEST := cargo test --release --locked --package nomyo-core
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
@@ -69,15 +70,22 @@ lint: build
 	$(BIN)/mypy
 	$(BIN)/python tests/readme_examples.py
 
-bench: build reference
+# The machine should have nothing else to do. Figures go into docs/: performance.json, the tables of performance.md, plots.
+bench: build reference $(BY_HAND)/ready
+	$(BIN)/python -m pip install --quiet --group bench
 	cargo run --release --locked --package nomyo-core --example arena_speed
-	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops
-	$(BIN)/python benches/http_layers.py
-	$(BIN)/python benches/throughput.py
+	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops --benchmark-json=target/micro.json
+	$(BIN)/python benches/report.py target/micro.json
+
+# The protocol put together by hand, the other peer of the throughput run.
+$(BY_HAND)/ready: benches/by-hand-requirements.txt
+	$(PYTHON) -m venv $(BY_HAND)
+	$(BY_HAND)/bin/python -m pip install --quiet --disable-pip-version-check --requirement benches/by-hand-requirements.txt
+	touch $@
 
 # Searches the memory of running clients, this one and the public one, for secrets: a table, and whether promises hold.
 prove: build reference
 	$(BIN)/python tests/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) dist target
+	rm -rf $(VENV) $(REFERENCE) $(BY_HAND) dist target

@@ -1,7 +1,4 @@
-"""What a request costs the event loop's thread: httpx's client, its transport alone, and aiohttp alone, 32 at once.
-
-`python benches/http_layers.py`. The server, certificates and sizes are those of the throughput run.
-"""
+"""What a request costs the event loop's thread: httpx's client, its transport alone, and aiohttp alone, 32 at once."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ import aiohttp
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from httpx_aiohttp import HttpxAiohttpClient
-from throughput import replaying_server
+from replaying import replaying_server
 
 AT_ONCE = 32
 REQUESTS = 4000
@@ -32,8 +29,8 @@ HEADERS = {
 Ask = Callable[[], Awaitable[None]]
 
 
-async def measure(name: str, ask: Ask) -> None:
-    """Print the processor time of this thread for one request."""
+async def _time_of(ask: Ask) -> float:
+    """Return the processor time of this thread for one request, in milliseconds."""
     await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
     left = REQUESTS
 
@@ -45,11 +42,10 @@ async def measure(name: str, ask: Ask) -> None:
 
     began = time.thread_time()
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-    print(f"{name:16} {(time.thread_time() - began) / REQUESTS * 1e3:.2f} ms a request")
+    return (time.thread_time() - began) / REQUESTS * 1e3
 
 
-async def compare(url: str, context: ssl.SSLContext) -> None:
-    """Measure the three layers."""
+async def _compare(url: str, context: ssl.SSLContext) -> dict[str, float]:
     client = HttpxAiohttpClient(verify=context)
     parsed = httpx.URL(url)
     transport = client._transport_for_url(parsed)
@@ -67,8 +63,10 @@ async def compare(url: str, context: ssl.SSLContext) -> None:
         await response.aread()
         await response.aclose()
 
-    await measure("httpx's client", through_client)
-    await measure("its transport", through_transport)
+    measured = {
+        "httpx's client": await _time_of(through_client),
+        "its transport over aiohttp: what is used": await _time_of(through_transport),
+    }
     await client.aclose()
     connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
@@ -77,17 +75,20 @@ async def compare(url: str, context: ssl.SSLContext) -> None:
             async with session.post(url, headers=HEADERS, data=BODY, allow_redirects=False) as response:
                 await response.read()
 
-        await measure("aiohttp", through_aiohttp)
+        measured["aiohttp alone"] = await _time_of(through_aiohttp)
+    return measured
 
 
-def main() -> None:
-    """Run the comparison."""
+def measure() -> dict[str, float]:
+    """Return milliseconds a request by layer, the best of three rounds."""
     with tempfile.TemporaryDirectory() as directory:
         key = rsa.generate_private_key(65537, 4096)
-        with replaying_server(Path(directory), key) as (url, environment):
-            context = ssl.create_default_context(cafile=environment["SSL_CERT_FILE"])
-            asyncio.run(compare(f"{url}/v1/chat/secure_completion", context))
+        with replaying_server(Path(directory), key) as replay:
+            context = ssl.create_default_context(cafile=replay.environment["SSL_CERT_FILE"])
+            url = f"{replay.url}/v1/chat/secure_completion"
+            rounds = [asyncio.run(_compare(url, context)) for _ in range(3)]
+    return {layer: min(measured[layer] for measured in rounds) for layer in rounds[0]}
 
 
 if __name__ == "__main__":
-    main()
+    print(measure())
