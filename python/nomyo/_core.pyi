@@ -261,6 +261,9 @@ def memory_status() -> dict[str, int]:
     no limit.
     """
 
+def all_locked() -> bool:
+    """Whether all working memory so far was locked, now and at every moment before: cheap enough for every request."""
+
 def harden_process() -> None:
     """Switch off core dumps and ptrace by others, for this process and those that it forks. Idempotent. Raises OSError.
 

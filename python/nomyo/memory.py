@@ -332,7 +332,9 @@ def check_nothing_unlocked(secure_memory: bool | Literal["require"], *, stacklev
     Raises:
         SecurityError: "require", and part of the working memory is not locked.
     """
-    if secure_memory is not False and _core.memory_status()["unlocked_bytes"] > 0:
+    if secure_memory is False or _core.all_locked():
+        return
+    if _core.memory_status()["unlocked_bytes"] > 0:
         _complain(secure_memory, _shortfall(), stacklevel + 1)
 
 
@@ -345,6 +347,8 @@ def warn_of_unlocked(secure_memory: bool | Literal["require"], *answer: SecureBu
         stacklevel: As in `warnings.warn`.
     """
     if secure_memory is not True or _warned.is_set():
+        return
+    if _core.all_locked() and all(buffer is None or buffer.locked for buffer in answer):
         return
     status = _core.memory_status()
     parts = {

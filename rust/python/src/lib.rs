@@ -55,8 +55,8 @@ mod _core {
     use super::payload_id::new_payload_id;
     #[pymodule_export]
     use super::process::{
-        can_lock, cpu_features, crypto_version, dumpable, harden_process, in_locked_memory,
-        memory_status, warm_up,
+        all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process,
+        in_locked_memory, memory_status, warm_up,
     };
     #[pymodule_export]
     use super::sealing::{check_payload, fits, open_package, seal};

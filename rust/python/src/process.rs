@@ -51,6 +51,12 @@ pub fn memory_status(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(figures)
 }
 
+/// Whether all working memory so far was locked, now and at every moment before: cheap enough for every request.
+#[pyfunction]
+pub fn all_locked() -> bool {
+    arena::all_locked()
+}
+
 /// Switch off core dumps and ptrace by others, for this process and those that it forks. Idempotent. Raises OSError.
 ///
 /// Afterwards no other process of the same user can attach, nor read this one's memory, unless it holds CAP_SYS_PTRACE

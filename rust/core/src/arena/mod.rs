@@ -122,6 +122,12 @@ pub struct Status {
     pub page_size: usize,
 }
 
+/// Whether all that the arena ever gave out, and all that it holds now, was locked: two counters, where [`status`]
+/// asks the system and every heap.
+pub fn all_locked() -> bool {
+    region::BUDGET.unlocked_bytes() == 0 && region::BUDGET.served_unlocked_peak_bytes() == 0
+}
+
 /// What the arena holds now.
 pub fn status() -> Status {
     let page_size = os::page_size();
