@@ -54,6 +54,7 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     await asyncio.gather(*(ask() for _ in range(job["concurrency"])))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     heart.cancel()
+    rss_kib.append(_rss_kib())
     late.sort()
     return {
         "requests": done,
