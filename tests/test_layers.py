@@ -14,7 +14,7 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"errors"},
     {"_core"},
-    {"many", "memory", "response", "secure_response"},
+    {"chunks", "many", "memory", "response", "secure_response"},
     {"exchange", "machine"},
     {"client", "chat"},
     {"openai", "batch", "serve", "doctor"},
