@@ -412,13 +412,17 @@ def test_announced_size_beyond_the_bound_is_refused_unread(
 def test_silent_server_times_out(twin: Twin, key_directory: Path, raw_server: Callable[..., RawServer]) -> None:
     client = twin.client(raw_server(b"", hang=True).url, key_dir=key_directory, max_retries=0, timeout=0.2)
 
-    with pytest.raises(nomyo.APIConnectionError, match="timed out"):
+    with pytest.raises(nomyo.APIConnectionError, match="timed out") as raised:
         twin.call(client.fetch_server_public_key)
+
+    assert raised.value.timed_out
 
 
 def test_dripping_body_times_out(twin: Twin, key_directory: Path, raw_server: Callable[..., RawServer]) -> None:
     server = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", drip=b"x")
     client = twin.client(server.url, key_dir=key_directory, max_retries=0, timeout=0.4)
 
-    with pytest.raises(nomyo.APIConnectionError, match="timed out"):
+    with pytest.raises(nomyo.APIConnectionError, match="timed out") as raised:
         twin.call(client.fetch_server_public_key)
+
+    assert raised.value.timed_out

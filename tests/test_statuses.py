@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import socket
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -10,6 +14,8 @@ import pytest
 
 import nomyo
 from faults import PUBLIC_KEY, Answer, FaultyRouter
+from nomyo.exchange.effects import Timeouts
+from nomyo.exchange.flow import Call
 from twins import Twin
 
 STATUSES = [
@@ -188,5 +194,35 @@ def test_network_failure_is_retried_and_then_raised_without_context(
         twin.call(chat.create, model="m", messages=MESSAGES)
 
     assert sleeps == [1.0, 2.0]
+    assert not raised.value.timed_out
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None
+
+
+def test_error_keeps_the_retry_after_that_came(twin: Twin, faulty_router: FaultyRouter, key_directory: Path) -> None:
+    faulty_router.answers.append(Answer(429, b'{"detail": "slowly"}', {"retry-after": "61"}))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+
+    with pytest.raises(nomyo.RateLimitError) as raised:
+        twin.call(chat.create, model="m", messages=MESSAGES)
+
+    error = raised.value
+    for same in (error, copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (str(same), same.status_code, same.error_details, same.retry_after) == (
+            "slowly",
+            429,
+            {"detail": "slowly"},
+            "61",
+        )
+
+
+def test_call_has_timeouts_of_its_own(twin: Twin, key_directory: Path) -> None:
+    call = Call({"model": "m", "messages": MESSAGES}, timeouts=Timeouts(connect_s=5.0, read_s=0.2, write_s=5.0))
+    began_s = time.monotonic()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = twin.client(f"http://127.0.0.1:{silent.getsockname()[1]}", key_dir=key_directory, max_retries=0)
+        with pytest.raises(nomyo.APIConnectionError, match="timed out"):
+            twin.call(client.send, call)
+
+    assert time.monotonic() - began_s < 30

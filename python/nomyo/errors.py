@@ -33,19 +33,29 @@ class APIError(NomyoError):
         message: The server's own words, bounded and without control characters.
         status_code: The HTTP status; where it is not given, the one that the class stands for, if any.
         error_details: The parsed error body, or None where it was not JSON.
+        retry_after: The server's `Retry-After` header as it came, if it sent one.
     """
 
     _status: ClassVar[int | None] = None
 
-    def __init__(self, message: str, status_code: int | None = None, error_details: Any = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        status_code: int | None = None,
+        error_details: Any = None,
+        *,
+        retry_after: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.status_code = self._status if status_code is None else status_code
         self.error_details = error_details
+        self.retry_after = retry_after
 
-    def __reduce__(self) -> tuple[type[APIError], tuple[str, int | None, Any]]:
-        """Pickle with all three arguments; `Exception` alone would keep the message only."""
-        return type(self), (self.message, self.status_code, self.error_details)
+    def __reduce__(self) -> tuple[type[APIError], tuple[str, int | None, Any], dict[str, Any]]:
+        """Pickle with all arguments; `Exception` alone would keep the message only."""
+        arguments = (self.message, self.status_code, self.error_details)
+        return type(self), arguments, {"retry_after": self.retry_after}
 
 
 class InvalidRequestError(APIError):
@@ -85,7 +95,16 @@ class ServiceUnavailableError(APIError):
 
 
 class APIConnectionError(NomyoError):
-    """No answer came, after all retries: network failure or timeout."""
+    """No answer came, after all retries: network failure or timeout.
+
+    Args:
+        message: What went wrong, in words that hold nothing of the request.
+        timed_out: Whether a timeout ended the last attempt.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
 
 
 class SecurityError(NomyoError):

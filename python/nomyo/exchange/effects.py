@@ -20,15 +20,29 @@ from .turns import Turn
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long the parts of one exchange may take, in seconds; None: without end.
+
+    Waiting for a free connection is the caller's own back-pressure, and never fails.
+    """
+
+    connect_s: float | None
+    read_s: float | None
+    """For each wait for data, and for the body as a whole."""
+    write_s: float | None
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Request:
-    """An HTTP request as the flow describes it."""
+    """An HTTP request as the flow describes it; without `timeouts` of its own, the client's hold."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
     response_limit_bytes: int
+    timeouts: Timeouts | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,6 +63,7 @@ class NetworkFailure:
     """No response came; `reason` is fit to be shown."""
 
     reason: str
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False)

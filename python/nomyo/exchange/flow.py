@@ -15,7 +15,7 @@ from ..memory import check_nothing_unlocked, warn_of_unlocked
 from ..response import ChatCompletionResponse
 from ..secure_response import SecureResponse
 from .client_keys import ClientKeys, KeyPair
-from .effects import Flow, NetworkFailure, Request, Response, compute, here, send, sleep, take_turn
+from .effects import Flow, NetworkFailure, Request, Response, Timeouts, compute, here, send, sleep, take_turn
 from .protocol import (
     NOT_SEALED,
     PAYLOAD_LIMIT_BYTES,
@@ -49,6 +49,8 @@ class Call:
     payload_id: str = field(default_factory=_core.new_payload_id)
     api_key: str | None = None
     security_tier: str | None = None
+    timeouts: Timeouts | None = None
+    """Instead of the client's own."""
 
     def check(self) -> None:
         """Refuse what cannot be sent, before anything is.
@@ -162,7 +164,7 @@ class Exchange:
     def fetch_server_key(self) -> Flow[str]:
         """Ask the router for its public key, as PEM."""
         self._check_reachable()
-        key = yield from self._server_key.fetch(self._request_server_key)
+        key = yield from self._server_key.fetch(partial(self._request_server_key, None))
         return key.pem
 
     def generate_keys(self, bits: int | None, key_dir: KeyDir | None, password: Password | None) -> Flow[None]:
@@ -190,7 +192,7 @@ class Exchange:
         """Return the router's key; a payload that cannot be sealed is refused before asking for it."""
         if self._server_key.cached() is None:
             yield from self._compute(call.dry_run)
-        return (yield from self._server_key.get(self._request_server_key))
+        return (yield from self._server_key.get(*self._server_key_fetch(call)))
 
     def _keys_ready(self) -> Flow[None]:
         yield from self._keys.ready()
@@ -203,8 +205,13 @@ class Exchange:
                 f"{path} can be read or changed by others: set its mode to 0600 (a directory's to 0700)", stacklevel=2
             )
 
-    def _request_server_key(self) -> Flow[Response]:
-        response = yield from self._attempts(server_key_request(self.settings.base_url))
+    def _server_key_fetch(self, call: Call) -> tuple[Callable[[], Flow[Response]], float | None]:
+        """Return how a call asks for the router's key, and how long it waits for another call that does."""
+        patience_s = self.settings.timeout if call.timeouts is None else call.timeouts.read_s
+        return partial(self._request_server_key, call.timeouts), patience_s
+
+    def _request_server_key(self, timeouts: Timeouts | None) -> Flow[Response]:
+        response = yield from self._attempts(server_key_request(self.settings.base_url, timeouts))
         if response.status != 200:
             raise error_for(response)
         return response
@@ -213,7 +220,7 @@ class Exchange:
         """Send a request under one key pair of ours; under two keys of the router's, if it changed its own."""
         response = yield from self._post(call, pair, server_key)
         if response.status == 400:
-            newer = yield from self._newer_server_key(server_key)
+            newer = yield from self._newer_server_key(call, server_key)
             if newer is not None:
                 logger.debug("the router changed its key: sealing again")
                 response = yield from self._post(call, pair, newer)
@@ -229,15 +236,15 @@ class Exchange:
         headers = completion_headers(
             call.payload_id, pair.public_key_header, self._api_key_of(call), call.security_tier
         )
-        return completion_request(self.settings.base_url, headers, package)
+        return completion_request(self.settings.base_url, headers, package, call.timeouts)
 
     def _api_key_of(self, call: Call) -> str | None:
         return call.api_key if call.api_key is not None else self.settings.api_key
 
-    def _newer_server_key(self, refused: _core.PublicKey) -> Flow[_core.PublicKey | None]:
+    def _newer_server_key(self, call: Call, refused: _core.PublicKey) -> Flow[_core.PublicKey | None]:
         """Return the router's present key if it is another than the one it refused."""
         try:
-            key = yield from self._server_key.get_other_than(refused, self._request_server_key)
+            key = yield from self._server_key.get_other_than(refused, *self._server_key_fetch(call))
         except (APIError, APIConnectionError):
             return None  # the refusal itself says more to the caller than this
         return key if key != refused else None
@@ -265,7 +272,8 @@ class Exchange:
             self.check_usable()
         if isinstance(outcome, Response):
             return outcome
-        raise APIConnectionError(f"no answer from {self.settings.base_url} ({attempt} attempts): {outcome.reason}")
+        words = f"no answer from {self.settings.base_url} ({attempt} attempts): {outcome.reason}"
+        raise APIConnectionError(words, timed_out=outcome.timed_out)
 
     def _delay_after(self, attempt: int, outcome: Response | NetworkFailure) -> float | None:
         if attempt > self.settings.max_retries:

@@ -21,7 +21,7 @@ from ..errors import (
     ServerError,
     ServiceUnavailableError,
 )
-from .effects import Request, Response
+from .effects import Request, Response, Timeouts
 
 PAYLOAD_LIMIT_BYTES = 10 * 1024 * 1024
 RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
@@ -74,9 +74,10 @@ def check_security_tier(tier: str | None) -> None:
         raise ValueError(f"security_tier must be one of {', '.join(SECURITY_TIERS)}")
 
 
-def server_key_request(base_url: str) -> Request:
+def server_key_request(base_url: str, timeouts: Timeouts | None) -> Request:
     """Return the request for the router's public key."""
-    return Request("GET", f"{base_url}/pki/public_key", {"Accept-Encoding": "identity"}, b"", SERVER_KEY_LIMIT_BYTES)
+    headers = {"Accept-Encoding": "identity"}
+    return Request("GET", f"{base_url}/pki/public_key", headers, b"", SERVER_KEY_LIMIT_BYTES, timeouts)
 
 
 def public_key_header(pem: str) -> str:
@@ -108,9 +109,9 @@ def completion_headers(
     return headers
 
 
-def completion_request(base_url: str, headers: dict[str, str], package: bytes) -> Request:
+def completion_request(base_url: str, headers: dict[str, str], package: bytes, timeouts: Timeouts | None) -> Request:
     """Return the request that carries a sealed package."""
-    return Request("POST", f"{base_url}/v1/chat/secure_completion", headers, package, RESPONSE_LIMIT_BYTES)
+    return Request("POST", f"{base_url}/v1/chat/secure_completion", headers, package, RESPONSE_LIMIT_BYTES, timeouts)
 
 
 def usable_body(response: Response) -> bytes:
@@ -132,7 +133,7 @@ def error_for(response: Response, api_key: str | None = None) -> APIError:
     error_class, meaning = _ERRORS.get(response.status, (APIError, "unexpected answer"))
     details = _parsed(_without(response.body, api_key))
     message = _clean(_server_message(details)) or f"HTTP {response.status}: {meaning}"
-    return error_class(message, response.status, details)
+    return error_class(message, response.status, details, retry_after=response.retry_after)
 
 
 def _without(body: bytes, api_key: str | None) -> bytes:

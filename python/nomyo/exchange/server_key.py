@@ -32,14 +32,17 @@ class ServerKey:
     def __init__(self, settings: Settings) -> None:
         self._pins = settings.pins
         self._ttl_s = settings.server_key_ttl
-        self._patience_s = settings.timeout
         self._lock = threading.Lock()
         self._key: _core.PublicKey | None = None
         self._fetched_at = 0.0
         self._fetching: Future[_core.PublicKey | None] | None = None
 
-    def get(self, fetch: Fetch) -> Flow[_core.PublicKey]:
+    def get(self, fetch: Fetch, patience_s: float | None) -> Flow[_core.PublicKey]:
         """Return the cached key, or the one that `fetch` brings.
+
+        Args:
+            fetch: Asks the router.
+            patience_s: How long to wait for another request's fetch, in seconds; None: without end.
 
         Raises:
             SecurityError: It is no acceptable RSA key, or it matches no pin.
@@ -50,17 +53,17 @@ class ServerKey:
             return key
         if self._ttl_s == 0:
             return (yield from self.fetch(fetch))
-        return (yield from self._fetch_once(fetch))
+        return (yield from self._fetch_once(fetch, patience_s))
 
-    def get_other_than(self, stale: _core.PublicKey, fetch: Fetch) -> Flow[_core.PublicKey]:
+    def get_other_than(self, stale: _core.PublicKey, fetch: Fetch, patience_s: float | None) -> Flow[_core.PublicKey]:
         """Ask for the key once more, unless another request has brought a new one meanwhile."""
         key = self.cached()
         if key is not None and key != stale:
             return key
         begun_before = self._fetching is not None
-        key = yield from self._fetch_once(fetch)
+        key = yield from self._fetch_once(fetch, patience_s)
         if key == stale and begun_before:  # asked before the router refused the key: ask once more
-            key = yield from self._fetch_once(fetch)
+            key = yield from self._fetch_once(fetch, patience_s)
         return key
 
     def cached(self) -> _core.PublicKey | None:
@@ -69,7 +72,7 @@ class ServerKey:
             fresh = self._key is not None and time.monotonic() - self._fetched_at < self._ttl_s
             return self._key if fresh else None
 
-    def _fetch_once(self, fetch: Fetch) -> Flow[_core.PublicKey]:
+    def _fetch_once(self, fetch: Fetch, patience_s: float | None) -> Flow[_core.PublicKey]:
         """Fetch, or share the outcome of the fetch under way."""
         given_up: Future[_core.PublicKey | None] | None = None
         while True:
@@ -78,7 +81,7 @@ class ServerKey:
                 if fetching is None or fetching is given_up:
                     mine = self._fetching = Future()
                     break
-            yield from wait(fetching, self._patience_s)
+            yield from wait(fetching, patience_s)
             if not fetching.done():
                 given_up = fetching
                 continue

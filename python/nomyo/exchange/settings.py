@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from .._core import SecureBuffer
+from .effects import Timeouts
 from .protocol import check_header_value
 
 KeyDir: TypeAlias = str | PathLike[str]
@@ -92,6 +93,11 @@ class Settings:
     def plain_http(self) -> bool:
         """Whether the router is spoken to without TLS."""
         return self.base_url.startswith("http://")
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """What `timeout` means in detail."""
+        return Timeouts(self.timeout, self.timeout, self.timeout)
 
     @property
     def rotation_target(self) -> KeyDir | None:

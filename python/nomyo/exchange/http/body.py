@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import httpx
@@ -13,11 +14,11 @@ from ..protocol import ERROR_LIMIT_BYTES
 class Body:
     """Collects a response within its bounds."""
 
-    def __init__(self, request: Request, response: httpx.Response, timeout_s: float) -> None:
+    def __init__(self, request: Request, response: httpx.Response, timeout_s: float | None) -> None:
         self._status = response.status_code
         self._retry_after = response.headers.get("retry-after")
         self._limit_bytes = request.response_limit_bytes if self._status == 200 else ERROR_LIMIT_BYTES
-        self._deadline = time.monotonic() + timeout_s
+        self._deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         self._chunks: list[bytes] = []
         self._size_bytes = 0
         self.fault = self._fault_of(response)

@@ -12,18 +12,19 @@ import weakref
 from collections.abc import AsyncGenerator
 from functools import lru_cache
 from importlib import import_module
+from typing import Any
 
 import aiohttp
 import certifi
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
-from ..effects import NetworkFailure, Request, Response
+from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..settings import Settings
 from ..turns import LoopTurns, ThreadTurns
 from ..workers import crypto_pool
 from .body import Body
-from .failures import FAILURES, reason_of
+from .failures import FAILURES, failure_of
 from .upload import Pieces, in_pieces
 
 _CLOSED = NetworkFailure("the client was closed")
@@ -64,7 +65,7 @@ class SyncHttp:
                 response.close()
                 self._forget_cookies()
         except FAILURES as error:
-            failure = NetworkFailure(reason_of(error))
+            failure = failure_of(error)
         finally:
             self._leave()
         return failure
@@ -119,7 +120,7 @@ class SyncHttp:
             own.close()
 
     def _read(self, request: Request, response: httpx.Response) -> Response:
-        body = Body(request, response, self._settings.timeout)
+        body = Body(request, response, (request.timeouts or self._settings.timeouts).read_s)
         if body.wants_stream:
             for chunk in response.iter_raw():
                 if not body.take(chunk):
@@ -155,7 +156,7 @@ class AsyncHttp:
             finally:
                 await response.aclose()
         except FAILURES as error:
-            failure = NetworkFailure(reason_of(error))
+            failure = failure_of(error)
         return failure
 
     def close(self) -> None:
@@ -172,7 +173,7 @@ class AsyncHttp:
                 pool.close()
 
     async def _read(self, request: Request, response: httpx.Response) -> Response:
-        body = Body(request, response, self._settings.timeout)
+        body = Body(request, response, (request.timeouts or self._settings.timeouts).read_s)
         if body.wants_stream:
             async for chunk in response.aiter_raw():
                 if not body.take(chunk):
@@ -243,7 +244,7 @@ class _LoopPool:
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, context: ssl.SSLContext) -> None:
         self.loop = loop
         self.client = HttpxAiohttpClient(verify=context, limits=_limits(settings))
-        self._extensions = {"timeout": _timeout(settings).as_dict()}
+        self._extensions = {"timeout": _timeout(settings.timeouts).as_dict()}
         self._headers = {name: self.client.headers[name] for name in ("Accept", "User-Agent")}
         self._guard = _close_with_loop(self.client)
         self._closing: asyncio.Task[None] | None = None
@@ -265,12 +266,17 @@ class _LoopPool:
             url,
             headers={**self._headers, **_headers(request)},
             content=in_pieces(request.body) or None,
-            extensions=self._extensions,
+            extensions=self._extensions_of(request),
         )
         try:
             return await transport.handle_async_request(built)
         finally:
             _forget_cookies(transport)
+
+    def _extensions_of(self, request: Request) -> dict[str, Any]:
+        if request.timeouts is None:
+            return self._extensions
+        return {"timeout": _timeout(request.timeouts).as_dict()}
 
     async def aclose(self) -> None:
         """Close the connections; in the loop."""
@@ -322,7 +328,7 @@ def _built(
         request.url,
         headers=_headers(request),
         content=content or None,
-        timeout=_timeout(settings),
+        timeout=_timeout(request.timeouts or settings.timeouts),
     )
 
 
@@ -336,9 +342,8 @@ def _headers(request: Request) -> dict[str, str]:
     return {**request.headers, **length}
 
 
-def _timeout(settings: Settings) -> httpx.Timeout:
-    # Waiting for a free connection is the caller's own back-pressure, and no failure.
-    return httpx.Timeout(settings.timeout, pool=None)
+def _timeout(timeouts: Timeouts) -> httpx.Timeout:
+    return httpx.Timeout(connect=timeouts.connect_s, read=timeouts.read_s, write=timeouts.write_s, pool=None)
 
 
 def _forget_cookies(transport: httpx.AsyncBaseTransport) -> None:

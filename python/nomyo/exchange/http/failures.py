@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import aiohttp
 import httpx
 
+from ..effects import NetworkFailure
+
 # aiohttp's own errors pass through httpx-aiohttp where it has no counterpart, for malformed HTTP
 # above all; ValueError comes from what cannot even be parsed.
 FAILURES = (
@@ -24,8 +26,12 @@ FAILURES = (
 )
 
 
-def reason_of(error: BaseException) -> str:
+def failure_of(error: BaseException) -> NetworkFailure:
     """Say why there was no answer, in words that hold nothing of the request."""
+    return NetworkFailure(_reason_of(error), _is_timeout(error))
+
+
+def _reason_of(error: BaseException) -> str:
     causes = [cause for cause in _chain(error) if not isinstance(cause, aiohttp.ClientError)]
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
