@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +22,9 @@ from nomyo.serve.router.running import RunningRouter
 from scene import Scene
 from tls import Authority, make_authority
 from twins import TWINS, Twin
+
+if TYPE_CHECKING:
+    from sdk import Sdk
 
 PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
 
@@ -36,8 +41,8 @@ def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 
     Garbage is collected while the test still counts, so that a ResourceWarning fails the test it belongs to.
     """
-    monkeypatch.delenv("NOMYO_API_KEY", raising=False)
-    monkeypatch.delenv("NOMYO_BASE_URL", raising=False)
+    for name in [name for name in os.environ if name.startswith(("NOMYO_", "OPENAI_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     yield
     logger = logging.getLogger("nomyo")
@@ -52,6 +57,16 @@ def twin(request: pytest.FixtureRequest) -> Iterator[Twin]:
     twin = TWINS[request.param]()
     yield twin
     twin.close()
+
+
+@pytest.fixture(params=("async", "sync"))
+def sdk(request: pytest.FixtureRequest) -> Iterator[Sdk]:
+    """The OpenAI SDK's sync and async client in turn."""
+    from sdk import SDKS
+
+    sdk = SDKS[request.param]()
+    yield sdk
+    sdk.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ LAYERS = [
     {"chunks", "many", "memory", "response", "secure_response"},
     {"exchange", "machine"},
     {"client", "chat"},
+    {"transports"},
     {"openai", "batch", "serve", "doctor"},
     {"cli"},
     {"__main__"},
@@ -96,7 +97,7 @@ def test_one_place_of_the_exchange_names_the_http_library() -> None:
 def test_importing_the_package_imports_no_http_library_and_no_extra() -> None:
     program = (
         "import sys, nomyo\n"
-        "heavy = {'httpx', 'aiohttp', 'starlette', 'uvicorn', 'typer', 'rich', 'openai', 'asyncio'}\n"
+        "heavy = {'httpx', 'aiohttp', 'starlette', 'uvicorn', 'typer', 'rich', 'openai', 'pydantic', 'asyncio'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert output_of(program) == "[]\n"

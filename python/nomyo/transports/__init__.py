@@ -1,0 +1,25 @@
+"""Transports for HTTP clients: what a program sends to an OpenAI-compatible server travels sealed instead.
+
+    client = httpx.Client(transport=SecureTransport(), timeout=60.0)
+
+A transport answers `POST {base_url}/chat/completions` (or `/v1/chat/completions`) by an encrypted exchange with the
+router, and refuses everything else before anything leaves. It takes requests of httpx and of httpx2, so whatever lets
+its HTTP client be given (LangChain, LlamaIndex, instructor, the OpenAI SDK) becomes private by that. For the SDK
+itself, `nomyo.openai` is the shorter way. See docs/openai.md.
+
+Modules, from the ground up:
+
+    quiet      keeps the SDK's debug log of messages silent
+    answers    what the HTTP client gets: answers in OpenAI's form, and errors
+    asked      what a request asks for, or why it is refused
+    transport  the two transports
+"""
+
+from __future__ import annotations
+
+from .quiet import silence_debug_log
+from .transport import AsyncSecureTransport, SecureTransport
+
+__all__ = ["AsyncSecureTransport", "SecureTransport"]
+
+silence_debug_log()

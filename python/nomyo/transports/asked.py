@@ -1,0 +1,104 @@
+"""What an HTTP request asks for: a chat completion, or something that is refused before anything leaves.
+
+Rules:
+
+- Chat completions at the router's own address, and nothing else: all else would travel in clear text.
+- Of the headers, the security tier counts, and where the API key is taken from them, `Authorization`. None is sent on.
+- What would be ignored is refused instead: a query, another address, `api_key` and `base_url` in the body.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from ..exchange.effects import Timeouts
+from ..exchange.flow import Call
+from .answers import Answer, refusal
+
+_PATHS: Final = ("/chat/completions", "/v1/chat/completions")
+# The answer comes in one piece: whether it is made a stream of is decided here, and does not concern the router.
+_NOT_PASSED_ON: Final = frozenset({"stream", "stream_options", "security_tier"})
+_NOT_IN_A_BODY: Final = ("api_key", "base_url")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Asked:
+    """A chat completion that is wanted, and in which form."""
+
+    call: Call
+    stream: bool
+    include_usage: bool
+
+
+def read_request(
+    request: httpx.Request, body: bytes, router: httpx.URL, api_key: str | None, security_tier: str | None
+) -> Asked | Answer:
+    """Return what a request asks for, or the answer that refuses it.
+
+    Args:
+        request: Of httpx or httpx2.
+        body: Its content.
+        router: The router's URL.
+        api_key: What goes to the router.
+        security_tier: Where the request names none itself.
+    """
+    words = _fault_of_address(request, router)
+    if words is not None:
+        return refusal(404, words)
+    if request.url.query:
+        return refusal(400, "a query (extra_query, default_query) cannot travel with a sealed request")
+    payload = _parsed(body)
+    if payload is None:
+        return refusal(400, "the body of a chat completion must be a JSON object")
+    for name in _NOT_IN_A_BODY:
+        if name in payload:
+            return refusal(400, f"{name} has no place in a request's body: it belongs to the client")
+    return _asked(request, payload, api_key, security_tier)
+
+
+def bearer_token(headers: Mapping[str, str]) -> str:
+    """Return the API key that a request's `Authorization` header holds; empty where there is none."""
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else ""
+
+
+def _fault_of_address(request: httpx.Request, router: httpx.URL) -> str | None:
+    target = httpx.URL(str(request.url))
+    if (target.scheme, target.host, target.port) != (router.scheme, router.host, router.port):
+        return f"this client speaks to {router} alone: make another one for another base_url"
+    prefix = router.path.rstrip("/")
+    if request.method != "POST" or target.path not in [prefix + path for path in _PATHS]:
+        return "only chat completions travel encrypted: this endpoint is not offered"
+    return None
+
+
+def _parsed(body: bytes) -> dict[str, Any] | None:
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def _asked(request: httpx.Request, payload: dict[str, Any], api_key: str | None, security_tier: str | None) -> Asked:
+    options = payload.get("stream_options")
+    tier = request.headers.get("X-Security-Tier") or payload.get("security_tier") or security_tier
+    passed_on = {name: value for name, value in payload.items() if name not in _NOT_PASSED_ON}
+    return Asked(
+        Call(passed_on, api_key=api_key, security_tier=tier, timeouts=_timeouts(request)),
+        stream=payload.get("stream") is True,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+    )
+
+
+def _timeouts(request: httpx.Request) -> Timeouts | None:
+    """Return what the HTTP client set for this request; where it set nothing, the transport's own hold."""
+    given = request.extensions.get("timeout")
+    if not isinstance(given, Mapping):
+        return None
+    return Timeouts(given.get("connect"), given.get("read"), given.get("write"))
