@@ -2,12 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Programs of others, as the other side in tests, each in a venv of its own, named for its requirements below tests/.
 REFERENCE := .venv-reference
+OPENAI := .venv-openai-2 .venv-openai-3
+FRAMEWORKS := .venv-frameworks
 BY_HAND := .venv-by-hand
 CARGO_TEST := cargo test --release --locked --package nomyo-core
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference clean
+.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai clean
 
 setup: $(VENV)/ready build
 
@@ -40,7 +43,7 @@ soak: build
 test-arena-model:
 	cargo test $(ARENA_MODEL)
 
-test-python: build reference wheel
+test-python: build reference openai wheel
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -48,12 +51,17 @@ test-python: build reference wheel
 	$(BIN)/python tests/coverage_floor.py
 	$(BIN)/python -m mypy.stubtest nomyo._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
 
-# The public Python client, as the other side in tests of compatibility.
+# The public Python client.
 reference: $(REFERENCE)/ready
 
-$(REFERENCE)/ready: tests/reference-requirements.txt
-	$(PYTHON) -m venv $(REFERENCE)
-	$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/reference-requirements.txt
+# The OpenAI SDK in both majors, and what is built on it: some 500 MB.
+openai: $(OPENAI:=/ready) $(FRAMEWORKS)/ready
+
+$(OPENAI:=/ready): tests/suite-requirements.txt
+
+.venv-%/ready: tests/%-requirements.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 wheel: $(VENV)/ready
@@ -88,4 +96,4 @@ prove: build reference
 	$(BIN)/python tests/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(BY_HAND) dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(BY_HAND) dist target

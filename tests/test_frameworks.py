@@ -1,0 +1,72 @@
+"""Programs of others, from venvs of their own: the OpenAI SDK in both majors, LangChain, LlamaIndex, instructor."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nomyo.serve.router.config import RouterConfig
+from nomyo.serve.router.running import RunningRouter
+from tap import Tap
+
+REPOSITORY = Path(__file__).parent.parent
+SUITE = ["test_openai.py", "test_openai_failures.py", "test_openai_secrecy.py", "test_transports.py"]
+PROMPT = "canary-prompt-b41e"
+
+
+def run_in(venv: str, *arguments: str) -> str:
+    """Run the Python of a venv, which finds the package of this folder; return what it printed."""
+    python = REPOSITORY / f".venv-{venv}" / "bin" / "python"
+    assert python.exists(), f".venv-{venv} is missing: run `make openai`"
+    finished = subprocess.run(
+        [python, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "python")},
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+@pytest.mark.parametrize("major", ["2", "3"])
+def test_each_major_is_there(major: str) -> None:
+    assert run_in(f"openai-{major}", "-c", "import openai; print(openai.VERSION)").startswith(f"{major}.")
+
+
+@pytest.mark.parametrize("tests", SUITE)
+@pytest.mark.parametrize("major", ["2", "3"])
+def test_all_of_it_holds_with_the_sdk_of_this_major(major: str, tests: str) -> None:
+    printed = run_in(f"openai-{major}", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{tests}")
+
+    assert " passed in " in printed
+    assert "skipped" not in printed
+
+
+def _answers(program: str) -> tuple[dict[str, Any], bytes]:
+    """Run a program against a router; return what it printed, and what went over the wire."""
+    config = RouterConfig(key_bits=2048, api_keys=frozenset({"a-nomyo-key"}))
+    with RunningRouter(config) as router, Tap(router.url) as tap:
+        printed = run_in("frameworks", "-W", "ignore", f"tests/frameworks/{program}.py", tap.url, PROMPT)
+        return json.loads(printed.splitlines()[-1]), tap.seen
+
+
+@pytest.mark.parametrize("program", ["langchain_chat", "llama_index_chat", "instructor_chat"])
+def test_program_runs_unseen(program: str) -> None:
+    answers, wire = _answers(program)
+
+    refused = answers.pop("refused", None)
+    assert refused is None or "plain HTTP" in refused
+    assert answers.pop("tool", PROMPT) in (PROMPT, "look_up")
+    assert all(answer in (PROMPT, [PROMPT, PROMPT]) for answer in answers.values()), answers
+    assert b"a-nomyo-key" in wire  # the tap sees what is there to be seen
+    assert wire.count(b"/v1/chat/secure_completion") >= 3
+    assert PROMPT.encode() not in wire
+    assert b"/chat/completions" not in wire
