@@ -10,9 +10,9 @@ from pathlib import Path
 README = Path(__file__).parent.parent / "README.md"
 
 
-def examples() -> list[str]:
+def examples(path: Path = README) -> list[str]:
     """Return the Python blocks, as they stand."""
-    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
 
 
 def main() -> int:

@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 
+from nomyo.serve.listener import Listener
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
+from readme_examples import examples
 from tap import Tap
+from tls import Authority
 
 REPOSITORY = Path(__file__).parent.parent
 SUITE = ["test_openai.py", "test_openai_failures.py", "test_openai_secrecy.py", "test_transports.py"]
+DOCS = REPOSITORY / "docs" / "openai.md"
 PROMPT = "canary-prompt-b41e"
 
 
-def run_in(venv: str, *arguments: str) -> str:
+def run_in(venv: str, *arguments: str, cwd: Path = REPOSITORY, **env: str) -> str:
     """Run the Python of a venv, which finds the package of this folder; return what it printed."""
     python = REPOSITORY / f".venv-{venv}" / "bin" / "python"
     assert python.exists(), f".venv-{venv} is missing: run `make openai`"
@@ -29,8 +33,8 @@ def run_in(venv: str, *arguments: str) -> str:
         text=True,
         timeout=280,
         check=False,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "python")},
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "python"), **env},
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
@@ -70,3 +74,15 @@ def test_program_runs_unseen(program: str) -> None:
     assert wire.count(b"/v1/chat/secure_completion") >= 3
     assert PROMPT.encode() not in wire
     assert b"/chat/completions" not in wire
+
+
+@pytest.mark.parametrize("number", range(len(examples(DOCS))))
+def test_example_of_the_docs_runs(number: int, tls_authority: Authority, tmp_path: Path) -> None:
+    expected = ["the SDK", "LangChain", "LlamaIndex", "Hamburg", "httpx"][number]
+    listener = Listener(tls_cert=tls_authority.certificate, tls_key=tls_authority.key)
+    with RunningRouter(RouterConfig(key_bits=2048, listener=listener)) as router:
+        url = router.url.replace("127.0.0.1", "localhost")
+        env = {"NOMYO_BASE_URL": url, "NOMYO_API_KEY": "a-key", "SSL_CERT_FILE": str(tls_authority.ca)}
+        printed = run_in("frameworks", "-W", "ignore", "-c", examples(DOCS)[number], cwd=tmp_path, **env)
+
+    assert printed.rstrip().endswith(expected)

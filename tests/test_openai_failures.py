@@ -240,6 +240,7 @@ def test_websockets_are_refused_before_anything_leaves(
 
     with pytest.raises(openai.OpenAIError, match="WebSockets are not offered"):
         sdk.call(found.connect(**model).enter)
+    assert str(client.copy().websocket_base_url) == "https://sealed.invalid/v1"  # should a new one not be noticed
 
     assert faulty_router.received == []
 

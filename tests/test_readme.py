@@ -25,7 +25,8 @@ EXPECTED = {
     5: "mlock ",
     6: "The patient's record",
     7: "0 What is 0 + 0?\n1 What is 1 + 1?\n2 What is 2 + 2?\n",
-    8: "Hello\n",
+    8: "Hello from the SDK\n",
+    9: "Hello\n",
 }
 
 

@@ -77,11 +77,14 @@ def side(request: pytest.FixtureRequest) -> Any:
     side.close()
 
 
-@pytest.mark.parametrize("path", ["/chat/completions", "/v1/chat/completions"])
-def test_chat_completion_travels_sealed(side: Side, router: RunningRouter, key_directory: Path, path: str) -> None:
+@pytest.mark.parametrize("address", ["ROUTER/chat/completions", "ROUTER/v1/chat/completions", "nowhere"])
+def test_chat_completion_travels_sealed(side: Side, router: RunningRouter, key_directory: Path, address: str) -> None:
     with Tap(router.url) as tap:
-        client = side.client(tap.url, key_dir=key_directory)
-        answer = side.post(client, tap.url + path, json=PAYLOAD)
+        client = side.client(f"{tap.url}/v1/", key_dir=key_directory)
+        nowhere = "https://sealed.invalid/v1/chat/completions"
+        answer = side.post(
+            client, nowhere if address == "nowhere" else address.replace("ROUTER", tap.url), json=PAYLOAD
+        )
         side.close_clients()
 
     assert isinstance(answer, side.library.Response)
@@ -237,10 +240,17 @@ with httpx.Client(transport=SecureTransport("http://127.0.0.1:9", key_dir=None))
 def test_plain_http_is_warned_of_where_the_transport_is_made(transport_class: type[Any]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        transport = transport_class("http://127.0.0.1:9/v1/", allow_http=True, key_dir=None)
+        transport_class("http://127.0.0.1:9/v1/", allow_http=True, key_dir=None)
 
     assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
-    assert transport.router_url == "http://127.0.0.1:9"
+
+
+def test_address_for_others_is_nobodys() -> None:
+    transport = SecureTransport("https://127.0.0.1:9", key_dir=None)
+
+    assert transport.base_url == "https://sealed.invalid/v1"
+    with pytest.raises(httpx.ConnectError):
+        httpx.post(f"{transport.base_url}/chat/completions", json=PAYLOAD)
 
 
 def test_security_tier_that_does_not_exist_is_refused_at_once() -> None:

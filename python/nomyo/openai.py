@@ -12,7 +12,7 @@ Rules:
 - What the SDK takes from the environment for OpenAI's service never reaches the router: not `OPENAI_API_KEY`, not
   `OPENAI_BASE_URL`, not `OPENAI_CUSTOM_HEADERS`. Ours are `NOMYO_API_KEY` and `NOMYO_BASE_URL`.
 - Whatever the router does not offer is refused before anything leaves: by the transport, and where the SDK would go
-  around it (WebSockets), here.
+  around it (WebSockets), here. Should it find another way, that leads nowhere.
 - Retries and timeouts are the SDK's alone.
 """
 
@@ -37,7 +37,7 @@ from .client import announce
 from .exchange.discreet import discreet
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
 from .transports import AsyncSecureTransport, SecureTransport
-from .transports.asked import bearer_token
+from .transports.asked import NOWHERE_URL, bearer_token
 
 __all__ = ["AsyncOpenAI", "OpenAI"]
 
@@ -73,7 +73,7 @@ class _Private:
     """What makes a client of the SDK private, for both of its kinds."""
 
     api_key: str
-    admin_api_key: str | None
+    websocket_base_url: Any
     _custom_headers: Mapping[str, str]
 
     @discreet
@@ -148,8 +148,8 @@ class _Private:
             default_headers=default_headers,
             **sdk_options,
         )
-        self.admin_api_key = None
         self._custom_headers = dict(default_headers or {})
+        self.websocket_base_url = NOWHERE_URL
         if not key:
             self.api_key = ""
 
@@ -202,5 +202,5 @@ def _api_key(given: str | Callable[[], Any] | None) -> str | Callable[[], Any]:
 
 def _refuse_other_services(options: Mapping[str, Any]) -> None:
     for name in _NOT_OFFERED:
-        if options.get(name) is not None:
+        if options.get(name) not in (None, NOWHERE_URL):  # a copy is given what the client has
             raise openai.OpenAIError(f"{name} leads around the router, in clear text: it cannot be used here")

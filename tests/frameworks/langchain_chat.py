@@ -27,11 +27,12 @@ def look_up(name: str) -> str:
     return name
 
 
+transport = SecureTransport(**OPTIONS)
 model = ChatOpenAI(
     model="m",
-    base_url=URL,
+    base_url=transport.base_url,
     api_key="unused",
-    http_client=httpx.Client(transport=SecureTransport(**OPTIONS)),
+    http_client=httpx.Client(transport=transport),
     http_async_client=httpx.AsyncClient(transport=AsyncSecureTransport(**OPTIONS)),
 )
 
@@ -49,14 +50,12 @@ result = {
     "parsed": model.with_structured_output(Patient, method="json_schema").invoke(json.dumps({"name": PROMPT})).name,
 }
 model.http_client.close()
-damaged = ChatOpenAI(
-    model="m",
-    base_url="http://127.0.0.1:9",
-    api_key="unused",
-    http_client=httpx.Client(transport=SecureTransport("http://127.0.0.1:9", key_dir=None)),
+refusing = SecureTransport("http://127.0.0.1:9", key_dir=None)
+unsafe = ChatOpenAI(
+    model="m", base_url=refusing.base_url, api_key="unused", http_client=httpx.Client(transport=refusing)
 )
 try:
-    damaged.invoke(PROMPT)
+    unsafe.invoke(PROMPT)
 except nomyo.SecurityError as error:
     result["refused"] = str(error)
 print(json.dumps(result))

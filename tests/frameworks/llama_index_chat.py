@@ -13,11 +13,12 @@ from nomyo.transports import AsyncSecureTransport, SecureTransport
 URL, PROMPT = sys.argv[1:]
 OPTIONS = {"base_url": URL, "allow_http": True, "api_key": "a-nomyo-key", "key_dir": None}
 
+transport = SecureTransport(**OPTIONS)
 llm = OpenAI(
     model="gpt-4o-mini",  # LlamaIndex knows the sizes of OpenAI's models alone
-    api_base=URL,
+    api_base=transport.base_url,
     api_key="unused",
-    http_client=httpx.Client(transport=SecureTransport(**OPTIONS)),
+    http_client=httpx.Client(transport=transport),
     async_http_client=httpx.AsyncClient(transport=AsyncSecureTransport(**OPTIONS)),
 )
 messages = [ChatMessage(role="user", content=PROMPT)]

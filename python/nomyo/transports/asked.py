@@ -20,9 +20,13 @@ from ..exchange.effects import Timeouts
 from ..exchange.flow import Call
 from .answers import Answer, refusal
 
+NOWHERE_URL: Final = "https://sealed.invalid/v1"
+"""An address that only a transport answers: no resolver knows a name below `invalid` (RFC 2606, section 2)."""
+
 _PATHS: Final = ("/chat/completions", "/v1/chat/completions")
 # The answer comes in one piece: whether it is made a stream of is decided here, and does not concern the router.
 _NOT_PASSED_ON: Final = frozenset({"stream", "stream_options", "security_tier"})
+_NOWHERE: Final = httpx.URL(NOWHERE_URL)
 _NOT_IN_A_BODY: Final = ("api_key", "base_url")
 
 
@@ -69,12 +73,17 @@ def bearer_token(headers: Mapping[str, str]) -> str:
 
 def _fault_of_address(request: httpx.Request, router: httpx.URL) -> str | None:
     target = httpx.URL(str(request.url))
-    if (target.scheme, target.host, target.port) != (router.scheme, router.host, router.port):
+    base = next((base for base in (router, _NOWHERE) if _origin(base) == _origin(target)), None)
+    if base is None:
         return f"this client speaks to {router} alone: make another one for another base_url"
-    prefix = router.path.rstrip("/")
+    prefix = base.path.rstrip("/")
     if request.method != "POST" or target.path not in [prefix + path for path in _PATHS]:
         return "only chat completions travel encrypted: this endpoint is not offered"
     return None
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _parsed(body: bytes) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from ..exchange.protocol import check_security_tier
 from ..exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
 from ..response import ChatCompletionResponse
 from .answers import Answer, answer_for, raised_for, streamed_answer, whole_answer
-from .asked import Asked, read_request
+from .asked import NOWHERE_URL, Asked, read_request
 
 # What is no bug of ours: the router's answer, the network, a mistake in the request, the key files.
 _EXPECTED = (NomyoError, TypeError, ValueError, OSError)
@@ -91,9 +91,13 @@ class _Transport:
         return transport
 
     @property
-    def router_url(self) -> str:
-        """The router that this transport speaks to."""
-        return self._client.settings.base_url
+    def base_url(self) -> str:
+        """The address to give to what uses the HTTP client: only a transport answers there.
+
+        A request that goes around the transport, because a second HTTP client was forgotten, say, fails then for want
+        of a server; at the router's own address it would travel in clear text.
+        """
+        return NOWHERE_URL
 
     def start(self, settings: Settings, security_tier: str | None) -> None:
         """Open the client below; called once, by the constructors."""
