@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,40 @@ def test_no_log_line_shows_the_conversation(
     assert KEY not in every_log.text
 
 
+def _locals_of_our_frames(error: BaseException) -> str:
+    shown, trace = [], error.__traceback__
+    while trace is not None:
+        if "/nomyo/" in trace.tb_frame.f_code.co_filename:
+            shown += [f"{name} = {value!r}" for name, value in trace.tb_frame.f_locals.items()]
+        trace = trace.tb_next
+    return "\n".join(shown)
+
+
+def _assert_discreet(error: BaseException) -> None:
+    shown = f"{_locals_of_our_frames(error)} {error} {error!r}"
+    assert PROMPT not in shown
+    assert KEY not in shown
+
+
+def test_error_of_a_request_shows_nothing_in_our_frames(
+    sdk: Sdk, faulty_router: FaultyRouter, key_directory: Path
+) -> None:
+    faulty_router.change = lambda body: body[:-40]
+    client = sdk.client(faulty_router.url, key_dir=key_directory, api_key=KEY)
+
+    with pytest.raises(nomyo.SecurityError) as raised:
+        sdk.call(client.chat.completions.create, model="m", messages=MESSAGES)
+
+    _assert_discreet(raised.value)
+
+
+def test_error_of_an_option_shows_nothing_in_our_frames(sdk: Sdk) -> None:
+    with pytest.raises(ValueError, match="max_connections") as raised:
+        sdk.client("https://127.0.0.1:9", api_key=KEY, max_connections=0)
+
+    _assert_discreet(raised.value)
+
+
 def test_debug_log_of_the_sdk_stays_silent(router: RunningRouter) -> None:
     program = """
 import sys
@@ -75,8 +110,6 @@ import nomyo.openai
 with nomyo.openai.OpenAI(api_key="canary-key-77d0", base_url=sys.argv[1], allow_http=True, key_dir=None) as client:
     client.chat.completions.create(model="m", messages=[{"role": "user", "content": "canary-prompt-b41e"}])
 """
-    import os
-
     finished = run_python(
         "import warnings; warnings.simplefilter('ignore')\n" + program,
         router.url,
@@ -172,3 +205,14 @@ def test_error_within_the_sdk_is_not_called_a_missing_extra(tmp_path: Path) -> N
     )
 
     assert output_of(program, str(tmp_path)) == "what_the_sdk_needs\n"
+
+
+def test_sdk_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "openai.py").write_text("class OpenAI: pass")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "try:\n    import nomyo.openai\n"
+        "except ImportError as error:\n    print(error)"
+    )
+
+    assert output_of(program, str(tmp_path)).startswith("nomyo.openai needs version 2.34 or later")

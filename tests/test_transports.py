@@ -21,6 +21,7 @@ import nomyo
 from faults import Answer, FaultyRouter
 from nomyo.serve.router.running import RunningRouter
 from nomyo.transports import AsyncSecureTransport, SecureTransport
+from nomyo.transports.asked import Asked
 from process import output_of
 from tap import Tap
 
@@ -220,6 +221,20 @@ def test_sdk_of_any_client_hands_security_errors_on_without_retrying(
         side.call(lambda: client.chat.completions.create(**PAYLOAD))
 
     assert len(faulty_router.posts) == 1
+
+
+def test_error_keeps_no_payload_alive(side: Side) -> None:
+    client = side.client("http://127.0.0.1:9", allow_http=False)
+
+    with pytest.raises(nomyo.SecurityError) as raised:
+        side.post(client, "http://127.0.0.1:9/chat/completions", json=PAYLOAD)
+
+    trace, held = raised.value.__traceback__, []
+    while trace is not None:
+        if "/nomyo/" in trace.tb_frame.f_code.co_filename:
+            held += [value for value in trace.tb_frame.f_locals.values() if isinstance(value, Asked)]
+        trace = trace.tb_next
+    assert held == []
 
 
 def test_error_is_ours_alone_where_there_is_no_sdk() -> None:

@@ -69,6 +69,9 @@ def test_installed_wheel_runs_the_readmes_code_without_rust(
     doctor = subprocess.run([python, "-m", "nomyo", "doctor"], check=True, env=bare, capture_output=True, text=True)
     refused = subprocess.run([python, "-m", "nomyo", "router"], check=False, env=bare, capture_output=True, text=True)
 
+    sdk = subprocess.run([python, "-c", "import nomyo.openai"], check=False, env=bare, capture_output=True, text=True)
+
+    assert "nomyo[openai]" in sdk.stderr
     assert "mlock" in doctor.stdout or "lock" in doctor.stdout
     assert refused.returncode == 2
     assert "nomyo[serve]" in refused.stderr

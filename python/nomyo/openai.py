@@ -32,6 +32,8 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "nomyo.openai needs the extra 'openai': pip install 'nomyo[openai]'", name="openai"
     ) from None
+if not hasattr(openai.OpenAI, "_auth_headers"):  # before 2.34 its requests and its WebSockets cannot be told apart
+    raise ImportError("nomyo.openai needs version 2.34 or later of the OpenAI SDK: pip install 'nomyo[openai]'")
 
 from .client import announce
 from .exchange.discreet import discreet
