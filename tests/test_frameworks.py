@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def run_in(venv: str, *arguments: str, cwd: Path = REPOSITORY, **env: str) -> st
 @pytest.mark.parametrize("major", ["2", "3"])
 def test_each_major_is_there(major: str) -> None:
     assert run_in(f"openai-{major}", "-c", "import openai; print(openai.VERSION)").startswith(f"{major}.")
+
+
+def test_types_hold_with_both_majors() -> None:
+    for major in ("2", "3"):
+        python = REPOSITORY / f".venv-openai-{major}" / "bin" / "python"
+        mypy = [sys.executable, "-m", "mypy", "--python-executable", python, "python/nomyo/openai.py"]
+        checked = subprocess.run(mypy, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+        assert checked.returncode == 0, checked.stdout
 
 
 @pytest.mark.parametrize("tests", SUITE)

@@ -6,7 +6,7 @@ import sys
 
 import httpx
 from llama_index.core.llms import ChatMessage
-from llama_index.llms.openai import OpenAI
+from llama_index.llms.openai_like import OpenAILike
 
 from nomyo.transports import AsyncSecureTransport, SecureTransport
 
@@ -14,8 +14,9 @@ URL, PROMPT = sys.argv[1:]
 OPTIONS = {"base_url": URL, "allow_http": True, "api_key": "a-nomyo-key", "key_dir": None}
 
 transport = SecureTransport(**OPTIONS)
-llm = OpenAI(
-    model="gpt-4o-mini",  # LlamaIndex knows the sizes of OpenAI's models alone
+llm = OpenAILike(
+    model="m",
+    is_chat_model=True,
     api_base=transport.base_url,
     api_key="unused",
     http_client=httpx.Client(transport=transport),
