@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,6 +16,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from nomyo.serve.access_log import AccessLog
+from nomyo.serve.body import BodyTooLargeError, BodyTooSlowError, read_body
+from nomyo.serve.log import log_without_message
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.refusal import Refusal
 from nomyo.serve.router.router import Router
@@ -89,31 +90,18 @@ async def _secure_completion(request: Request) -> Response:
         _log.error("out of protected memory")
         return Refusal(503, "The router is out of protected memory", retry_after_s=1).response()
     except Exception as error:  # noqa: BLE001 - whatever it is, its words and traceback must not reach the log
-        _log_without_message(error)
+        log_without_message(_log, error)
         return Refusal(500, "Internal Server Error").response()
 
 
 async def _body(request: Request, config: RouterConfig) -> bytes:
-    too_large = Refusal(413, f"The request may have {config.max_body_bytes} bytes at most")
-    declared = request.headers.get("Content-Length", "0")
-    if declared.isdigit() and int(declared) > config.max_body_bytes:
-        raise too_large
-    body = bytearray()
-    with anyio.move_on_after(config.body_timeout_s) as deadline:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > config.max_body_bytes:
-                raise too_large
-    if deadline.cancelled_caught:
-        raise Refusal(408, "The request's body took too long to arrive")
-    return bytes(body)
-
-
-def _log_without_message(error: Exception) -> None:
-    """Log where an unforeseen error came from, but not its words: they may quote the request."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"
-    _log.error("unforeseen %s at %s", type(error).__name__, where)
+    try:
+        return await read_body(request, config.max_body_bytes, config.body_timeout_s)
+    except BodyTooLargeError:
+        refusal = Refusal(413, f"The request may have {config.max_body_bytes} bytes at most")
+    except BodyTooSlowError:
+        refusal = Refusal(408, "The request's body took too long to arrive")
+    raise refusal
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 
 from nomyo import _core
 from nomyo.serve.listener import Listener
+from nomyo.serve.log import LogLevel, log_to_stderr
 from nomyo.serve.router.app import create_app
 from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
 from nomyo.serve.router.protection import memory_protection
@@ -22,12 +22,6 @@ from nomyo.serve.server import serve
 _log = logging.getLogger("nomyo.router")
 # Tracebacks of typer's own show local variables, which may hold secrets.
 _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-class _LogLevel(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,7 +62,7 @@ def router(
         str | None, typer.Option(help="Environment variable that holds the bearer token for it.")
     ] = None,
     upstream_timeout: Annotated[float, typer.Option(help="Seconds for its whole answer.")] = 600.0,
-    log_level: Annotated[_LogLevel, typer.Option(help="What the log on stderr tells.")] = _LogLevel.INFO,
+    log_level: Annotated[LogLevel, typer.Option(help="What the log on stderr tells.")] = LogLevel.INFO,
 ) -> None:
     """Run a NOMYO router on this machine, for local work and tests. Not for production.
 
@@ -88,7 +82,7 @@ def router(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    _log_to_stderr(log_level)
+    log_to_stderr(log_level)
     raise typer.Exit(_run(config))
 
 
@@ -151,9 +145,3 @@ def _variable(name: str | None) -> str | None:
     if not value:
         raise ValueError(f"the environment variable {name} is not set")
     return value
-
-
-def _log_to_stderr(level: _LogLevel) -> None:
-    # Ours at the chosen level; of other libraries warnings only, since some log requests below that.
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("nomyo").setLevel(level.value.upper())

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 
 from nomyo._core import seal
 from nomyo.errors import SecurityError
+from nomyo.serve.bearer import BearerTokens, caller_of
 from nomyo.serve.router.checks import (
     RequestHead,
     check_chat_request,
@@ -26,7 +27,7 @@ from nomyo.serve.router.checks import (
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.echo import EchoModel
 from nomyo.serve.router.keys import KeyRing
-from nomyo.serve.router.limits import ApiKeys, RateLimiter, caller_of
+from nomyo.serve.router.limits import RateLimiter
 from nomyo.serve.router.protection import cuda_device, memory_protection
 from nomyo.serve.router.refusal import Refusal
 from nomyo.serve.router.upstream import Upstream
@@ -64,7 +65,7 @@ class Router:
             grace_s=config.key_rotation_grace_s,
             clock=clock,
         )
-        self._api_keys = ApiKeys(config.api_keys)
+        self._api_keys = BearerTokens(config.api_keys)
         self._rate = None if config.rate_limit is None else RateLimiter(config.rate_limit, clock)
         self._model: ChatModel = (
             EchoModel() if config.upstream is None else Upstream(config.upstream, config.max_response_bytes)
