@@ -14,26 +14,28 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from nomyo.serve.listener import Listener
+from nomyo.serve.timed_http import TimedHttp
 
 _GRACE_S: Final = 5
 _START_TIMEOUT_S: Final = 30.0
 _STOP_TIMEOUT_S: Final = _GRACE_S + 5.0
 
 
-def serve(app: ASGIApp, listener: Listener, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then let requests under way finish for up to 5 seconds.
+def serve(app: ASGIApp, listener: Listener, on_ready: Callable[[str], None], *, grace_s: int = _GRACE_S) -> None:
+    """Serve until SIGINT or SIGTERM, then let requests under way finish; a second SIGINT does not wait for them.
 
     Args:
         app: What answers.
         listener: Where to listen.
         on_ready: Called with the URL as soon as requests are answered.
+        grace_s: Seconds that requests under way get; then they are cancelled.
 
     Raises:
         OSError: The address cannot be had, or a TLS file cannot be read.
     """
     bound = listener.bind()
     try:
-        _Server(app, listener, lambda: on_ready(listener.url(bound))).run(sockets=[bound])
+        _Server(app, listener, lambda: on_ready(listener.url(bound)), grace_s).run(sockets=[bound])
     finally:
         bound.close()
 
@@ -92,7 +94,7 @@ class BackgroundServer:
 class _Server(uvicorn.Server):
     """uvicorn, which tells when it is ready, and for which a signal is a reason to stop, not to die of."""
 
-    def __init__(self, app: ASGIApp, listener: Listener, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, listener: Listener, on_ready: Callable[[], None], grace_s: int = _GRACE_S) -> None:
         config = uvicorn.Config(
             app,
             ssl_certfile=listener.tls_cert,
@@ -100,10 +102,11 @@ class _Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            http=TimedHttp,
             ws="none",
             lifespan="on",
             timeout_keep_alive=60,
-            timeout_graceful_shutdown=_GRACE_S,
+            timeout_graceful_shutdown=grace_s,
         )
         super().__init__(config)
         self._on_ready = on_ready
