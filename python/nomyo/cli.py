@@ -18,7 +18,7 @@ from nomyo import __version__
 
 _EXTRAS: Final = {
     "cli": ("typer", "rich"),
-    "serve": ("typer", "rich", "starlette", "uvicorn"),
+    "serve": ("typer", "rich", "prometheus_client", "starlette", "uvicorn"),
 }
 
 
@@ -32,6 +32,7 @@ class _Command:
 
 _COMMANDS: Final = {
     "demo": _Command("nomyo.serve.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
+    "proxy": _Command("nomyo.serve.proxy.command", "An OpenAI-compatible server here, sealed from here on", "serve"),
     "router": _Command("nomyo.serve.router.command", "A router for local work; not for production", "serve"),
     "doctor": _Command("nomyo.doctor", "How well this machine can protect secrets in memory"),
 }

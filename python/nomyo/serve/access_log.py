@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,23 +14,36 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _UNKNOWN: Final = "-"
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is known of a request when it is over."""
+
+    path: str
+    """One of the known paths, or `-`."""
+    status: int
+    """0: nothing was sent."""
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+
+
 class AccessLog:
-    """ASGI middleware that logs and counts answers.
+    """ASGI middleware that logs answers.
 
     Args:
         app: What answers.
         logger: Where the lines go, at INFO.
         routes: The paths that may stand in a line; any other is shown as `-`.
-        answers: Counts answers by (path, status); handed in, so that others can read it.
+        note: Called with every answer, to count it.
     """
 
     def __init__(
-        self, app: ASGIApp, logger: logging.Logger, routes: Collection[str], answers: Counter[tuple[str, int]]
+        self, app: ASGIApp, logger: logging.Logger, routes: Collection[str], note: Callable[[Answered], None]
     ) -> None:
         self._app = app
         self._logger = logger
         self._routes = routes
-        self._answers = answers
+        self._note = note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on and log it when it is over."""
@@ -57,6 +70,8 @@ class AccessLog:
         finally:
             path = scope["path"] if scope["path"] in self._routes else _UNKNOWN
             method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN
-            self._answers[path, status] += 1
-            elapsed_ms = (time.perf_counter() - began_at) * 1000
-            self._logger.info("%s %s %d in=%d out=%d %.1fms", method, path, status, bytes_in, bytes_out, elapsed_ms)
+            elapsed_s = time.perf_counter() - began_at
+            self._note(Answered(path, status, bytes_in, bytes_out, elapsed_s))
+            self._logger.info(
+                "%s %s %d in=%d out=%d %.1fms", method, path, status, bytes_in, bytes_out, elapsed_s * 1e3
+            )

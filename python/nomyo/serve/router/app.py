@@ -38,9 +38,7 @@ def create_app(config: RouterConfig | None = None, *, router: Router | None = No
     """
     if router is None:
         router = Router(config or RouterConfig())
-    access_log = Middleware(
-        AccessLog, logger=_log, routes=frozenset({KEY_PATH, COMPLETION_PATH}), answers=router.answers
-    )
+    access_log = Middleware(AccessLog, logger=_log, routes=frozenset({KEY_PATH, COMPLETION_PATH}), note=router.note)
     app = Starlette(
         routes=[
             Route(KEY_PATH, _public_key, methods=["GET"]),

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 
 from nomyo._core import seal
 from nomyo.errors import SecurityError
+from nomyo.serve.access_log import Answered
 from nomyo.serve.bearer import BearerTokens, caller_of
 from nomyo.serve.router.checks import (
     RequestHead,
@@ -124,6 +125,10 @@ class Router:
             if wait_s > 0:
                 raise Refusal(429, "Rate limit exceeded", retry_after_s=ceil(wait_s))
         return read_head(headers)
+
+    def note(self, answered: Answered) -> None:
+        """Count an answer that went out."""
+        self.answers[answered.path, answered.status] += 1
 
     async def answer(self, head: RequestHead, package: bytes) -> bytes:
         """Open a package, have the model answer, and seal the answer to the client's key.

@@ -1,0 +1,175 @@
+"""The proxy as an ASGI application: its routes, and what stands before them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from nomyo import SecureCompletionClient, __version__, get_memory_protection_info
+from nomyo.serve.access_log import AccessLog
+from nomyo.serve.bearer import BearerTokens
+from nomyo.serve.proxy.completions import Completions
+from nomyo.serve.proxy.config import ProxyConfig
+from nomyo.serve.proxy.guard import Guard
+from nomyo.serve.proxy.hosts import Hosts
+from nomyo.serve.proxy.metrics import CONTENT_TYPE, Metrics
+from nomyo.serve.proxy.page_files import PageFile, page_files
+from nomyo.serve.proxy.places import Places
+from nomyo.serve.proxy.refusal import Refusal
+from nomyo.serve.proxy.router_key import RouterKey
+
+_log = logging.getLogger("nomyo.proxy")
+_COMPLETIONS: Final = "/v1/chat/completions"
+_MODELS: Final = "/v1/models"
+_HEALTH: Final = "/healthz"
+_METRICS: Final = "/metrics"
+_STATUS: Final = "/nomyo/status"
+
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette:
+    """Return a proxy as an ASGI application.
+
+    Args:
+        config: Its settings.
+        client: Sends its requests; closed when the application's lifespan ends.
+    """
+    places = Places(config.max_at_once, config.max_waiting, config.patience_s)
+    metrics = Metrics(places)
+    page = page_files()
+    own_paths = frozenset({_COMPLETIONS, _MODELS, _HEALTH, _METRICS, _STATUS, *page})
+
+    def refused(refusal: Refusal) -> Response:
+        _log.info("refused: %d %s", refusal.status, refusal.code)
+        metrics.note_error(refusal.code)
+        return refusal.response()
+
+    async def http_error(_request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        return refused(_refusal_of(error))
+
+    models = _Models(config.models, refused)
+    app = Starlette(
+        routes=[
+            Route(_COMPLETIONS, Completions(config, client, places, refused), methods=["POST"]),
+            Route(_MODELS, models.all, methods=["GET"]),
+            Route(_MODELS + "/{name:path}", models.one, methods=["GET"]),
+            Route(_HEALTH, _health, methods=["GET"]),
+            Route(_METRICS, _metrics_of(metrics), methods=["GET"]),
+            Route(_STATUS, _status_of(config, client), methods=["GET"]),
+            *(Route(path, _file(file), methods=["GET"]) for path, file in page.items()),
+        ],
+        middleware=[
+            Middleware(AccessLog, logger=_log, routes=own_paths, note=metrics.note),
+            Middleware(
+                Guard,
+                hosts=Hosts(config),
+                tokens=BearerTokens([] if config.token is None else [config.token]),
+                # Figures tell when somebody is at work, and how much: Prometheus can send a token.
+                open_paths=frozenset({_HEALTH, *page}),
+                refused=refused,
+            ),
+        ],
+        exception_handlers={HTTPException: http_error},
+        lifespan=_lifespan_of(client),
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _lifespan_of(client: SecureCompletionClient) -> Callable[[Starlette], Any]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await client.aclose()
+
+    return lifespan
+
+
+class _Models:
+    """`/v1/models`: what the configuration names, since the router has no list."""
+
+    def __init__(self, names: tuple[str, ...], refused: Callable[[Refusal], Response]) -> None:
+        created = int(time.time())
+        self._models = {
+            name: {"id": name, "object": "model", "created": created, "owned_by": "nomyo"} for name in names
+        }
+        self._refused = refused
+
+    async def all(self, _request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": list(self._models.values())})
+
+    async def one(self, request: Request) -> Response:
+        model = self._models.get(request.path_params["name"])
+        if model is None:
+            return self._refused(Refusal(404, "model_not_found", "The proxy lists no such model", param="model"))
+        return JSONResponse(model)
+
+
+async def _health(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+def _metrics_of(metrics: Metrics) -> Endpoint:
+    async def endpoint(_request: Request) -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    return endpoint
+
+
+def _status_of(config: ProxyConfig, client: SecureCompletionClient) -> Endpoint:
+    router_key = RouterKey(client)
+
+    async def endpoint(_request: Request) -> Response:
+        await router_key.look()
+        info = get_memory_protection_info()
+        return JSONResponse(
+            {
+                "version": __version__,
+                "router": {
+                    "url": client.settings.base_url,
+                    "key_fingerprint": router_key.fingerprint,
+                    "key_error": router_key.error,
+                    "key_pinned": bool(client.settings.pins),
+                },
+                "models": list(config.models),
+                "security_tier": config.security_tier,
+                "protections": {
+                    "can_lock": info.can_lock,
+                    "is_platform_secure": info.is_platform_secure,
+                    "method": info.method,
+                    "details": info.details,
+                    "locked_memory_required": client.settings.secure_memory == "require",
+                },
+            }
+        )
+
+    return endpoint
+
+
+def _file(file: PageFile) -> Endpoint:
+    async def endpoint(_request: Request) -> Response:
+        return Response(file.content, headers={"Content-Type": file.media_type})
+
+    return endpoint
+
+
+def _refusal_of(error: HTTPException) -> Refusal:
+    """Give Starlette's own refusals (404, 405) OpenAI's form."""
+    if error.status_code == 404:
+        return Refusal(404, "unknown_path", f"The proxy offers POST {_COMPLETIONS} and GET {_MODELS}, not this path")
+    return Refusal(error.status_code, "method_not_allowed", "The proxy does not offer this method here")

@@ -1,0 +1,209 @@
+"""`nomyo proxy`: options in, a serving proxy out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import warnings
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Annotated, Any, Final
+
+import typer
+
+from nomyo import NomyoError, SecureCompletionClient, _core
+from nomyo.serve.listener import Listener
+from nomyo.serve.log import LogLevel, log_to_stderr
+from nomyo.serve.proxy.app import create_app
+from nomyo.serve.proxy.config import DEFAULT_PORT, ProxyConfig
+from nomyo.serve.server import serve
+
+_log = logging.getLogger("nomyo.proxy")
+_TOKEN_VARIABLE: Final = "NOMYO_PROXY_TOKEN"  # noqa: S105 - the name of a variable
+_OTHERS_MAY_READ: Final = 0o077
+# Tracebacks of typer's own show local variables, which may hold secrets.
+_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_DEFAULTS: Final = ProxyConfig(token=None)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; leaves with SystemExit, as click does."""
+    _app(args=list(arguments), prog_name="nomyo proxy")
+    return 0
+
+
+@_app.command()
+def proxy(
+    host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
+    base_url: Annotated[
+        str | None, typer.Option(help="The router.", envvar="NOMYO_BASE_URL", show_default="https://api.nomyo.ai")
+    ] = None,
+    allow_http: Annotated[
+        bool, typer.Option("--allow-http", help="Speak plain HTTP to the router: for local work only.")
+    ] = False,
+    key_dir: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the key pair that answers are sealed for.", show_default="in memory only"),
+    ] = None,
+    server_key_fingerprint: Annotated[
+        list[str] | None, typer.Option(help="Pins the router's key: SHA256:...; repeatable.")
+    ] = None,
+    security_tier: Annotated[
+        str | None, typer.Option(help="For requests that name none: standard, high or maximum.")
+    ] = None,
+    require_locked_memory: Annotated[
+        bool, typer.Option("--require-locked-memory", help="Refuse what would not fit into locked memory.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that the router has for each step of an answer.")] = 60.0,
+    max_retries: Annotated[int, typer.Option(help="Further attempts where the router fails.", min=0)] = 2,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model that /v1/models lists; repeatable, in the variable separated by spaces.",
+            envvar="NOMYO_PROXY_MODELS",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help=f"File with the token that callers need; else {_TOKEN_VARIABLE}, else a new one."),
+    ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Serve every program and every user of this machine.")
+    ] = False,
+    max_body: Annotated[int, typer.Option(help="Bytes that a request may measure.", min=1)] = _DEFAULTS.max_body_bytes,
+    concurrency: Annotated[int, typer.Option(help="Requests at the router at once.", min=1)] = _DEFAULTS.max_at_once,
+    queue: Annotated[int, typer.Option(help="Requests that wait; more get 429.", min=0)] = _DEFAULTS.max_waiting,
+    grace: Annotated[int, typer.Option(help="Seconds that requests get when the proxy stops.", min=0)] = 30,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Listen where other machines reach it: they send in clear.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name under which it is reached, NAME or NAME:PORT; repeatable.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file: the certificate chain.", dir_okay=False)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key.", dir_okay=False)] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line instead of words.")] = False,
+    log_level: Annotated[LogLevel, typer.Option(help="What the log on stderr tells.")] = LogLevel.WARNING,
+) -> None:
+    """Run an OpenAI-compatible server on this machine; every request travels on sealed, for the router alone.
+
+    It offers POST /v1/chat/completions, GET /v1/models, /healthz, /metrics, and a page to chat at /. Programs take its
+    URL for OpenAI's, and its token for the API key. The router's API key comes from NOMYO_API_KEY.
+
+    Exit codes: 0 stopped by SIGINT or SIGTERM, 1 it could not start, 2 options that make no sense.
+    """
+    log_to_stderr(log_level)
+    try:
+        config = ProxyConfig(
+            token=None if no_token else _token(token_file),
+            listener=Listener(host, port, tls_cert, tls_key),
+            allow_remote=allow_remote,
+            allowed_hosts=frozenset(allow_host or ()),
+            models=tuple(model or ()),
+            security_tier=security_tier,
+            max_body_bytes=max_body,
+            max_at_once=concurrency,
+            max_waiting=queue,
+        )
+        _harden()
+        client = _client(
+            **({} if base_url is None else {"router_url": base_url}),
+            allow_http=allow_http,
+            secure_memory="require" if require_locked_memory else True,
+            key_dir=key_dir,
+            key_rotation_dir=key_dir,
+            server_key_fingerprint=server_key_fingerprint or None,
+            timeout=timeout,
+            max_retries=max_retries,
+            max_connections=concurrency,
+        )
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error)) from None
+    except (NomyoError, OSError) as error:
+        typer.echo(f"nomyo proxy: {error}", err=True)
+        raise typer.Exit(1) from None
+    raise typer.Exit(_run(config, client, grace, _Greeting(config, as_json, open_page)))
+
+
+def _token(path: Path | None) -> str:
+    if path is None:
+        return os.environ.get(_TOKEN_VARIABLE) or secrets.token_urlsafe(32)
+    if os.name == "posix" and path.stat().st_mode & _OTHERS_MAY_READ:
+        _log.warning("the token's file can be read by others: chmod 600 keeps it yours")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _harden() -> None:
+    try:
+        _core.harden_process()
+    except OSError as error:
+        _log.warning("core dumps and ptrace could not be switched off: %s", error.strerror)
+
+
+def _client(**options: Any) -> SecureCompletionClient:
+    """Return a client; what it warns of goes to the log, in words alone."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        client = SecureCompletionClient(**options)
+    for warning in caught:
+        _log.warning("%s", warning.message)
+    if not client.settings.api_key:
+        _log.warning("NOMYO_API_KEY is not set: the router may refuse every request")
+    return client
+
+
+@dataclass(frozen=True, slots=True)
+class _Greeting:
+    """What is said once the proxy serves."""
+
+    config: ProxyConfig
+    as_json: bool
+    open_page: bool
+
+    def __call__(self, url: str) -> None:
+        token = self.config.token
+        page_url = f"{url}/" if token is None else f"{url}/#token={token}"
+        if self.as_json:
+            typer.echo(json.dumps({"url": url, "base_url": f"{url}/v1", "token": token, "page_url": page_url}))
+        else:
+            typer.echo(_words(url, token, page_url))
+        if self.open_page:  # in a thread: some browsers only return when they are closed
+            Thread(target=webbrowser.open, args=(page_url,), name="nomyo-browser", daemon=True).start()
+
+
+def _words(url: str, token: str | None, page_url: str) -> str:
+    return (
+        f"nomyo proxy ready url={url}\n"
+        f"  programs:  OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={token or 'none-needed'}\n"
+        f"  page:      {page_url}\n"
+        "  Ctrl-C stops."
+    )
+
+
+def _run(config: ProxyConfig, client: SecureCompletionClient, grace_s: int, greeting: _Greeting) -> int:
+    _warn(config)
+    try:
+        serve(create_app(config, client), config.listener, greeting, grace_s=grace_s)
+    except OSError as error:
+        words = f"nomyo proxy: cannot serve on {config.listener.host}, port {config.listener.port}"
+        typer.echo(f"{words}: {error.strerror or error}", err=True)
+        return 1
+    finally:
+        client.dispose()
+    return 0
+
+
+def _warn(config: ProxyConfig) -> None:
+    if config.remote:
+        _log.warning("OTHER MACHINES CAN REACH THIS PROXY, and what they send to it is not sealed on the way here")
+    if config.listener.in_clear_beyond_this_machine:
+        _log.warning("it speaks plain HTTP: prompts, answers and the token can be READ BY WHOEVER IS ON THE WAY")
+    if config.token is None:
+        _log.warning("no token is needed: every program and every user of this machine can use it, at your expense")

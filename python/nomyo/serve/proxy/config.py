@@ -1,0 +1,79 @@
+"""The proxy's settings: plain values, checked once, never changed afterwards."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES, check_security_tier
+from nomyo.serve.listener import Listener, is_loopback
+
+DEFAULT_PORT: Final = 8800
+SHORTEST_TOKEN: Final = 16
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """Everything that can be set about a proxy, but for its client.
+
+    Args:
+        token: The bearer token that callers need; None: everybody on this machine is served.
+        listener: Where it listens, and its TLS files.
+        allow_remote: Listen on an address that other machines reach.
+        allowed_hosts: Names (`name` or `name:port`) under which it is reached, beside those of this machine.
+        models: What `/v1/models` lists.
+        security_tier: For requests that name none.
+        max_body_bytes: What a request may measure.
+        max_at_once: Requests that the router answers at once.
+        max_waiting: Requests that wait for their turn; more get 429.
+        patience_s: Seconds for which one waits.
+        body_timeout_s: Seconds within which a request's body must have arrived.
+    """
+
+    token: str | None = field(repr=False)
+    listener: Listener = field(default_factory=lambda: Listener(port=DEFAULT_PORT))
+    allow_remote: bool = False
+    allowed_hosts: frozenset[str] = frozenset()
+    models: tuple[str, ...] = ()
+    security_tier: str | None = None
+    max_body_bytes: int = PAYLOAD_LIMIT_BYTES
+    max_at_once: int = 32
+    max_waiting: int = 64
+    patience_s: float = 60.0
+    body_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.token is not None:
+            _check_token(self.token)
+        if self.remote:
+            self._check_remote()
+        if unusable := [host for host in self.allowed_hosts if not _HOST.fullmatch(host)]:
+            raise ValueError(f"an allowed host is a name, or name:port, without http://; not {unusable[0]!r}")
+        if not all(self.models):
+            raise ValueError("a model's name must not be empty")
+        check_security_tier(self.security_tier)
+        if min(self.max_body_bytes, self.max_at_once) < 1 or self.max_waiting < 0:
+            raise ValueError("the bounds of bodies and of requests at once must be 1 or more")
+        if min(self.patience_s, self.body_timeout_s) <= 0:
+            raise ValueError("patience_s and body_timeout_s must be above 0")
+
+    @property
+    def remote(self) -> bool:
+        """Whether other machines can reach it."""
+        return not is_loopback(self.listener.host)
+
+    def _check_remote(self) -> None:
+        if not self.allow_remote:
+            raise ValueError(
+                f"other machines could reach {self.listener.host}, and what they send comes here unsealed:"
+                " listen on 127.0.0.1, or allow remote callers on purpose"
+            )
+        if self.token is None:
+            raise ValueError("a proxy that other machines can reach needs a token")
+
+
+def _check_token(token: str) -> None:
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError(f"the token must be {SHORTEST_TOKEN} or more printable ASCII characters without spaces")

@@ -1,0 +1,79 @@
+"""The door: whoever comes in was meant to, and every answer carries what browsers need to keep others out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nomyo.serve.bearer import BearerTokens
+from nomyo.serve.proxy.hosts import Hosts
+from nomyo.serve.proxy.refusal import Refusal
+
+# For answers of the API they change nothing, so that no path can be forgotten.
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Guard:
+    """ASGI middleware that lets requests in.
+
+    Args:
+        app: What answers those that are let in.
+        hosts: Names and origins.
+        tokens: The token, if one is needed.
+        open_paths: What needs no token.
+        refused: Makes the answer to those that are not let in.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Hosts,
+        tokens: BearerTokens,
+        open_paths: Collection[str],
+        refused: Callable[[Refusal], Response],
+    ) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._tokens = tokens
+        self._open_paths = open_paths
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it before anything of it is read."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        app = self._app
+        try:
+            self._check(scope)
+        except Refusal as refusal:
+            app = self._refused(refusal)
+        await app(scope, receive, send_with_headers)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        self._hosts.check(headers, scope["server"][1])
+        if scope["path"] in self._open_paths:
+            return
+        if not self._tokens.admit(headers.get("Authorization")):
+            raise Refusal(401, "invalid_token", "The proxy's token is missing or wrong: it is what nomyo proxy printed")
