@@ -117,11 +117,15 @@ async def _disconnected(request: Request) -> None:
 
 
 def _told(answer: ChatCompletionResponse, asked: ChatRequest) -> Response:
-    if asked.stream:
-        events = b"".join(as_sse(chunks_of(answer, asked.include_usage)))
-        return Response(events, media_type="text/event-stream", headers=_NOT_INCREMENTAL)
-    # As ASCII: a lone surrogate, which JSON can hold, cannot be UTF-8.
-    return Response(json.dumps(answer, separators=(",", ":")).encode("ascii"), media_type="application/json")
+    try:
+        if asked.stream:
+            events = b"".join(as_sse(chunks_of(answer, asked.include_usage)))
+            return Response(events, media_type="text/event-stream", headers=_NOT_INCREMENTAL)
+        content = json.dumps(answer, separators=(",", ":")).encode("ascii")
+        return Response(content, media_type="application/json")
+    except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
+        pass
+    raise Refusal(502, "unwritable_answer", "The router's answer cannot be written as JSON", retried=True)
 
 
 def _refusal_of(error: Exception) -> Refusal:
