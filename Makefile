@@ -10,7 +10,7 @@ BY_HAND := .venv-by-hand
 CARGO_TEST := cargo test --release --locked --package nomyo-core
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai clean
+.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai node clean
 
 setup: $(VENV)/ready build
 
@@ -43,7 +43,7 @@ soak: build
 test-arena-model:
 	cargo test $(ARENA_MODEL)
 
-test-python: build reference openai wheel
+test-python: build reference openai node wheel
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -62,6 +62,13 @@ $(OPENAI:=/ready): tests/suite-requirements.txt
 .venv-%/ready: tests/%-requirements.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# OpenAI's SDK for Node, which talks to `nomyo proxy` in tests.
+node: tests/node/node_modules/ready
+
+tests/node/node_modules/ready: tests/node/package-lock.json
+	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
 wheel: $(VENV)/ready
@@ -96,4 +103,4 @@ prove: build reference
 	$(BIN)/python tests/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(BY_HAND) dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(BY_HAND) tests/node/node_modules dist target
