@@ -112,7 +112,6 @@ def proxy(
             max_at_once=concurrency,
             max_waiting=queue,
         )
-        _harden()
         client = _client(
             **({} if base_url is None else {"router_url": base_url}),
             allow_http=allow_http,
@@ -152,6 +151,9 @@ def _client(**options: Any) -> SecureCompletionClient:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         client = SecureCompletionClient(**options)
+    if client.settings.plain_http and not client.settings.allow_http:
+        client.dispose()
+        raise ValueError("the router is reached over plain HTTP, which --allow-http permits: for local work only")
     for warning in caught:
         _log.warning("%s", warning.message)
     if not client.settings.api_key:
@@ -188,6 +190,7 @@ def _words(url: str, token: str | None, page_url: str) -> str:
 
 
 def _run(config: ProxyConfig, client: SecureCompletionClient, grace_s: int, greeting: _Greeting) -> int:
+    _harden()
     _warn(config)
     try:
         serve(create_app(config, client), config.listener, greeting, grace_s=grace_s)
