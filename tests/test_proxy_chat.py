@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from faults import PUBLIC_KEY, Answer, FaultyRouter
+from held_router import HeldRouter
 from needles import of_texts, texts
 from proxied import API_KEY, TOKEN, Proxy, chat, error_of, proxy_process, said_by
 
@@ -261,6 +262,21 @@ def test_routers_status_is_kept_but_for_what_only_concerns_the_proxy(
     assert API_KEY not in answer.text
     assert len(router.posts) == attempts
     assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(("sent", "told"), [("0", "0"), ("a while", None)])
+def test_routers_retry_after_is_passed_on_where_it_is_a_number(
+    proxy: Proxy, router: FaultyRouter, sent: str, told: str | None
+) -> None:
+    router.always(Answer(429, headers={"Retry-After": sent}), times=2)
+    assert proxy.post(chat()).headers.get("retry-after") == told
+
+
+def test_router_that_takes_too_long_is_a_gateway_timeout(key_directory: Path) -> None:
+    with HeldRouter() as held:
+        options = ["--timeout", "1", "--max-retries", "0"]
+        with proxy_process(held.url, key_directory, *options) as proxy:
+            assert error_of(proxy.post(chat())) == (504, "server_error", "router_timeout")
 
 
 def test_answer_that_cannot_be_opened_is_a_bad_gateway(proxy: Proxy, router: FaultyRouter) -> None:

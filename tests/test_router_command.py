@@ -180,7 +180,7 @@ def test_doctor_tells_what_is_in_force() -> None:
     assert nomyo("doctor", "surplus").returncode == 2
 
 
-EXTRAS = ("typer", "rich", "starlette", "uvicorn")
+EXTRAS = ("typer", "rich", "prometheus_client", "starlette", "uvicorn")
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_extras")
-@pytest.mark.parametrize("command", ["router", "demo"])
+@pytest.mark.parametrize("command", ["router", "proxy", "demo"])
 def test_command_names_the_extra_it_lacks(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command]) == 2
     assert capsys.readouterr().err == f"nomyo {command} needs the extra 'serve': pip install 'nomyo[serve]'\n"

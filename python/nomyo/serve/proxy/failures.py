@@ -7,6 +7,7 @@ that is no error's becomes 502 too. Whatever may be retried was retried by our c
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from nomyo.errors import APIConnectionError, APIError, DisposedError, SecurityError
@@ -21,6 +22,8 @@ def refusal_for(error: Exception) -> Refusal | None:
     match error:
         case APIError():
             return _from_router(error)
+        case APIConnectionError() if error.timed_out:
+            return Refusal(504, "router_timeout", "The router took too long", retried=True)
         case APIConnectionError():
             return Refusal(502, "router_unreachable", f"The router gave no answer: {error}", retried=True)
         case SecurityError():
@@ -46,4 +49,12 @@ def _from_router(error: APIError) -> Refusal:
         words = "The router does not accept the proxy's API key: is NOMYO_API_KEY right where nomyo proxy runs?"
         return Refusal(502, "router_authentication_failed", words, retried=True)
     kept = status if 400 <= status < 500 or status in _FAILURES else 502
-    return Refusal(kept, f"router_status_{status}", f"The router: {error.message}", retried=True)
+    code, words, wait_s = f"router_status_{status}", f"The router: {error.message}", _seconds(error.retry_after)
+    return Refusal(kept, code, words, retry_after_s=wait_s, retried=True)
+
+
+def _seconds(retry_after: str | None) -> int | None:
+    """Return what a Retry-After header asks for; None for a date or what is none."""
+    if retry_after is None or not re.fullmatch(r"[0-9]{1,6}", retry_after):
+        return None
+    return int(retry_after)
