@@ -10,7 +10,7 @@ BY_HAND := .venv-by-hand
 CARGO_TEST := cargo test --release --locked --package nomyo-core
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai node clean
+.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai node browser screenshots clean
 
 setup: $(VENV)/ready build
 
@@ -43,7 +43,7 @@ soak: build
 test-arena-model:
 	cargo test $(ARENA_MODEL)
 
-test-python: build reference openai node wheel
+test-python: build reference openai node browser wheel
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -70,6 +70,15 @@ node: tests/node/node_modules/ready
 tests/node/node_modules/ready: tests/node/package-lock.json
 	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
+
+# Chromium, in which the page of the proxy is tested: Debian's, where there is none yet.
+browser:
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || { echo 'Installing Chromium.' && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+
+# The pictures of the page in docs/: look at them before they are committed.
+screenshots: build browser
+	$(BIN)/python tests/page_screenshots.py docs/images
 
 wheel: $(VENV)/ready
 	rm -rf dist

@@ -24,6 +24,9 @@ from tls import Authority, make_authority
 from twins import TWINS, Twin
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from page_scene import ProxyProcess, Visit
     from sdk import Sdk
 
 PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
@@ -137,3 +140,29 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     """Messages, a key pair and a router, all of whose secrets a scan can tell."""
     with Scene(tmp_path) as scene:
         yield scene
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium; not for longer than a module, since Playwright keeps an event loop in this thread."""
+    from page_scene import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(_shared_faulty_router: FaultyRouter) -> Iterator[ProxyProcess]:
+    from page_scene import proxy_process
+
+    with proxy_process(_shared_faulty_router.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def visited(browser: Browser, shared_proxy: ProxyProcess, faulty_router: FaultyRouter) -> Iterator[Visit]:
+    """The proxy's page, not opened yet; at the end nothing on it may have broken, or been stopped by its policy."""
+    from page_scene import visit
+
+    with visit(browser, shared_proxy) as visited:
+        yield visited

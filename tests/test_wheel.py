@@ -34,7 +34,8 @@ def test_wheel_holds_the_package_with_its_types_and_nothing_of_the_tests(wheel: 
     names = set(zipfile.ZipFile(wheel).namelist())
 
     assert {"nomyo/py.typed", "nomyo/_core.pyi", "nomyo/_core.abi3.so", "nomyo/__init__.py"} <= names
-    assert "nomyo/serve/proxy/page/index.html" in names
+    page = (path.name for path in (Path(__file__).parent.parent / "python/nomyo/serve/proxy/page").iterdir())
+    assert {f"nomyo/serve/proxy/page/{name}" for name in page} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert all(name.startswith(("nomyo/", "nomyo-1.0.0.dist-info/")) for name in names)
 
