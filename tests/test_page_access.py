@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,11 @@ from page_scene import ProxyProcess, Visit, proxy_process, visit
 
 # Whatever axe-core knows of WCAG 2.2, levels A and AA, and its own best practices.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+IS_UNCOVERED = """() => {
+    const { left, top, width, height } = document.activeElement.getBoundingClientRect();
+    const seen = document.elementFromPoint(left + width / 2, top + height / 2);
+    return document.activeElement.contains(seen) || seen?.contains(document.activeElement);
+}"""
 DRAWN_OUTLINE = """() => {
     const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
     return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
@@ -32,13 +38,7 @@ def focus_ring(page: Page, presses: int) -> list[str]:
         page.keyboard.press("Tab")
         names.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
         assert page.evaluate(DRAWN_OUTLINE), names
-        assert page.evaluate(
-            """() => {
-                const { left, top, width, height } = document.activeElement.getBoundingClientRect();
-                const seen = document.elementFromPoint(left + width / 2, top + height / 2);
-                return document.activeElement.contains(seen) || seen?.contains(document.activeElement);
-            }"""
-        ), names
+        assert page.evaluate(IS_UNCOVERED), names
     return names
 
 
@@ -118,6 +118,32 @@ def test_focus_is_seen_on_everything_and_goes_round_in_order(visited: Visit, fau
     assert focus_ring(visited.page, 7) == ["model", "tier", "clear", "All metadata", "Retry", "message", "send"]
 
 
+@pytest.mark.parametrize(
+    ("behind", "before", "key"),
+    [
+        ("rect.bottom - innerHeight + 20", "#clear", "Tab"),  # where the message is written
+        ("rect.top - 10", "article:last-child summary", "Shift+Tab"),  # the page's head
+    ],
+)
+def test_what_gets_the_focus_comes_out_from_behind_what_sticks(
+    visited: Visit, behind: str, before: str, key: str
+) -> None:
+    visited.open()
+    visited.ask("line\n" * 60)
+    visited.ask("line\n" * 60)
+    visited.page.evaluate(
+        f"""() => {{
+            const rect = document.querySelector(".answer summary").getBoundingClientRect();
+            scrollBy(0, {behind});
+            document.querySelector("{before}").focus({{ preventScroll: true }});
+        }}"""
+    )
+    visited.page.keyboard.press(key)
+
+    expect(visited.page.get_by_text("All metadata").first).to_be_focused()
+    assert visited.page.evaluate(IS_UNCOVERED)
+
+
 @pytest.mark.parametrize("width", [320, 360])
 def test_narrow_screen_needs_no_sideways_scrolling(
     browser: Browser, shared_proxy: ProxyProcess, faulty_router: FaultyRouter, width: int
@@ -128,6 +154,7 @@ def test_narrow_screen_needs_no_sideways_scrolling(
         fill_with_everything(visited, faulty_router)
         assert overflow_px(visited.page) <= 0
         summary = visited.page.get_by_role("complementary", name="Protections").locator("summary")
+        expect(summary).to_have_text(re.compile("^Sealed · 1 weak · router's key .{8}…$"))  # the router is in clear
         expect(summary).to_be_in_viewport()  # it stays on top, whatever was scrolled
         expect(visited.message).to_be_in_viewport()
         summary.click()

@@ -146,7 +146,6 @@ async function ask(turn) {
   } catch (error) {
     showFailure(turn, error);
   }
-  if (underWay !== control) return; // cleared meanwhile
   turn.article.scrollIntoView({ block: "nearest" }); // its beginning, where it is longer than the window
   underWay = null;
   showUnderWay(false);
@@ -209,11 +208,9 @@ function showFailure(turn, error) {
 
 function clear() {
   underWay?.abort();
-  underWay = null;
   turns = [];
   conversation.replaceChildren();
   byId("welcome").hidden = false;
-  showUnderWay(false);
   message.value = "";
   message.focus({ preventScroll: true });
 }
@@ -285,9 +282,8 @@ function showProtections({ version, router, protections }) {
   const { is_platform_secure: secure, method, details, locked_memory_required: required } = protections;
   const fingerprint = router.key_fingerprint;
   const memory = secure ? ["good", "Sealing works in locked memory"] : ["weak", "Memory is not fully locked"];
-  const key = fingerprint ? `${fingerprint.slice(7, 17)}…` : "not known";
-  byId("protections-summary").textContent = `Sealed, memory ${secure ? "" : "not "}locked · key ${key}`;
-  byId("protections-list").replaceChildren(
+  const list = byId("protections-list");
+  list.replaceChildren(
     ...protection("good", "Sealed for the router", `AES-256-GCM and RSA-OAEP, a fresh key each time, to ${router.url}`),
     ...authentication(router),
     ...keyProtection(router),
@@ -295,6 +291,9 @@ function showProtections({ version, router, protections }) {
     ...wayProtection(),
     ...protection("good", "Nothing is stored", "No cookie, no storage, no cache. A browser's memory is not locked."),
   );
+  const weak = list.querySelectorAll("dt.weak").length;
+  const key = fingerprint ? `${fingerprint.slice(7, 15)}…` : "not known";
+  byId("protections-summary").textContent = `Sealed · ${weak || "nothing"} weak · router's key ${key}`;
   byId("version").textContent = `nomyo ${version}`;
 }
 
