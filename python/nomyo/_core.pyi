@@ -251,7 +251,10 @@ def in_locked_memory(function: Callable[[], _T]) -> _T:
     """
 
 def new_payload_id() -> str:
-    """Draw a UUID4 (RFC 9562, section 5.4) as text, without letting go of the GIL as `uuid.uuid4` does."""
+    """Draw a UUID4 (RFC 9562, section 5.4) as text, without letting go of the GIL as `uuid.uuid4` does.
+
+    From the system, for it is no secret: AWS-LC's first random bytes take 30 ms, which would stall the event loop.
+    """
 
 def memory_status() -> dict[str, int]:
     """Figures of the arena in bytes.

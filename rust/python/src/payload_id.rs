@@ -1,14 +1,17 @@
 //! The ID of a request.
 
-use crate::errors::OrRaise;
-use nomyo_core::random;
+use crate::errors;
 use pyo3::prelude::*;
+use std::io;
 
 /// Draw a UUID4 (RFC 9562, section 5.4) as text, without letting go of the GIL as `uuid.uuid4` does.
+///
+/// From the system, for it is no secret: AWS-LC's first random bytes take 30 ms, which would stall the event loop.
 #[pyfunction]
 pub fn new_payload_id(py: Python<'_>) -> PyResult<String> {
     let mut bytes = [0; 16];
-    random::fill(&mut bytes).or_raise(py)?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| errors::os_error(py, None, &io::Error::from(error)))?;
     bytes[6] = bytes[6] & 0x0F | 0x40;
     bytes[8] = bytes[8] & 0x3F | 0x80;
     let digits = |range: std::ops::Range<usize>| -> String {
