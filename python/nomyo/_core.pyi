@@ -22,12 +22,14 @@ __all__ = [
     "fits",
     "harden_process",
     "in_locked_memory",
+    "load_key_directory",
     "load_key_pair",
     "memory_status",
     "new_payload_id",
     "open_key_directory",
     "open_package",
     "open_secret",
+    "replace_key_pair",
     "seal",
     "warm_up",
     "write_key_directory",
@@ -178,6 +180,26 @@ def load_key_pair(
     """Read a pair from files; the second value names the files whose mode lets others in.
 
     Raises SecurityError (cannot be opened, halves do not belong together, symbolic link, foreign owner), OSError.
+    """
+
+def load_key_directory(
+    key_dir: str | PathLike[str], password: str | SecureBuffer | None = None
+) -> tuple[PrivateKey, list[str]]:
+    """Load the pair in a directory, where there must be one: (key, files whose mode is too open).
+
+    Raises SecurityError, OSError.
+    """
+
+def replace_key_pair(
+    key_dir: str | PathLike[str],
+    password: str | SecureBuffer | None,
+    *,
+    key: PrivateKey | None = None,
+    new_password: str | SecureBuffer | None = None,
+) -> None:
+    """Replace a pair that `password` opens, by `key` or by itself, under `new_password`; atomically.
+
+    Raises SecurityError, OSError, and ValueError for a new password that is too short.
     """
 
 def open_key_directory(

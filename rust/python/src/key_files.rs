@@ -49,6 +49,46 @@ pub fn open_key_directory(
     Ok((PrivateKey::from_core(opened.key), opened.created, too_open))
 }
 
+/// Load the pair in a directory, where there must be one: (key, files whose mode is too open).
+///
+/// Raises SecurityError, OSError.
+#[pyfunction]
+#[pyo3(signature = (key_dir, password = None))]
+pub fn load_key_directory(
+    py: Python<'_>,
+    key_dir: PathBuf,
+    password: Option<Password>,
+) -> PyResult<(PrivateKey, Vec<String>)> {
+    let loaded = py
+        .detach_counted(|| key_files::load_directory(&key_dir, Password::bytes(&password)))
+        .or_raise(py)?;
+    Ok((PrivateKey::from_core(loaded.key), names(&loaded.too_open)))
+}
+
+/// Replace a pair that `password` opens, by `key` or by itself, under `new_password`; atomically.
+///
+/// Raises SecurityError, OSError, and ValueError for a new password that is too short.
+#[pyfunction]
+#[pyo3(signature = (key_dir, password, *, key = None, new_password = None))]
+pub fn replace_key_pair(
+    py: Python<'_>,
+    key_dir: PathBuf,
+    password: Option<Password>,
+    key: Option<&Bound<'_, PrivateKey>>,
+    new_password: Option<Password>,
+) -> PyResult<()> {
+    let key = key.map(|key| key.get().core(py)).transpose()?;
+    py.detach_counted(|| {
+        key_files::replace_pair(
+            &key_dir,
+            Password::bytes(&password),
+            key.as_deref(),
+            Password::bytes(&new_password),
+        )
+    })
+    .or_raise(py)
+}
+
 /// Replace the pair in a directory, atomically. Raises SecurityError, OSError.
 #[pyfunction]
 #[pyo3(signature = (key_dir, key, password = None))]

@@ -46,7 +46,10 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::key_files::{load_key_pair, open_key_directory, write_key_directory};
+    use super::key_files::{
+        load_key_directory, load_key_pair, open_key_directory, replace_key_pair,
+        write_key_directory,
+    };
     #[pymodule_export]
     use super::keys::{PrivateKey, PublicKey};
     #[pymodule_export]

@@ -42,6 +42,14 @@ impl KeyDirectory {
             }
             other => other,
         };
+        Self::checked(path, opened)
+    }
+
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        Self::checked(path, Directory::open(path))
+    }
+
+    fn checked(path: &Path, opened: io::Result<Directory>) -> Result<Self> {
         let directory = opened.map_err(|error| file::failure(path, error))?;
         let directory = Self {
             directory,
@@ -49,6 +57,11 @@ impl KeyDirectory {
         };
         directory.check()?;
         Ok(directory)
+    }
+
+    /// What to say where a pair should be, and is not.
+    pub(super) fn without_pair(&self) -> Error {
+        refusal(&self.path, "has no key pair in it")
     }
 
     /// Waits until nobody writes in the directory, or nobody reads there either.

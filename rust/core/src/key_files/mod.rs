@@ -42,6 +42,15 @@ pub struct Opened {
     pub too_open: Vec<PathBuf>,
 }
 
+impl From<Opened> for Loaded {
+    fn from(opened: Opened) -> Self {
+        Self {
+            key: opened.key,
+            too_open: opened.too_open,
+        }
+    }
+}
+
 /// Loads a pair from files. The public half is derived where no path is given for it.
 pub fn load_pair(private: &Path, public: Option<&Path>, password: Option<&[u8]>) -> Result<Loaded> {
     let file = file::open(private)?;
@@ -92,6 +101,35 @@ pub fn open_directory(dir: &Path, bits: u32, password: Option<&[u8]>) -> Result<
     }
 }
 
+/// Loads the pair in a directory; where there is none, [`Error::KeyFile`]. Nothing is made.
+pub fn load_directory(dir: &Path, password: Option<&[u8]>) -> Result<Loaded> {
+    let directory = KeyDirectory::open(dir)?;
+    if let Some(found) = find_pair(&directory, password)? {
+        return Ok(found.into());
+    }
+    let _lock = directory.lock(Sharing::Exclusive)?;
+    let key = find_and_finish(&directory, password)?;
+    opened(&directory, key, false).map(Loaded::from)
+}
+
+/// Replaces a pair that `password` opens: by `replacement`, or by itself, under `new_password`.
+///
+/// As atomic as [`write_directory`], and nobody else replaces the pair between looking and writing.
+pub fn replace_pair(
+    dir: &Path,
+    password: Option<&[u8]>,
+    replacement: Option<&PrivateKey>,
+    new_password: Option<&[u8]>,
+) -> Result<()> {
+    new_password.map_or(Ok(()), pem::check_new_password)?;
+    let directory = KeyDirectory::open(dir)?;
+    let _lock = directory.lock(Sharing::Exclusive)?;
+    let present = find_and_finish(&directory, password)?;
+    directory.discard_staged();
+    let key = replacement.unwrap_or(&present);
+    directory.replace(key, &pem::private_to_pem(key, new_password)?)
+}
+
 /// Replaces the pair in a directory, creating the directory as needed.
 ///
 /// Both files are first written beside the old ones and synced; renaming the private one is the
@@ -115,6 +153,19 @@ fn find_pair(directory: &KeyDirectory, password: Option<&[u8]>) -> Result<Option
     match directory.find(password)? {
         Found::Pair(key) => opened(directory, key, false).map(Some),
         Found::Unfinished(_) | Found::Nothing => Ok(None),
+    }
+}
+
+/// The pair that must be there, its replacement completed where that was interrupted. Under the
+/// exclusive lock.
+fn find_and_finish(directory: &KeyDirectory, password: Option<&[u8]>) -> Result<PrivateKey> {
+    match directory.find(password)? {
+        Found::Pair(key) => Ok(key),
+        Found::Unfinished(key) => {
+            directory.finish_replacing()?;
+            Ok(key)
+        }
+        Found::Nothing => Err(directory.without_pair()),
     }
 }
 
