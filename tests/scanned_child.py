@@ -12,14 +12,18 @@ import asyncio
 import base64
 import gc
 import json
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nomyo import NomyoError, SecureBuffer, SecureByteContext, SecureResponse, _core
+from nomyo.cli import main as main_of_nomyo
+from nomyo.terminal.password import ask, from_file
 from twins import TWINS, AsyncTwin, Twin
 
 WORKS: dict[str, Callable[[Child], None]] = {}
@@ -257,6 +261,34 @@ def encrypted(child: Child) -> None:
     for password in child.texts():
         with key.to_pem(password) as pem:
             child.kept.append(_core.PrivateKey.from_pem(pem, password))
+
+
+@work
+def commanded(child: Child) -> None:
+    """`nomyo chat` asks with each message; its stdout is a file, or passes for a terminal."""
+    _core.harden_process = lambda: None  # or whoever is not root could not read this process
+    real_isatty = os.isatty
+    os.isatty = lambda descriptor: child.job["terminal"] or real_isatty(descriptor)
+    here = os.dup(1)
+    os.dup2(os.open(child.job["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 1)
+    to_router = ["--model", "m", "--base-url", child.job["url"], "--allow-http", "--key-dir", child.job["keys"]]
+    for path in child.job["messages"]:
+        with suppress(SystemExit):  # what it did is in the file
+            main_of_nomyo(["chat", *to_router, *child.job["command"], "--secret-file", path + ".utf-8"])
+    os.dup2(here, 1)
+
+
+@work
+def asked_password(child: Child) -> None:
+    """A password is typed into a terminal."""
+    os.setsid()
+    terminal = os.open(child.job["terminal"], os.O_RDWR)  # a session leader's first one is its controlling terminal
+    child.kept += [terminal, ask("Password: ")]
+
+
+@work
+def read_password(child: Child) -> None:
+    child.kept.append(from_file(Path(child.job["password"])))
 
 
 def _password(child: Child) -> SecureBuffer | None:

@@ -18,7 +18,7 @@ LAYERS = [
     {"exchange", "machine"},
     {"client", "chat"},
     {"transports"},
-    {"openai", "batch", "serve", "doctor"},
+    {"openai", "batch", "serve", "terminal", "doctor"},
     {"cli"},
     {"__main__"},
 ]
@@ -97,7 +97,8 @@ def test_one_place_of_the_exchange_names_the_http_library() -> None:
 def test_importing_the_package_imports_no_http_library_and_no_extra() -> None:
     program = (
         "import sys, nomyo\n"
-        "heavy = {'httpx', 'aiohttp', 'starlette', 'uvicorn', 'typer', 'rich', 'openai', 'pydantic', 'asyncio'}\n"
+        "heavy = {'httpx', 'aiohttp', 'starlette', 'uvicorn', 'typer', 'rich', 'prompt_toolkit', 'openai', 'pydantic',"
+        " 'asyncio'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     assert output_of(program) == "[]\n"

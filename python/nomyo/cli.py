@@ -17,7 +17,7 @@ from typing import Final
 from nomyo import __version__
 
 _EXTRAS: Final = {
-    "cli": ("typer", "rich"),
+    "cli": ("typer", "rich", "prompt_toolkit"),
     "serve": ("typer", "rich", "prometheus_client", "starlette", "uvicorn"),
 }
 
@@ -31,6 +31,8 @@ class _Command:
 
 
 _COMMANDS: Final = {
+    "chat": _Command("nomyo.terminal.chat.command", "Ask a model, or talk with it, encrypted end to end", "cli"),
+    "keys": _Command("nomyo.terminal.keys.command", "Make, show, rotate and check the key pair of a client", "cli"),
     "demo": _Command("nomyo.serve.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
     "proxy": _Command("nomyo.serve.proxy.command", "An OpenAI-compatible server here, sealed from here on", "serve"),
     "router": _Command("nomyo.serve.router.command", "A router for local work; not for production", "serve"),
@@ -61,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
+    if "_NOMYO_COMPLETE" in os.environ or name in ("--install-completion", "--show-completion"):
+        return _complete([name, *rest])
+    if name == "help" and rest:
+        return _run([rest[0], "--help"])
     if name in ("--help", "-h", "help"):
         print(_usage())
         return 0
@@ -71,13 +77,31 @@ def _run(arguments: Sequence[str] | None) -> int:
     if command is None:
         print(f"nomyo: there is no such command.\n\n{_usage()}", file=sys.stderr)
         return 2
-    if command.extra and any(find_spec(module) is None for module in _EXTRAS[command.extra]):
+    if command.extra and not _has(command.extra):
         print(f"nomyo {name} needs the extra {command.extra!r}: pip install 'nomyo[{command.extra}]'", file=sys.stderr)
         return 2
     code: int = import_module(command.module).main(rest)
     return code
 
 
+def _complete(arguments: Sequence[str]) -> int:
+    if not _has("cli"):
+        print("nomyo needs the extra 'cli' to complete: pip install 'nomyo[cli]'", file=sys.stderr)
+        return 2
+    from nomyo.terminal import completion
+
+    return completion.main(arguments, _COMMANDS)
+
+
+def _has(extra: str) -> bool:
+    return all(find_spec(module) is not None for module in _EXTRAS[extra])
+
+
 def _usage() -> str:
     commands = "\n".join(f"  {name:8} {command.summary}" for name, command in _COMMANDS.items())
-    return f"Usage: nomyo COMMAND [OPTIONS]\n\n{commands}\n\n`nomyo COMMAND --help` tells more. `nomyo --version`."
+    return f"""Usage: nomyo COMMAND [OPTIONS]
+
+{commands}
+
+`nomyo COMMAND --help` tells more. `nomyo --version` prints the version,
+`nomyo --install-completion` has the shell complete all this."""

@@ -20,36 +20,80 @@ from rich.text import Text
 
 from nomyo import SecureChatCompletion, get_memory_protection_info
 from nomyo.serve.router import RouterConfig, RunningRouter
+from nomyo.terminal.command_app import NO_COLOR_VARIABLE, command_app, manual, run
 
 _MODEL: Final = "echo"
 _MESSAGE: Final = "My blood type is AB negative: who on the way can read that?"
 _COMPLETION_PATH: Final = "/v1/chat/secure_completion"
-# Tracebacks of typer's own show local variables, which may hold secrets.
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = command_app()
+_DEMO = manual(
+    examples={
+        "nomyo demo": "The whole of it:",
+        "nomyo demo --message 'Grüß Gott' --json | jq .round_trip_ms": "For a program:",
+    },
+    exit_codes={
+        0: "The reply came back decrypted, and the message could not be read on the wire.",
+        1: "Something was not as it must be.",
+        2: "The command cannot be run as asked.",
+    },
+    environment=NO_COLOR_VARIABLE,
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; leaves with SystemExit, as click does."""
-    _app(args=list(arguments), prog_name="nomyo demo")
-    return 0
+    return run(app, arguments, "nomyo demo")
 
 
-@_app.command()
-def demo(message: Annotated[str, typer.Option(help="What to send; the echo model sends it back.")] = _MESSAGE) -> None:
+@app.command(cls=_DEMO)
+def demo(
+    message: Annotated[str, typer.Option(help="What to send; the echo model sends it back.")] = _MESSAGE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
+) -> None:
     """Start a router on this machine, have an encrypted chat with it, and show what went over the wire."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(Text("An encrypted chat with a router on this machine", style="bold"))
     began_at = time.perf_counter()
     api_key = secrets.token_urlsafe(24)  # a real one has no business here, not even in NOMYO_API_KEY
     with RunningRouter(RouterConfig(api_keys=frozenset({api_key}))) as router:
         started_s = time.perf_counter() - began_at
         chat = asyncio.run(_chat(router.url, api_key, message))
-        for line in _story(chat, router, started_s):
-            console.print(line)
+    failure = chat.failure()
+    if as_json:
+        typer.echo(json.dumps(_facts(chat, router, started_s) | {"failure": failure}))
+    else:
+        _tell(chat, router, started_s)
+    if failure:
+        raise typer.Exit(1)
+
+
+def _tell(chat: _Chat, router: RunningRouter, started_s: float) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text("An encrypted chat with a router on this machine", style="bold"))
+    for line in _story(chat, router, started_s):
+        console.print(line)
     if failure := chat.failure():
         console.print(Text(f"\nFAILED: {failure}", style="bold red"))
-        raise typer.Exit(1)
+        return
     console.print(Text("\nThe reply came back decrypted, and is what was sent.", style="bold green"))
+
+
+def _facts(chat: _Chat, router: RunningRouter, started_s: float) -> dict[str, Any]:
+    wire, second = chat.first.wire, chat.second
+    return {
+        "url": router.url,
+        "fingerprint": router.fingerprint,
+        "message": chat.message,
+        "reply": chat.first.reply,
+        "request_bytes": len(wire.request),
+        "response_bytes": len(wire.response),
+        "method": get_memory_protection_info().method,
+        "router_memory_protection": chat.first.metadata.get("memory_protection"),
+        "router_started_ms": started_s * 1000,
+        "first_request_ms": (chat.first.answered_at - chat.client_made_at) * 1000,
+        "second_request_ms": (second.answered_at - second.asked_at) * 1000,
+        "seal_ms": (second.wire.sent_at - second.asked_at) * 1000,
+        "round_trip_ms": (second.wire.received_at - second.wire.sent_at) * 1000,
+        "open_ms": (second.answered_at - second.wire.received_at) * 1000,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -18,19 +19,36 @@ from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
 from nomyo.serve.router.protection import memory_protection
 from nomyo.serve.router.router import Router
 from nomyo.serve.server import serve
+from nomyo.terminal.command_app import command_app, manual, run
 
+_Ready: TypeAlias = Callable[[str, str], str]
+"""Makes a line of the router's URL and its key's fingerprint."""
 _log = logging.getLogger("nomyo.router")
-# Tracebacks of typer's own show local variables, which may hold secrets.
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = command_app()
+_ROUTER = manual(
+    examples={
+        "nomyo router": "The echo model, at http://127.0.0.1:12435:",
+        "nomyo router --upstream http://127.0.0.1:11434/v1": "Answers from an OpenAI-compatible server:",
+        "nomyo router --json | head -n 1 | jq -r .fingerprint": "The fingerprint of its key, for a script:",
+    },
+    exit_codes={
+        0: "It was told to stop, by Ctrl-C or SIGTERM.",
+        1: "It cannot serve there.",
+        2: "The command cannot be run as asked.",
+    },
+    environment={
+        "NOMYO_ROUTER_API_KEYS": "As --api-key, separated by spaces.",
+        "NOMYO_ROUTER_UPSTREAM_API_KEY": "As --upstream-api-key.",
+    },
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; leaves with SystemExit, as click does."""
-    _app(args=list(arguments), prog_name="nomyo router")
-    return 0
+    return run(app, arguments, "nomyo router")
 
 
-@_app.command()
+@app.command(cls=_ROUTER)
 def router(
     host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 12435,
@@ -63,6 +81,7 @@ def router(
     ] = None,
     upstream_timeout: Annotated[float, typer.Option(help="Seconds for its whole answer.")] = 600.0,
     log_level: Annotated[LogLevel, typer.Option(help="What the log on stderr tells.")] = LogLevel.INFO,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the line on stdout as JSON.")] = False,
 ) -> None:
     """Run a NOMYO router on this machine, for local work and tests. Not for production.
 
@@ -83,10 +102,10 @@ def router(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     log_to_stderr(log_level)
-    raise typer.Exit(_run(config))
+    raise typer.Exit(_run(config, _ready_as_json if as_json else _ready))
 
 
-def _run(config: RouterConfig) -> int:
+def _run(config: RouterConfig, ready: _Ready) -> int:
     try:
         _core.harden_process()
     except OSError as error:
@@ -96,7 +115,11 @@ def _run(config: RouterConfig) -> int:
     if not memory_protection()["memory_locking"]:
         _log.warning("working memory could not be locked and may reach swap: `nomyo doctor` says what would help")
     try:
-        serve(create_app(router=running), config.listener, lambda url: _announce(url, running))
+        serve(
+            create_app(router=running),
+            config.listener,
+            lambda url: _announce(ready(url, running.keys.fingerprint), config),
+        )
     except OSError as error:
         typer.echo(f"nomyo router: cannot serve on {config.listener.host}: {error.strerror or error}", err=True)
         return 1
@@ -105,9 +128,17 @@ def _run(config: RouterConfig) -> int:
     return 0
 
 
-def _announce(url: str, running: Router) -> None:
-    typer.echo(f"nomyo router ready url={url} fingerprint={running.keys.fingerprint}")
-    model = "The echo model" if running.config.upstream is None else "The upstream"
+def _ready(url: str, fingerprint: str) -> str:
+    return f"nomyo router ready url={url} fingerprint={fingerprint}"
+
+
+def _ready_as_json(url: str, fingerprint: str) -> str:
+    return json.dumps({"event": "ready", "url": url, "fingerprint": fingerprint})
+
+
+def _announce(ready: str, config: RouterConfig) -> None:
+    typer.echo(ready)
+    model = "The echo model" if config.upstream is None else "The upstream"
     typer.echo(f"{model} answers. For local work and tests, not for production. Ctrl-C stops.", err=True)
 
 

@@ -1,0 +1,1 @@
+"""`nomyo chat`: one prompt, or a conversation in the terminal."""

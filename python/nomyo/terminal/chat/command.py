@@ -1,0 +1,226 @@
+"""`nomyo chat`: options in, an answer or a conversation out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from nomyo.client import SecureCompletionClient
+from nomyo.errors import SecurityError
+from nomyo.exchange.settings import DEFAULT_BASE_URL
+from nomyo.memory import SecureBuffer
+from nomyo.terminal.chat.asked import Asked
+from nomyo.terminal.chat.one_prompt import NAME, ask, ask_in_secret
+from nomyo.terminal.command_app import (
+    API_KEY_VARIABLE,
+    BASE_URL_VARIABLE,
+    FAILED,
+    FAILURES,
+    INTERRUPTED,
+    NO_COLOR_VARIABLE,
+    command_app,
+    harden,
+    manual,
+    run,
+    tell,
+    tell_failure,
+)
+from nomyo.terminal.key_password import password_for
+from nomyo.terminal.password import STDIN
+
+app = command_app()
+_Act: TypeAlias = Callable[[SecureCompletionClient], Awaitable[None]]
+_CHAT = manual(
+    examples={
+        "nomyo chat --model Qwen/Qwen3-0.6B": "A conversation:",
+        "nomyo chat --model Qwen/Qwen3-0.6B 'What is RSA-OAEP?'": "One prompt:",
+        "git diff | nomyo chat --model MODEL --system 'Review it.' > review.md": "A prompt from a pipe:",
+        "nomyo chat --model MODEL --secret-file record --require-locked-memory": (
+            "A prompt and an answer that are never outside of locked memory here:"
+        ),
+    },
+    exit_codes={
+        0: "The answer was written; or the conversation was left.",
+        1: "The request failed: refused, no answer, or going on would not have been safe. Nobody read the answer.",
+        2: "The command cannot be run as asked.",
+        130: "Interrupted with Ctrl-C.",
+    },
+    environment={
+        **API_KEY_VARIABLE,
+        **BASE_URL_VARIABLE,
+        "NOMYO_MODEL": "The model, where --model does not name it.",
+        **NO_COLOR_VARIABLE,
+    },
+    files={"DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without."},
+)
+
+
+class Tier(StrEnum):
+    """Security tiers."""
+
+    STANDARD = "standard"
+    HIGH = "high"
+    MAXIMUM = "maximum"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; leaves with SystemExit, as click does."""
+    return run(app, arguments, NAME)
+
+
+@app.command(cls=_CHAT)
+def chat(
+    model: Annotated[str, typer.Option(help="The model's ID.", envvar="NOMYO_MODEL")],
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="What to ask; `-` reads it from stdin.", show_default=False)
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Read the prompt from a file (`-`: stdin) into locked memory; the answer stays there."
+        ),
+    ] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message before all others.")] = None,
+    tier: Annotated[Tier | None, typer.Option(help="The security tier.", case_sensitive=False)] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 to 2: how free the model is.", min=0, max=2)] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.", min=1)] = None,
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"The router; {DEFAULT_BASE_URL} by default.")
+    ] = None,
+    allow_http: Annotated[bool, typer.Option("--allow-http", help="Allow plain HTTP: for local work only.")] = False,
+    server_key_fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SHA256:...", help="Accept this key of the router and no other; repeatable."),
+    ] = None,
+    key_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Use the key pair there; without, a new one in memory.")
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Holds the password of that pair; asked for by default.")
+    ] = None,
+    require_locked_memory: Annotated[
+        bool, typer.Option("--require-locked-memory", help="Refuse to work where memory cannot be locked.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that each wait for the router may take.", min=0.001)] = 300.0,
+    max_retries: Annotated[int, typer.Option(help="Extra attempts after a failure that may pass.", min=0)] = 2,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole answer as JSON, and failures on stderr, too.")
+    ] = False,
+) -> None:
+    """Ask a model, with the request and its answer encrypted end to end.
+
+    The prompt is PROMPT, the content of --secret-file, or what comes through stdin. With none of them, in a terminal, a
+    conversation begins: it is kept in memory only and ends with Ctrl-D.
+
+    The answer goes to stdout, as it is where that is piped; in a terminal, its control characters are shown instead of
+    obeyed. All else goes to stderr. PROMPT and --system can be seen by others in the list of processes.
+    """
+    _check_use(prompt, secret_file, key_dir, password_file, as_json)
+    harden(NAME)
+    asked = Asked(model, tier and tier.value, system, _given(temperature=temperature, max_tokens=max_tokens))
+    options = {
+        "router_url": DEFAULT_BASE_URL if base_url is None else base_url,
+        "allow_http": allow_http,
+        "secure_memory": "require" if require_locked_memory else True,
+        "timeout": timeout,
+        "max_retries": max_retries,
+        "server_key_fingerprint": server_key_fingerprint or None,
+        "key_dir": key_dir,
+        "key_rotation_dir": key_dir,
+    }
+    try:
+        with ExitStack() as held:
+            options["key_rotation_password"] = _key_password(held, key_dir, password_file)
+            act = _what_to_do(held, asked, prompt, secret_file, as_json=as_json, lock=require_locked_memory)
+            asyncio.run(_with_client(options, act))
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except FAILURES as error:
+        tell_failure(NAME, error, as_json=as_json)
+        raise typer.Exit(FAILED) from None
+
+
+async def _with_client(options: Mapping[str, Any], act: _Act) -> None:
+    try:
+        client = SecureCompletionClient(**options)
+    except (ValueError, TypeError) as error:  # an option, which click cannot judge
+        raise typer.BadParameter(str(error)) from None
+    async with client:
+        if client.settings.plain_http and not client.settings.allow_http:
+            raise SecurityError("the router's URL is plain HTTP: use https://, or --allow-http for local work")
+        await act(client)
+
+
+def _what_to_do(
+    held: ExitStack, asked: Asked, prompt: str | None, secret_file: Path | None, *, as_json: bool, lock: bool
+) -> _Act:
+    """Return what is to be done with a client; what it needs is held until the end."""
+    if secret_file is not None:
+        secret = held.enter_context(_secret(secret_file, required=lock))
+        return lambda client: ask_in_secret(client, asked, secret, as_json=as_json)
+    if prompt is None and _at_terminal():
+        from nomyo.terminal.chat.interactive import Interactive
+
+        return lambda client: Interactive(client, asked).run()
+    text = _read_stdin() if prompt in (None, "-") else str(prompt)
+    if not text.strip():
+        raise typer.BadParameter("the prompt is empty")
+    return lambda client: ask(client, asked, text, as_json=as_json)
+
+
+def _check_use(
+    prompt: str | None, secret_file: Path | None, key_dir: Path | None, password_file: Path | None, as_json: bool
+) -> None:
+    if prompt is not None and secret_file is not None:
+        raise typer.BadParameter("give a prompt or --secret-file, not both")
+    if as_json and prompt is None and secret_file is None and _at_terminal():
+        raise typer.BadParameter("--json needs a prompt: a conversation is for people")
+    if password_file is not None and key_dir is None:
+        raise typer.BadParameter("--password-file needs --key-dir")
+
+
+def _at_terminal() -> bool:
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+def _given(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise typer.BadParameter("there is no prompt, and no stdin to read it from")
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise typer.BadParameter("the prompt on stdin is not UTF-8") from None  # the error itself holds all of it
+
+
+def _secret(path: Path, *, required: bool) -> SecureBuffer:
+    secret = SecureBuffer.from_file(STDIN if str(path) == "-" else path)
+    if not secret:
+        secret.close()
+        raise typer.BadParameter("the secret file is empty")
+    if not secret.locked:
+        if required:
+            secret.close()
+            raise SecurityError("the secret file does not fit into locked memory: `nomyo doctor` says what would help")
+        tell(NAME, "warning: the secret file could not be locked in memory: `nomyo doctor` says what would help")
+    return secret
+
+
+def _key_password(held: ExitStack, key_dir: Path | None, password_file: Path | None) -> SecureBuffer | None:
+    if key_dir is None:
+        return None
+    password = password_for(NAME, key_dir, password_file)
+    return None if password is None else held.enter_context(password)

@@ -1,0 +1,209 @@
+"""A conversation in the terminal. Nothing of it is written anywhere but to the screen.
+
+prompt_toolkit's history is that in memory, its way to an external editor (which needs a file) is off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.filters import completion_is_selected
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from rich.console import Console
+
+from nomyo import _core
+from nomyo.client import SecureCompletionClient
+from nomyo.errors import NomyoError
+from nomyo.memory import get_memory_protection_info
+from nomyo.response import ChatCompletionResponse
+from nomyo.terminal.chat.asked import Asked, cut_short, text_of
+from nomyo.terminal.chat.conversation import Conversation
+from nomyo.terminal.command_app import in_words
+from nomyo.terminal.output import printable_text, write_answer
+
+_HELP: Final = """\
+Enter sends; Alt-Enter (or Esc, then Enter) begins another line; pasted lines stay together.
+Ctrl-C cancels a request, Ctrl-D leaves. Nothing is kept: not on disk, and not after the end.
+
+  /clear   forget the conversation, and begin another
+  /retry   ask for another answer to the last message
+  /info    router, its key, model, protections, and the last answer's metadata
+  /help    this
+  /exit    leave
+
+A message that begins with a slash is written with two: //etc."""
+
+
+class Interactive:
+    """One conversation of a person with a model."""
+
+    def __init__(self, client: SecureCompletionClient, asked: Asked) -> None:
+        self._client = client
+        self._asked = asked
+        self._conversation = Conversation()
+        self._last: tuple[ChatCompletionResponse, float] | None = None
+        self._commands: dict[str, Callable[[], Awaitable[None]]] = {
+            "/clear": self._clear,
+            "/retry": self._retry,
+            "/info": self._info,
+            "/help": self._help,
+        }
+        self._prompt: PromptSession[str] = PromptSession(
+            "> ",
+            history=InMemoryHistory(),
+            multiline=True,
+            prompt_continuation="  ",
+            key_bindings=_keys(),
+            completer=WordCompleter([*self._commands, "/exit"], sentence=True),
+            complete_while_typing=False,
+        )
+
+    async def run(self) -> None:
+        """Talk until the person leaves."""
+        _say(f"{self._asked.model} at {self._client.settings.base_url}, encrypted end to end. /help tells more.")
+        while (text := await self._read()) is not None:
+            if text.strip():
+                await self._obey_or_send(text)
+
+    async def _read(self) -> str | None:
+        """Return what was typed; None where the person leaves."""
+        try:
+            text = await self._prompt.prompt_async()
+        except KeyboardInterrupt:  # it empties the line; nobody expects it to end a conversation
+            _say("Ctrl-D leaves.")
+            return ""
+        except EOFError:
+            return None
+        return None if text.strip() in ("/exit", "/quit") else text
+
+    async def _obey_or_send(self, text: str) -> None:
+        if text.startswith("//"):
+            await self._send(self._conversation.say(text[1:]))
+            return
+        if not text.startswith("/"):
+            await self._send(self._conversation.say(text))
+            return
+        command = self._commands.get(text.strip())
+        if command is None:
+            _say("There is no such command, so nothing was sent. /help lists them.")
+            return
+        await command()
+
+    async def _send(self, messages: list[dict[str, Any]]) -> None:
+        began_at = time.monotonic()
+        response = await self._await(self._client.send(self._asked.call(messages)))
+        if response is None:
+            return
+        self._last = (response, time.monotonic() - began_at)
+        text = text_of(response)
+        if text is None:
+            _say("The answer has no text.")
+            return
+        self._conversation.hear(text)
+        write_answer(text)
+        if reason := cut_short(response):
+            _say(f"({reason})")
+
+    async def _await(self, request: Awaitable[Any]) -> Any:
+        """Wait for an outcome; None where it failed or was cancelled, which is said."""
+        task = asyncio.ensure_future(request)
+        try:
+            with _on_interrupt(task.cancel), _status():
+                return await task
+        except asyncio.CancelledError:
+            if not task.cancelled():  # it is this program that ends
+                task.cancel()
+                raise
+            _say("Cancelled. /retry sends it once more.")
+        except (NomyoError, OSError, ValueError, TypeError, MemoryError) as error:
+            _say(f"Failed: {in_words(error)}. /retry sends it once more.")
+        return None
+
+    async def _clear(self) -> None:
+        self._conversation.clear()
+        self._last = None
+        _say("Forgotten.")
+
+    async def _retry(self) -> None:
+        messages = self._conversation.say_again()
+        if messages is None:
+            _say("Nothing was said yet.")
+            return
+        await self._send(messages)
+
+    async def _help(self) -> None:
+        _say(_HELP)
+
+    async def _info(self) -> None:
+        settings = self._client.settings
+        pem = await self._await(self._client.fetch_server_public_key())
+        pinned = "pinned" if settings.pins else "not pinned"
+        key = "unknown" if pem is None else f"{_core.PublicKey.from_pem(pem).fingerprint} ({pinned})"
+        protection = get_memory_protection_info()
+        facts = {
+            "router": settings.base_url,
+            "its key": key,
+            "model": self._asked.model,
+            "tier": self._asked.tier or "not asked for",
+            "messages": f"{len(self._conversation)} so far",
+            "our memory": f"{protection.method}: {protection.details}",
+            **self._last_answer(),
+        }
+        for name, value in facts.items():
+            _say(f"{name:12} {value}")
+
+    def _last_answer(self) -> dict[str, str]:
+        if self._last is None:
+            return {}
+        response, seconds = self._last
+        metadata = response.get("_metadata")
+        named = metadata.items() if isinstance(metadata, dict) else ()
+        return {
+            "last answer": f"after {seconds:.1f} s, from {response.get('model')}",
+            "usage": str(dict(response.get("usage") or {})),
+            **{str(name): str(value) for name, value in named},
+        }
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("enter", filter=~completion_is_selected)
+    def send(event: KeyPressEvent) -> None:
+        event.current_buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def begin_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return keys
+
+
+@contextmanager
+def _on_interrupt(cancel: Callable[[], object]) -> Iterator[None]:
+    """Have Ctrl-C cancel a request, instead of this program."""
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(cancel) and None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _status() -> Any:
+    """Show that an answer is waited for; nothing where the terminal cannot erase it again."""
+    return Console(stderr=True).status("sealed and sent; Ctrl-C cancels", spinner="line")
+
+
+def _say(text: str) -> None:
+    for line in text.split("\n"):
+        print(printable_text(line), file=sys.stdout, flush=True)

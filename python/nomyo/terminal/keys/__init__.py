@@ -1,0 +1,1 @@
+"""`nomyo keys`: makes, shows, rotates and checks the key pair of a client."""

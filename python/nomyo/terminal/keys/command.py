@@ -1,0 +1,288 @@
+"""`nomyo keys`: makes, shows, rotates and checks the key pair of a client."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+import typer
+
+from nomyo import _core
+from nomyo.errors import SecurityError
+from nomyo.exchange.settings import DEFAULT_KEY_DIR, KEY_SIZES
+from nomyo.memory import SecureBuffer
+from nomyo.terminal.command_app import FAILED, FAILURES, command_app, harden, manual, run, tell_failure
+from nomyo.terminal.key_password import is_encrypted, new_password, password_for
+from nomyo.terminal.keys.condition import PRIVATE, PUBLIC, Finding, findings
+from nomyo.terminal.output import printable_text
+
+NAME = "nomyo keys"
+app = command_app(
+    """Look after the RSA key pair of a client, with which the answers to it are sealed.
+
+    A pair is two files in one directory: private_key.pem (PKCS#8, mode 0600, encrypted where it has a password) and
+    public_key.pem. Whatever replaces them does so at once or not at all. Passwords are asked for on the terminal or
+    read from files, never from arguments, and are in locked memory only.
+    """
+)
+_FILES: Final = {"DIR/private_key.pem, DIR/public_key.pem": "The key pair; DIR is `client_keys` by default."}
+_EXIT_CODES: Final = {
+    0: "Done.",
+    1: "It failed; the files are as they were.",
+    2: "The command cannot be run as asked.",
+    130: "Interrupted with Ctrl-C.",
+}
+_KeyDir: TypeAlias = Annotated[Path, typer.Option(metavar="DIR", help="The directory of the pair.")]
+_PasswordFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Holds the pair's password (`-`: stdin); asked for by default."),
+]
+_OpeningFile: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Holds the pair's password (`-`: stdin), to open it.")
+]
+_AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object, and failures on stderr, too.")]
+_DIR: Final = Path(DEFAULT_KEY_DIR)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; leaves with SystemExit, as click does."""
+    return run(app, arguments, NAME)
+
+
+@app.command(
+    cls=manual(
+        examples={
+            "nomyo keys generate": "A pair in ./client_keys, with a password that is asked for:",
+            "nomyo keys generate --key-dir /etc/app/keys --no-password": "One that a service opens by itself:",
+        },
+        exit_codes=_EXIT_CODES,
+        files=_FILES,
+    )
+)
+def generate(
+    key_dir: _KeyDir = _DIR,
+    key_size: Annotated[int, typer.Option(metavar="BITS", help="2048 or 4096.")] = 4096,
+    password_file: _PasswordFile = None,
+    no_password: Annotated[bool, typer.Option("--no-password", help="Do not encrypt the private key's file.")] = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Generate a pair, where there is none yet. One that is there is never overwritten."""
+    _check_size(key_size)
+    _check_one_of(password_file, no_password, "--password-file")
+    with _failures(as_json):
+        _refuse_overwriting(key_dir)
+        with _closing(None if no_password else new_password(NAME, password_file, "--password-file")) as password:
+            key, created, _ = _core.open_key_directory(key_dir, key_size, password)
+        if not created:  # by another process, meanwhile
+            raise _there_already(key_dir)
+        _print({"key_dir": str(key_dir), **_facts_of(key.public_key), "encrypted": not no_password}, as_json=as_json)
+
+
+@app.command(
+    cls=manual(
+        examples={"nomyo keys show --json | jq -r .fingerprint": "The fingerprint, for a program:"},
+        exit_codes=_EXIT_CODES,
+        files=_FILES,
+    )
+)
+def show(key_dir: _KeyDir = _DIR, password_file: _OpeningFile = None, as_json: _AsJson = False) -> None:
+    """Show a pair's fingerprint, size, age and modes.
+
+    No password is asked for. That both halves belong together is verified where the private one can be opened: with
+    --password-file, or where it has no password.
+    """
+    with _failures(as_json):
+        private_key = key_dir / PRIVATE
+        encrypted = is_encrypted(private_key)
+        verified = password_file is not None or not encrypted
+        if verified:
+            with _closing(password_for(NAME, key_dir, password_file)) as password:
+                public_key = _core.load_key_directory(key_dir, password)[0].public_key
+        else:
+            public_key = _core.PublicKey.from_pem(_read_public(key_dir / PUBLIC))
+        status = private_key.lstat()
+        facts = {
+            "key_dir": str(key_dir),
+            **_facts_of(public_key),
+            "encrypted": encrypted,
+            "verified": verified,
+            "written_at": datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds"),
+            "directory_mode": _mode(key_dir.lstat()),
+            "private_key_mode": _mode(status),
+        }
+        _print(facts, as_json=as_json)
+
+
+@app.command(
+    cls=manual(
+        examples={
+            "nomyo keys password": "Ask for the old password, if there is one, and for a new one:",
+            "nomyo keys password --password-file old --new-password-file new": "The same for a program:",
+        },
+        exit_codes=_EXIT_CODES,
+        files=_FILES,
+    )
+)
+def password(
+    key_dir: _KeyDir = _DIR,
+    password_file: _PasswordFile = None,
+    new_password_file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Holds the new password; asked for by default.")
+    ] = None,
+    no_password: Annotated[bool, typer.Option("--no-password", help="Take the password away.")] = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Give a pair a password, another one, or none. The keys stay the same."""
+    _check_one_of(new_password_file, no_password, "--new-password-file")
+    with _failures(as_json), _closing(password_for(NAME, key_dir, password_file)) as old:
+        key, _ = _core.load_key_directory(key_dir, old)  # before the new password is asked for
+        new = None if no_password else new_password(NAME, new_password_file, "--new-password-file")
+        with _closing(new):
+            _core.replace_key_pair(key_dir, old, new_password=new)
+        _print({"key_dir": str(key_dir), **_facts_of(key.public_key), "encrypted": not no_password}, as_json=as_json)
+
+
+@app.command(
+    cls=manual(
+        examples={"nomyo keys rotate --password-file secret": "Every so often, from a timer:"},
+        exit_codes=_EXIT_CODES,
+        files=_FILES,
+    )
+)
+def rotate(
+    key_dir: _KeyDir = _DIR,
+    key_size: Annotated[
+        int | None, typer.Option(metavar="BITS", help="2048 or 4096; as before by default.", show_default=False)
+    ] = None,
+    password_file: _PasswordFile = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Replace a pair by a new one, under the same password.
+
+    Clients that run go on with the pair that they opened, until they rotate it themselves.
+    """
+    _check_size(key_size)
+    with _failures(as_json), _closing(password_for(NAME, key_dir, password_file)) as opening:
+        old, _ = _core.load_key_directory(key_dir, opening)
+        new = _core.PrivateKey.generate(key_size or (old.bits if old.bits in KEY_SIZES else max(KEY_SIZES)))
+        _core.replace_key_pair(key_dir, opening, key=new, new_password=opening)
+        facts = {"key_dir": str(key_dir), **_facts_of(new.public_key), "encrypted": opening is not None}
+        _print({**facts, "replaced": old.public_key.fingerprint}, as_json=as_json)
+
+
+@app.command(
+    cls=manual(
+        examples={"nomyo keys check --key-dir /etc/app/keys || systemctl stop app": "In a script:"},
+        exit_codes={**_EXIT_CODES, 0: "All is as it should be.", 1: "Something is not, or could not be looked at."},
+        files=_FILES,
+    )
+)
+def check(key_dir: _KeyDir = _DIR, password_file: _OpeningFile = None, as_json: _AsJson = False) -> None:
+    """Check who may read or exchange a pair.
+
+    Looked at are owners, modes, links, what an interrupted replacement left, the directories above, and whether
+    both halves belong together. No password is
+    asked for: an encrypted pair is opened with --password-file only.
+    """
+    with _failures(as_json):
+        found = [*findings(key_dir)]
+        if password_file is not None or not is_encrypted(key_dir / PRIVATE):
+            found += _of_opening(key_dir, password_file, found)
+    if as_json:
+        print(json.dumps({"key_dir": str(key_dir), "ok": not found, "findings": [asdict(one) for one in found]}))
+    else:
+        _tell_findings(key_dir, found)
+    if found:
+        raise typer.Exit(FAILED)
+
+
+def _of_opening(key_dir: Path, password_file: Path | None, found: Sequence[Finding]) -> list[Finding]:
+    try:
+        with _closing(password_for(NAME, key_dir, password_file)) as password:
+            _core.load_key_directory(key_dir, password)
+    except (SecurityError, OSError) as error:
+        # What was found already is why it does not open.
+        return [] if found else [Finding(str(key_dir), f"the pair does not open: {error}", "nomyo keys show")]
+    return []
+
+
+def _tell_findings(key_dir: Path, found: Sequence[Finding]) -> None:
+    for one in found:
+        print(f"{printable_text(one.path)}: {one.problem}\n  {printable_text(one.advice)}")
+    if not found:
+        print(f"{printable_text(str(key_dir))}: all is as it should be")
+    if os.path.lexists(key_dir / PRIVATE) and not is_encrypted(key_dir / PRIVATE):
+        print("The private key has no password; `nomyo keys password` gives it one.")
+
+
+@contextmanager
+def _failures(as_json: bool) -> Iterator[None]:
+    """Say what goes wrong, and end; the process is hardened first, since it is about to hold keys."""
+    harden(NAME)
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except FAILURES as error:
+        tell_failure(NAME, error, as_json=as_json)
+        raise typer.Exit(FAILED) from None
+
+
+@contextmanager
+def _closing(password: SecureBuffer | None) -> Iterator[SecureBuffer | None]:
+    try:
+        yield password
+    finally:
+        if password is not None:
+            password.close()
+
+
+def _check_size(key_size: int | None) -> None:
+    if key_size is not None and key_size not in KEY_SIZES:
+        raise typer.BadParameter("a key has 2048 or 4096 bits", param_hint="--key-size")
+
+
+def _check_one_of(password_file: Path | None, no_password: bool, option: str) -> None:
+    if password_file is not None and no_password:
+        raise typer.BadParameter(f"give {option} or --no-password, not both")
+
+
+def _refuse_overwriting(key_dir: Path) -> None:
+    if any(os.path.lexists(key_dir / name) for name in (PRIVATE, PUBLIC)):
+        raise _there_already(key_dir)
+
+
+def _there_already(key_dir: Path) -> SecurityError:
+    return SecurityError(f"{key_dir}: has a key in it already, which stays; `nomyo keys rotate` replaces a pair")
+
+
+def _read_public(path: Path) -> bytes:
+    def without_links(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+    with open(path, "rb", opener=without_links) as file:
+        return file.read(64 * 1024)
+
+
+def _facts_of(key: _core.PublicKey) -> dict[str, Any]:
+    return {"fingerprint": key.fingerprint, "bits": key.bits}
+
+
+def _mode(status: os.stat_result) -> str:
+    return f"{stat.S_IMODE(status.st_mode):04o}"
+
+
+def _print(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        words = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+        print(f"{name.replace('_', ' '):17} {printable_text(str(words))}")

@@ -1,0 +1,88 @@
+"""Completion by a real bash, with the script that `nomyo --show-completion bash` prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nomyo.cli import main
+
+# Words after which the shell is asked, and what it must offer; the last word is the one being typed.
+LINES = [
+    (["ke"], ["keys"]),
+    (["keys", "ro"], ["rotate"]),
+    (["keys", "rotate", "--ke"], ["--key-dir", "--key-size"]),
+    (["chat", "--ti"], ["--tier", "--timeout"]),
+    (["chat", "--tier", ""], ["standard", "high", "maximum"]),
+    (["doctor", "--js"], ["--json"]),
+    (["router", "--rate"], ["--rate-limit"]),
+    (["--inst"], ["--install-completion"]),
+]
+SCRIPT = """
+eval "$(nomyo --show-completion bash)"
+COMP_WORDS=(nomyo "$@"); COMP_CWORD=$#
+_nomyo_completion nomyo
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def complete(*words: str, before: str = "") -> list[str]:
+    done = subprocess.run(
+        ["bash", "--norc", "-c", before + SCRIPT, "bash", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(("words", "offered"), LINES, ids=[" ".join(words) for words, _ in LINES])
+def test_shell_completes(words: list[str], offered: list[str]) -> None:
+    assert complete(*words) == offered
+
+
+def test_all_commands_are_offered() -> None:
+    assert {"chat", "keys", "demo", "router", "doctor"} <= set(complete(""))
+
+
+def test_command_whose_extra_is_missing_is_still_a_name(tmp_path: Path) -> None:
+    (tmp_path / "starlette.py").write_text("raise ImportError('as if it were not there')")
+    without = f"export PYTHONPATH={tmp_path}\n"
+    assert complete("rou", before=without) == ["router"]
+    assert complete("router", "--rate", before=without) == []
+    assert complete("chat", "--max-t", before=without) == ["--max-tokens"]
+
+
+def test_completion_is_installed_where_bash_finds_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nomyo", "--install-completion", "bash"]
+    environment = os.environ | {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    script = tmp_path / ".bash_completions" / "nomyo.sh"
+    assert "_NOMYO_COMPLETE=complete_bash" in script.read_text()
+    assert f"source '{script}'" in (tmp_path / ".bashrc").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--show-completion"], ["--install-completion"]])
+def test_completion_names_the_extra_it_lacks(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "typer", None)
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == "nomyo needs the extra 'cli' to complete: pip install 'nomyo[cli]'\n"
+
+
+@pytest.mark.parametrize("command", ["chat", "keys"])
+def test_command_names_the_extra_it_lacks(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
+    assert main([command]) == 2
+    assert capsys.readouterr().err == f"nomyo {command} needs the extra 'cli': pip install 'nomyo[cli]'\n"
