@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -42,14 +43,14 @@ def section(text: str, title: str) -> str:
 
 
 def test_all_commands_of_the_table_are_looked_at() -> None:
-    assert {command[0] for command in COMMANDS} | {"doctor"} >= set(cli._COMMANDS) - {"proxy"}
+    assert {command[0] for command in COMMANDS} | {"doctor"} == set(cli._COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=IDS)
 def test_help_has_the_sections_of_a_man_page(command: list[str]) -> None:
     text = help_of(command)
     assert text.startswith(f"Usage: nomyo {' '.join(command)} [OPTIONS]")
-    assert re.search(r"^  [A-Z].*\.$", text, re.MULTILINE), "there is no description"
+    assert re.match(r"Usage: .*\n\n  [A-Z]", text), "there is no description"
     assert f"nomyo {' '.join(command)}" in section(text, "Examples")
     assert {"0", "1", "2"} <= set(re.findall(r"^  (\d+) ", section(text, "Exit codes"), re.MULTILINE))
 
@@ -63,11 +64,11 @@ def test_every_option_is_described(command: list[str]) -> None:
     assert "--json" in OPTION.findall(options)
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+@pytest.mark.parametrize("columns", [52, 60, 80, 100])
 @pytest.mark.parametrize("command", COMMANDS, ids=IDS)
 def test_prose_wraps_at_the_width_of_the_terminal(command: list[str], columns: int) -> None:
     text = help_of(command, columns)
-    # Lines that are typed, and the names of options, stay in one piece.
+    # click's least width is 50. Lines that are typed, and the names of options, stay in one piece.
     prose = [line for line in text.splitlines() if not re.match(r"^ +(--|.*nomyo .*[-|>])|^ +DIR/", line)]
     assert [line for line in prose if len(line) > columns] == []
 
@@ -111,8 +112,6 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_demo_tells_the_same_as_json() -> None:
-    import json
-
     done = subprocess.run(
         [sys.executable, "-m", "nomyo", "demo", "--json", "--message", "hello"],
         capture_output=True,
@@ -128,8 +127,6 @@ def test_demo_tells_the_same_as_json() -> None:
 
 
 def test_router_announces_itself_as_json() -> None:
-    import json
-
     command = [sys.executable, "-m", "nomyo", "router", "--port", "0", "--key-bits", "2048", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
