@@ -17,8 +17,8 @@ LAYERS = [
     {"chunks", "many", "memory", "response", "secure_response"},
     {"exchange", "machine"},
     {"client", "chat"},
-    {"transports"},
-    {"openai", "batch", "serve", "terminal", "doctor"},
+    {"transports", "terminal"},
+    {"openai", "batch", "serve", "doctor"},
     {"cli"},
     {"__main__"},
 ]
