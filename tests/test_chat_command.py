@@ -17,7 +17,7 @@ from needles import Text
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
 from noting_router import NotingRouter
-from process import UNPRIVILEGED
+from process import under_memlock_limit
 from scene import write_keys
 from terminal import in_terminal
 
@@ -262,10 +262,21 @@ def test_password_of_a_key_directory_is_asked_for(noting_router: NotingRouter, t
 
 def test_locked_memory_is_required_or_warned_of(to_router: list[str], tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("hello")
-    none = [*UNPRIVILEGED, "prlimit", "--memlock=0:0"]
+    none = under_memlock_limit(0)
     warned = chat("--secret-file", str(tmp_path / "prompt"), *to_router, before=none)
     assert (warned.returncode, warned.stdout) == (0, b"hello")
     assert b"warning: the secret file could not be locked" in warned.stderr
     required = chat("--secret-file", str(tmp_path / "prompt"), *to_router, "--require-locked-memory", before=none)
     assert (required.returncode, required.stdout) == (1, b"")
     assert b"nomyo doctor" in required.stderr
+
+
+def test_secret_file_that_does_not_fit_into_locked_memory_is_refused_where_that_is_required(
+    noting_router: NotingRouter, tmp_path: Path
+) -> None:
+    (tmp_path / "prompt").write_text("x" * 2**21)
+    options = ["--secret-file", str(tmp_path / "prompt"), "--base-url", noting_router.url, "--allow-http"]
+    done = chat(*options, "--require-locked-memory", before=under_memlock_limit(2**20))
+    assert done.returncode == 1
+    assert b"the secret file does not fit into locked memory" in done.stderr
+    assert noting_router.requests == []
