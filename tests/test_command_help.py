@@ -16,6 +16,7 @@ from terminal import in_terminal
 COMMANDS = [
     ["chat"],
     ["demo"],
+    ["proxy"],
     ["router"],
     *(["keys", name] for name in ("generate", "show", "password", "rotate", "check")),
 ]
@@ -87,7 +88,7 @@ def test_help_is_plain_text_in_a_terminal_too(command: list[str], term: str) -> 
 
 
 def test_no_option_takes_a_secret_of_the_client() -> None:
-    for command in (["chat"], *COMMANDS[3:]):
+    for command in (["chat"], *COMMANDS[4:]):
         options = OPTION.findall(help_of(command))
         assert not {"--api-key", "--password", "--new-password"} & set(options)
 

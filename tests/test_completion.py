@@ -20,6 +20,7 @@ LINES = [
     (["chat", "--tier", ""], ["standard", "high", "maximum"]),
     (["doctor", "--js"], ["--json"]),
     (["router", "--rate"], ["--rate-limit"]),
+    (["proxy", "--tok"], ["--token-file"]),
     (["--inst"], ["--install-completion"]),
 ]
 SCRIPT = """

@@ -22,22 +22,39 @@ from nomyo.serve.log import LogLevel, log_to_stderr
 from nomyo.serve.proxy.app import create_app
 from nomyo.serve.proxy.config import DEFAULT_PORT, ProxyConfig
 from nomyo.serve.server import serve
+from nomyo.terminal.command_app import API_KEY_VARIABLE, BASE_URL_VARIABLE, command_app, manual, run
 
 _log = logging.getLogger("nomyo.proxy")
 _TOKEN_VARIABLE: Final = "NOMYO_PROXY_TOKEN"  # noqa: S105 - the name of a variable
 _OTHERS_MAY_READ: Final = 0o077
-# Tracebacks of typer's own show local variables, which may hold secrets.
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _DEFAULTS: Final = ProxyConfig(token=None)
+app = command_app()
+_PROXY = manual(
+    examples={
+        "nomyo proxy --open": "A proxy, and its page in the browser:",
+        "nomyo proxy --model Qwen/Qwen3-0.6B --token-file token": "One model on offer, and a token that stays:",
+    },
+    exit_codes={
+        0: "It was told to stop, by Ctrl-C or SIGTERM.",
+        1: "It could not start.",
+        2: "The command cannot be run as asked.",
+    },
+    environment={
+        **API_KEY_VARIABLE,
+        **BASE_URL_VARIABLE,
+        _TOKEN_VARIABLE: "The token that callers need, without --token-file.",
+        "NOMYO_PROXY_MODELS": "As --model, separated by spaces.",
+    },
+    files={"DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without."},
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; leaves with SystemExit, as click does."""
-    _app(args=list(arguments), prog_name="nomyo proxy")
-    return 0
+    return run(app, arguments, "nomyo proxy")
 
 
-@_app.command()
+@app.command(cls=_PROXY)
 def proxy(
     host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
@@ -96,8 +113,6 @@ def proxy(
 
     It offers POST /v1/chat/completions, GET /v1/models, /healthz, /metrics, and a page to chat at /. Programs take its
     URL for OpenAI's, and its token for the API key. The router's API key comes from NOMYO_API_KEY.
-
-    Exit codes: 0 stopped by SIGINT or SIGTERM, 1 it could not start, 2 options that make no sense.
     """
     log_to_stderr(log_level)
     try:
