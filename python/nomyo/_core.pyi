@@ -14,6 +14,7 @@ __all__ = [
     "PrivateKey",
     "PublicKey",
     "SecureBuffer",
+    "all_locked",
     "can_lock",
     "check_payload",
     "cpu_features",
