@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     from page_scene import ProxyProcess, Visit
     from sdk import Sdk
+
+# A shell has its background jobs ignore SIGINT, and their children inherit that: Ctrl-C would end none of them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
 
