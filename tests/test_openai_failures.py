@@ -254,3 +254,15 @@ def test_options_that_lead_elsewhere_are_refused(sdk: Sdk, option: str) -> None:
 def test_client_of_another_http_library_is_refused(sdk: Sdk) -> None:
     with pytest.raises(TypeError, match="http_client must be an httpx"):
         sdk.client("https://127.0.0.1:9", http_client=object())
+
+
+@pytest.mark.parametrize("method", ["with_options", "copy"])
+def test_copy_takes_no_http_client_that_would_not_keep_to_its_options(
+    sdk: Sdk, faulty_router: FaultyRouter, method: str
+) -> None:
+    client = sdk.client(faulty_router.url, server_key_fingerprint="SHA256:" + "A" * 43)
+
+    with pytest.raises(openai.OpenAIError, match="make another client"):
+        getattr(client, method)(http_client=object())
+
+    assert not faulty_router.received

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 
@@ -158,6 +158,20 @@ class _Private:
     @staticmethod
     def _carrier(settings: Settings, security_tier: str | None) -> Any:
         raise NotImplementedError
+
+    if not TYPE_CHECKING:  # checkers know the SDK's own signature
+
+        def copy(self, *, http_client: Any = None, **options: Any) -> Any:
+            """Return a client with some options of the SDK's changed, which shares keys and connections with this one.
+
+            Raises:
+                openai.OpenAIError: An HTTP client is given: pins and all else of ours would not hold for it.
+            """
+            if http_client is not None:
+                raise openai.OpenAIError("a copy shares the connections: for another http_client, make another client")
+            return super().copy(**options)
+
+        with_options = copy
 
     @property
     def auth_headers(self) -> dict[str, str]:
