@@ -266,3 +266,19 @@ def test_copy_takes_no_http_client_that_would_not_keep_to_its_options(
         getattr(client, method)(http_client=object())
 
     assert not faulty_router.received
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_answer_that_python_would_not_write_is_asked_for_once(
+    sdk: Sdk, faulty_router: FaultyRouter, key_directory: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    async def complete(_: Any) -> dict[str, Any]:
+        return {"choices": [], "integer": 1 << 20_000}
+
+    monkeypatch.setattr(faulty_router.running.router._model, "complete", complete)
+    client = sdk.client(faulty_router.url, key_dir=key_directory, max_retries=2)
+
+    with pytest.raises(openai.InternalServerError, match="cannot be written as JSON"):
+        sdk.call(client.chat.completions.create, model="m", messages=HELLO, stream=stream)
+
+    assert len(faulty_router.posts) == 1

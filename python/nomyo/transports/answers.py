@@ -63,6 +63,12 @@ def streamed_answer(completion: Mapping[str, Any], request_id: str, *, include_u
     return Answer(200, {**_STREAM, "X-Request-ID": request_id}, b"".join(as_sse(chunks_of(completion, include_usage))))
 
 
+def unwritable_answer(request_id: str) -> Answer:
+    """Return the answer where a completion cannot be written as JSON; asking again would bring the same, and a bill."""
+    error = {"message": "the router's answer cannot be written as JSON", "code": "unwritable_answer"}
+    return _error_answer(502, error, {"X-Request-ID": request_id, "X-Should-Retry": "false"})
+
+
 def refusal(status: int, words: str) -> Answer:
     """Return the answer to a request that is not sent on; it would not fare better a second time."""
     return _error_answer(status, {"message": f"{words}; nothing was sent"}, {"X-Should-Retry": "false"})

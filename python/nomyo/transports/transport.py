@@ -14,7 +14,7 @@ from ..exchange.discreet import discreet
 from ..exchange.protocol import check_security_tier
 from ..exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
 from ..response import ChatCompletionResponse
-from .answers import Answer, answer_for, raised_for, streamed_answer, whole_answer
+from .answers import Answer, answer_for, raised_for, streamed_answer, unwritable_answer, whole_answer
 from .asked import NOWHERE_URL, Asked, read_request
 
 # What is no bug of ours: the router's answer, the network, a mistake in the request, the key files.
@@ -183,12 +183,19 @@ class AsyncSecureTransport(_Transport, httpx.AsyncBaseTransport):
 
 def _response(request: httpx.Request, asked: Asked, outcome: ChatCompletionResponse | Exception) -> httpx.Response:
     """Return the response for an outcome, or raise; outside of any `except` block, so that no context comes along."""
-    request_id = asked.call.payload_id
     if not isinstance(outcome, Exception):
-        if asked.stream:
-            return streamed_answer(outcome, request_id, include_usage=asked.include_usage).as_response(request)
-        return whole_answer(outcome, request_id).as_response(request)
-    answer = answer_for(outcome, request_id)
+        return _told(asked, outcome).as_response(request)
+    answer = answer_for(outcome, asked.call.payload_id)
     if answer is None:
         raise raised_for(outcome, request)
     return answer.as_response(request)
+
+
+def _told(asked: Asked, completion: ChatCompletionResponse) -> Answer:
+    request_id = asked.call.payload_id
+    try:
+        if asked.stream:
+            return streamed_answer(completion, request_id, include_usage=asked.include_usage)
+        return whole_answer(completion, request_id)
+    except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
+        return unwritable_answer(request_id)
