@@ -271,3 +271,42 @@ def test_address_for_others_is_nobodys() -> None:
 def test_security_tier_that_does_not_exist_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="security_tier must be one of"):
         SecureTransport(security_tier="higher", key_dir=None)
+
+
+def test_timeout_of_one_request_does_not_fail_another_that_waits_for_the_same_key(
+    router: RunningRouter, key_directory: Path
+) -> None:
+    """The first asks for the router's key, gets no answer and gives up; the second has more patience."""
+    connections: list[asyncio.StreamWriter] = []
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(65536):
+            writer.write(piece)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        if len(connections) == 1:
+            await reader.read(-1)
+            writer.close()
+            return
+        target = httpx.URL(router.url)
+        answers, requests = await asyncio.open_connection(target.host, target.port)
+        await asyncio.gather(relay(reader, requests), relay(answers, writer))
+
+    async def main() -> list[httpx.Response | BaseException]:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            transport = AsyncSecureTransport(url, allow_http=True, key_dir=key_directory)
+            async with httpx.AsyncClient(transport=transport) as client:
+                ask = f"{url}/v1/chat/completions"
+                return await asyncio.gather(
+                    *(client.post(ask, json=PAYLOAD, timeout=timeout_s) for timeout_s in (0.3, 60)),
+                    return_exceptions=True,
+                )
+
+    hasty, patient = asyncio.run(main())
+
+    assert isinstance(hasty, httpx.ReadTimeout)
+    assert isinstance(patient, httpx.Response), repr(patient)
+    assert patient.json()["choices"][0]["message"]["content"] == PROMPT

@@ -205,10 +205,9 @@ class Exchange:
                 f"{path} can be read or changed by others: set its mode to 0600 (a directory's to 0700)", stacklevel=2
             )
 
-    def _server_key_fetch(self, call: Call) -> tuple[Callable[[], Flow[Response]], float | None]:
-        """Return how a call asks for the router's key, and how long it waits for another call that does."""
-        patience_s = self.settings.timeout if call.timeouts is None else call.timeouts.read_s
-        return partial(self._request_server_key, call.timeouts), patience_s
+    def _server_key_fetch(self, call: Call) -> tuple[Callable[[], Flow[Response]], Timeouts]:
+        """Return how a call asks for the router's key, and the time that this may take."""
+        return partial(self._request_server_key, call.timeouts), call.timeouts or self.settings.timeouts
 
     def _request_server_key(self, timeouts: Timeouts | None) -> Flow[Response]:
         response = yield from self._attempts(server_key_request(self.settings.base_url, timeouts))

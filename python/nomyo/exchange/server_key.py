@@ -5,7 +5,7 @@ Rules:
 - A key that matches no pin is refused, whether fetched first or again.
 - With a lifetime of 0 every encryption asks for the key, as the reference client does.
 - One request fetches, the others wait for it and share its outcome. Where the fetching one was
-  cancelled, or its event loop stands still, the next takes its place.
+  cancelled, gave up after a time that was its own, or its event loop stands still, the next takes its place.
 """
 
 from __future__ import annotations
@@ -17,13 +17,21 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from .. import _core
-from ..errors import NomyoError, SecurityError
-from .effects import Flow, Response, wait
+from ..errors import APIConnectionError, NomyoError, SecurityError
+from .effects import Flow, Response, Timeouts, wait
 from .protocol import usable_body
 from .settings import Settings
 from .trace import logger
 
 Fetch = Callable[[], Flow[Response]]
+
+
+class _Fetching(Future["_core.PublicKey | None"]):
+    """A fetch under way: the key, None where its request was cancelled, or the error."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        super().__init__()
+        self.timeouts = timeouts
 
 
 class ServerKey:
@@ -35,14 +43,14 @@ class ServerKey:
         self._lock = threading.Lock()
         self._key: _core.PublicKey | None = None
         self._fetched_at = 0.0
-        self._fetching: Future[_core.PublicKey | None] | None = None
+        self._fetching: _Fetching | None = None
 
-    def get(self, fetch: Fetch, patience_s: float | None) -> Flow[_core.PublicKey]:
+    def get(self, fetch: Fetch, timeouts: Timeouts) -> Flow[_core.PublicKey]:
         """Return the cached key, or the one that `fetch` brings.
 
         Args:
             fetch: Asks the router.
-            patience_s: How long to wait for another request's fetch, in seconds; None: without end.
+            timeouts: Those of `fetch`; another request's fetch is waited for as long as for an answer.
 
         Raises:
             SecurityError: It is no acceptable RSA key, or it matches no pin.
@@ -53,17 +61,17 @@ class ServerKey:
             return key
         if self._ttl_s == 0:
             return (yield from self.fetch(fetch))
-        return (yield from self._fetch_once(fetch, patience_s))
+        return (yield from self._fetch_once(fetch, timeouts))
 
-    def get_other_than(self, stale: _core.PublicKey, fetch: Fetch, patience_s: float | None) -> Flow[_core.PublicKey]:
+    def get_other_than(self, stale: _core.PublicKey, fetch: Fetch, timeouts: Timeouts) -> Flow[_core.PublicKey]:
         """Ask for the key once more, unless another request has brought a new one meanwhile."""
         key = self.cached()
         if key is not None and key != stale:
             return key
         begun_before = self._fetching is not None
-        key = yield from self._fetch_once(fetch, patience_s)
+        key = yield from self._fetch_once(fetch, timeouts)
         if key == stale and begun_before:  # asked before the router refused the key: ask once more
-            key = yield from self._fetch_once(fetch, patience_s)
+            key = yield from self._fetch_once(fetch, timeouts)
         return key
 
     def cached(self) -> _core.PublicKey | None:
@@ -72,20 +80,22 @@ class ServerKey:
             fresh = self._key is not None and time.monotonic() - self._fetched_at < self._ttl_s
             return self._key if fresh else None
 
-    def _fetch_once(self, fetch: Fetch, patience_s: float | None) -> Flow[_core.PublicKey]:
+    def _fetch_once(self, fetch: Fetch, timeouts: Timeouts) -> Flow[_core.PublicKey]:
         """Fetch, or share the outcome of the fetch under way."""
-        given_up: Future[_core.PublicKey | None] | None = None
+        given_up: _Fetching | None = None
         while True:
             with self._lock:
                 fetching = self._fetching
                 if fetching is None or fetching is given_up:
-                    mine = self._fetching = Future()
+                    mine = self._fetching = _Fetching(timeouts)
                     break
-            yield from wait(fetching, patience_s)
+            yield from wait(fetching, timeouts.read_s)
             if not fetching.done():
                 given_up = fetching
                 continue
             error = fetching.exception()
+            if _is_timeout(error) and fetching.timeouts != timeouts:
+                continue  # it came too late for a request that had other time than this one
             if error is not None:
                 raise copy.copy(error)
             key = fetching.result()
@@ -93,7 +103,7 @@ class ServerKey:
                 return key
         return (yield from self._lead(mine, fetch))
 
-    def _lead(self, mine: Future[_core.PublicKey | None], fetch: Fetch) -> Flow[_core.PublicKey]:
+    def _lead(self, mine: _Fetching, fetch: Fetch) -> Flow[_core.PublicKey]:
         """Fetch for all who wait on `mine`; it ends without a key where this flow is cancelled."""
         outcome: _core.PublicKey | NomyoError | None = None
         try:
@@ -122,3 +132,7 @@ class ServerKey:
             self._key, self._fetched_at = key, time.monotonic()
         logger.debug("router's key: RSA-%d %s", key.bits, key.fingerprint)
         return key
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    return isinstance(error, APIConnectionError) and error.timed_out
