@@ -164,6 +164,7 @@ def test_locked_memory_that_is_required_and_not_there_is_a_failure(router: Runni
         ["--host", "::"],
         ["--host", "box.lan"],
         ["--host", "0.0.0.0", "--allow-remote", "--no-token"],
+        ["--token-file", __file__, "--no-token"],
         ["--base-url", "http://127.0.0.1:1"],  # would be refused at the first request: plain HTTP
         ["--base-url", "nowhere"],
         ["--port", "70000"],

@@ -115,6 +115,8 @@ def proxy(
     URL for OpenAI's, and its token for the API key. The router's API key comes from NOMYO_API_KEY.
     """
     log_to_stderr(log_level)
+    if no_token and token_file is not None:
+        raise typer.BadParameter("give --token-file or --no-token, not both")
     try:
         config = ProxyConfig(
             token=None if no_token else _token(token_file),
