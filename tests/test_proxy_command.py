@@ -14,12 +14,20 @@ from pathlib import Path
 import pytest
 
 from nomyo.cli import main
+from nomyo.errors import SecurityError
+from nomyo.serve.proxy import command as proxy_command
 from nomyo.serve.router.running import RunningRouter
 from process import UNPRIVILEGED
 from proxied import TOKEN, Proxy, chat, command, proxy_process, said_by
 from waiting import until
 
 OTHER_TOKEN = "another-token-of-32-characters-or-so"
+
+
+@pytest.fixture(autouse=True)
+def _leave_this_process_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Core dumps and ptrace, once off, stay off: other tests look into this process."""
+    monkeypatch.setattr(proxy_command._core, "harden_process", lambda: None)
 
 
 def proxy_in_words(router: RunningRouter, key_directory: Path, *options: str, **environment: str) -> tuple[str, str]:
@@ -185,6 +193,20 @@ def test_options_that_make_no_sense_are_refused(options: list[str], capsys: pyte
         main(["proxy", *options])
     assert left.value.code == 2
     assert "Error" in capsys.readouterr().err
+
+
+def test_core_dumps_are_off_before_there_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = []
+
+    def client(**_: object) -> None:
+        done.append("client")
+        raise SecurityError("enough")
+
+    monkeypatch.setattr(proxy_command._core, "harden_process", lambda: done.append("hardened"))
+    monkeypatch.setattr(proxy_command, "SecureCompletionClient", client)
+    with pytest.raises(SystemExit):
+        main(["proxy"])
+    assert done == ["hardened", "client"]
 
 
 @pytest.mark.parametrize("token", ["short", "with spaces in between it", "caf\u00e9-caf\u00e9-caf\u00e9-caf\u00e9"])

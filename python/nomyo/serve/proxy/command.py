@@ -117,6 +117,7 @@ def proxy(
     log_to_stderr(log_level)
     if no_token and token_file is not None:
         raise typer.BadParameter("give --token-file or --no-token, not both")
+    _harden()
     try:
         config = ProxyConfig(
             token=None if no_token else _token(token_file),
@@ -207,7 +208,6 @@ def _words(url: str, token: str | None, page_url: str) -> str:
 
 
 def _run(config: ProxyConfig, client: SecureCompletionClient, grace_s: int, greeting: _Greeting) -> int:
-    _harden()
     _warn(config)
     try:
         serve(create_app(config, client), config.listener, greeting, grace_s=grace_s)
