@@ -115,6 +115,17 @@ def test_requests_at_once_are_bounded_those_that_wait_too(
     assert held_router.most == 2
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_answer_that_nobody_takes_keeps_its_place(router: RunningRouter, key_directory: Path, stream: bool) -> None:
+    body = json.dumps(chat("a" * 8_000_000, stream=stream)).encode()
+    with proxy_process(router.url, key_directory, "--concurrency", "1", "--queue", "0") as proxy:
+        with connected(proxy, f"Content-Length: {len(body)}") as connection:
+            connection.sendall(body)
+            assert b" 200 " in connection.recv(100)
+            assert error_of(proxy.post(chat("one too many"))) == (429, "rate_limit_error", "too_many_requests")
+        until(lambda: proxy.post(chat("next")).status_code == 200)
+
+
 def test_turn_that_does_not_come_is_not_waited_for_for_ever(
     held_router: HeldRouter, threads: ThreadPoolExecutor
 ) -> None:
@@ -202,6 +213,20 @@ def test_stop_does_not_wait_for_longer_than_its_grace(
         assert error_of(last.result()) == (503, "server_error", "stopping")
         assert "Traceback" not in proxy.stderr
     until(lambda: held_router.given_up == 1)
+
+
+def test_stop_does_not_wait_for_a_caller_that_does_not_take_its_answer(
+    router: RunningRouter, key_directory: Path
+) -> None:
+    body = json.dumps(chat("a" * 8_000_000)).encode()
+    with (
+        proxy_process(router.url, key_directory, "--grace", "1") as proxy,
+        connected(proxy, f"Content-Length: {len(body)}") as connection,
+    ):
+        connection.sendall(body)
+        assert b" 200 " in connection.recv(100)
+        assert proxy.stop() == 0
+        assert "Traceback" not in proxy.stderr
 
 
 def test_connections_that_say_nothing_do_not_keep_it_from_serving_or_stopping(

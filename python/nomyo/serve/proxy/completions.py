@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from nomyo import ChatCompletionResponse, SecureCompletionClient
 from nomyo._core import new_payload_id
@@ -57,9 +57,11 @@ class Completions:
         try:
             with self._places.place():
                 response = await self._response(request)
-                await response(scope, receive, send)
+                await response(scope, receive, _until_taken(send))
         except Refusal as refusal:
             await self._refused(refusal)(scope, receive, send)
+        except asyncio.CancelledError:
+            return  # the grace at the stop is over, and the caller has not taken its answer yet
 
     async def _response(self, request: Request) -> Response:
         try:
@@ -90,6 +92,22 @@ class Completions:
             return await self._client.send_secure_request(
                 asked.payload, new_payload_id(), security_tier=asked.security_tier
             )
+
+
+def _until_taken(send: Send) -> Send:
+    """Return a `send` whose last part of a body goes out when the caller has taken what came before.
+
+    A server waits at the beginning of a part, so that an answer of one part would be as good as gone at once.
+    """
+
+    async def sending(message: Message) -> None:
+        if message["type"] != "http.response.body" or message.get("more_body"):
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    return sending
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
