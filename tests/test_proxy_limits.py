@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -17,6 +18,7 @@ from held_router import HeldRouter
 from nomyo import SecureCompletionClient
 from nomyo.serve.listener import Listener
 from nomyo.serve.proxy import ProxyConfig, create_app
+from nomyo.serve.proxy.places import Places
 from nomyo.serve.router.running import RunningRouter
 from nomyo.serve.server import BackgroundServer
 from proxied import TOKEN, Proxy, chat, error_of, proxy_process, said_by
@@ -159,6 +161,29 @@ def test_caller_that_goes_away_cancels_its_request_and_frees_its_place(
         assert proxy.stop() == 0
         assert "refused: 499 caller_gone" in proxy.stderr
         assert "Traceback" not in proxy.stderr
+
+
+@pytest.mark.parametrize("moments", range(6))
+def test_caller_that_goes_away_when_its_turn_comes_is_not_served(moments: int) -> None:
+    async def main() -> None:
+        places = Places(1, 1, patience_s=60)
+
+        async def ask() -> None:
+            async with places.turn():
+                await asyncio.sleep(0.01)
+
+        async with places.turn():
+            asked = asyncio.create_task(ask())
+            await asyncio.sleep(0.01)
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert asked.cancelled()
+        async with places.turn():
+            assert places.at_work == 1
+
+    asyncio.run(main())
 
 
 def test_caller_that_goes_away_in_the_queue_leaves_it(

@@ -52,7 +52,8 @@ class Places:
             Refusal: 429: it did not come in time.
         """
         try:
-            await asyncio.wait_for(self._turns.acquire(), self._patience_s)
+            async with asyncio.timeout(self._patience_s):  # before 3.12, wait_for may miss a cancellation
+                await self._turns.acquire()
         except TimeoutError:
             raise _too_many("The request waited for its turn in vain") from None
         self.at_work += 1
