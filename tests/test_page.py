@@ -227,8 +227,8 @@ def test_error_is_told_in_words_and_retried_once_asked(visited: Visit, faulty_ro
         (400, {}, "was not accepted"),
         (401, {}, "The router does not accept the proxy's API key. Start the proxy with a valid NOMYO_API_KEY."),
         (404, {}, "is not offered"),
-        (429, {"retry-after": "120"}, "Too many requests. Wait a little, then retry."),
-        (503, {"retry-after": "120"}, "The router is not available now. Wait a little, then retry."),
+        (429, {"retry-after": "120"}, "Too many requests. Wait 120 seconds, then retry."),
+        (503, {"retry-after": "120"}, "The router is not available now. Wait 120 seconds, then retry."),
         (501, {}, "The router gave no answer that can be used."),
     ],
 )
