@@ -158,7 +158,8 @@ def test_status_of_a_refusal_is_in_the_json() -> None:
         to_router = ["--base-url", router.url, "--allow-http", "--json", "hello"]
         assert chat(*to_router, NOMYO_API_KEY="right").returncode == 0
         done = chat(*to_router, NOMYO_API_KEY="wrong-key")
-    assert json.loads(done.stderr.splitlines()[-1])["error"]["status_code"] == 401
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert (error["status_code"], "NOMYO_API_KEY" in error["message"]) == (401, True)
     assert b"wrong-key" not in done.stderr
 
 
@@ -183,6 +184,8 @@ def test_plain_http_is_refused_unless_it_is_allowed(noting_router: NotingRouter)
         (["hello", "--password-file", "x"], None, b"needs --key-dir"),
         (["hello", "--api-key", "x"], None, b"No such option"),
         (["hello", "surplus"], None, b"unexpected extra argument"),
+        (["hello", "--server-key-fingerprint", "SHA256:x"], None, b"--server-key-fingerprint must"),
+        (["hello", "--timeout", "1e12"], None, b"--timeout must lie"),
     ],
 )
 def test_wrong_use_is_refused(arguments: list[str], stdin: bytes | None, words: bytes) -> None:
@@ -190,6 +193,26 @@ def test_wrong_use_is_refused(arguments: list[str], stdin: bytes | None, words: 
     assert (done.returncode, done.stdout) == (2, b"")
     assert words in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_wrong_use_is_told_as_json_where_that_is_asked_for(tmp_path: Path) -> None:
+    for arguments in (["--tier", "low", "hello"], [" "], ["hello", "--nonsense"]):
+        done = chat(*arguments, "--json")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert json.loads(done.stderr)["error"]["type"] == "UsageError"
+
+
+def test_bytes_that_are_no_text_are_wrong_use_wherever_they_come_from(to_router: list[str], tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for arguments in (["-"], ["--secret-file", "-"], ["--secret-file", str(tmp_path / "bytes")]):
+        done = chat(*arguments, *to_router, stdin=b"\xff\xfe")
+        assert (done.returncode, b"UTF-8" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("suffix", ["/v1", "/v1/"])
+def test_address_may_be_that_of_an_openai_server(suffix: str, router: RunningRouter) -> None:
+    assert chat("hello", "--base-url", router.url + suffix, "--allow-http").stdout == b"hello"
+    assert chat("hello", "--allow-http", NOMYO_BASE_URL=router.url + suffix).stdout == b"hello"
 
 
 def test_model_has_to_be_named(to_router: list[str]) -> None:

@@ -56,6 +56,16 @@ def test_help_has_the_sections_of_a_man_page(command: list[str]) -> None:
     assert {"0", "1", "2"} <= set(re.findall(r"^  (\d+) ", section(text, "Exit codes"), re.MULTILINE))
 
 
+@pytest.mark.parametrize("command", [["keys"], ["doctor"]], ids=["keys", "doctor"])
+def test_help_of_a_group_and_of_the_command_without_extras_has_these_sections_too(command: list[str]) -> None:
+    text = help_of(command)
+    assert f"nomyo {command[0]}" in section(text, "Examples")
+    assert {"0", "1", "2"} <= set(re.findall(r"^  (\d+) ", section(text, "Exit codes"), re.MULTILINE))
+    assert section(text, "Options")
+    assert section(text, "Files")
+    assert max(map(len, text.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=IDS)
 def test_every_option_is_described(command: list[str]) -> None:
     options = section(help_of(command, columns=200), "Options")
@@ -100,6 +110,9 @@ def test_help_by_name_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["chat", "--help"])
     assert by_name == capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["help", "keys", "show"])
+    assert capsys.readouterr().out.startswith("Usage: nomyo keys show ")
     assert cli.main(["help", "doctor"]) == 0
     assert "Usage: nomyo doctor" in capsys.readouterr().out
 

@@ -21,6 +21,9 @@ LINES = [
     (["doctor", "--js"], ["--json"]),
     (["router", "--rate"], ["--rate-limit"]),
     (["proxy", "--tok"], ["--token-file"]),
+    (["proxy", "--security-tier", "h"], ["high"]),
+    (["keys", "generate", "--key-size", ""], ["2048", "4096"]),
+    (["router", "--key-bits", "4"], ["4096"]),
     (["--inst"], ["--install-completion"]),
 ]
 SCRIPT = """
@@ -69,6 +72,23 @@ def test_completion_is_installed_where_bash_finds_it(tmp_path: Path) -> None:
     script = tmp_path / ".bash_completions" / "nomyo.sh"
     assert "_NOMYO_COMPLETE=complete_bash" in script.read_text()
     assert f"source '{script}'" in (tmp_path / ".bashrc").read_text()
+
+
+def test_completion_is_for_the_shell_that_is_named(tmp_path: Path) -> None:
+    """And not for the one that runs this test."""
+    command = ["bash", "-c", '"$@"; exit $?', "bash", sys.executable, "-m", "nomyo"]
+    environment = os.environ | {"HOME": str(tmp_path)}
+
+    def nomyo(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+
+    assert nomyo("--show-completion", "zsh").stdout.startswith("#compdef nomyo")
+    assert nomyo("--install-completion", "zsh").returncode == 0
+    assert (tmp_path / ".zfunc" / "_nomyo").exists()
+    assert not (tmp_path / ".bashrc").exists()
+    assert nomyo("--install-completion", "tcsh").returncode == 2
 
 
 @pytest.mark.parametrize("arguments", [["--show-completion"], ["--install-completion"]])

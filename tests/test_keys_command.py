@@ -135,7 +135,7 @@ def test_wrong_use_is_refused(arguments: list[str], words: str) -> None:
 def test_password_that_is_too_short_makes_no_pair(content: str, tmp_path: Path) -> None:
     (tmp_path / "short").write_text(content)
     (tmp_path / "short").chmod(0o600)
-    assert keys("generate", *SMALL, "--password-file", "short").returncode == 1
+    assert keys("generate", *SMALL, "--password-file", "short").returncode == 2
     assert not [*tmp_path.glob("client_keys/*")]
 
 
@@ -165,7 +165,25 @@ def test_missing_directory_is_a_failure_and_is_not_made(tmp_path: Path) -> None:
 
 def test_failure_is_told_as_json_where_that_is_asked_for() -> None:
     error = json.loads(keys("show", "--json").stderr)["error"]
-    assert error == {"type": "FileNotFoundError", "message": "client_keys: No such file or directory"}
+    words = "client_keys: No such file or directory; `nomyo keys generate` makes a pair"
+    assert error == {"type": "FileNotFoundError", "message": words}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["dance"], ["show", "surplus"], ["generate", "--key-size", "1024"], ["generate"]]
+)
+def test_wrong_use_is_told_as_json_where_that_is_asked_for(arguments: list[str]) -> None:
+    done = keys(*arguments, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    error = json.loads(done.stderr)["error"]
+    assert error["type"] == "UsageError"
+    assert error["message"]
+
+
+def test_help_is_help_with_json_too() -> None:
+    done = keys("show", "--json", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: nomyo keys show")
 
 
 def test_password_is_set_changed_and_removed(plain: Path, secret: str, new_secret: str) -> None:
@@ -179,21 +197,26 @@ def test_password_is_set_changed_and_removed(plain: Path, secret: str, new_secre
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "code", "words"),
     [
-        (["password", "--password-file", "new_secret", "--no-password"], "wrong password"),
-        (["rotate", "--password-file", "new_secret"], "wrong password"),
-        (["password", "--password-file", "secret", "--new-password-file", "short"], "at least 8 characters"),
-        (["password", "--password-file", "nowhere", "--no-password"], "nowhere: No such file"),
-        (["password", "--password-file", "short", "--no-password"], "wrong password"),
+        (["password", "--password-file", "new_secret", "--no-password"], 1, "wrong password"),
+        (["rotate", "--password-file", "new_secret"], 1, "wrong password"),
+        (["password", "--password-file", "secret", "--new-password-file", "short"], 2, "at least 8 characters"),
+        (["password", "--password-file", "nowhere", "--no-password"], 1, "nowhere: No such file"),
+        (["password", "--password-file", "short", "--no-password"], 1, "wrong password"),
+        (["password", "--password-file", "secret", "--new-password-file", "empty"], 2, "empty"),
+        (["password", "--password-file", "empty", "--no-password"], 2, "empty"),
     ],
 )
 @pytest.mark.usefixtures("secret", "new_secret")
-def test_failure_leaves_the_files_as_they_were(encrypted: Path, tmp_path: Path, command: list[str], words: str) -> None:
+def test_failure_leaves_the_files_as_they_were(
+    encrypted: Path, tmp_path: Path, command: list[str], code: int, words: str
+) -> None:
     password_file(tmp_path / "short", "1234567")
+    (tmp_path / "empty").touch(0o600)
     before = contents(encrypted)
     done = keys(*command)
-    assert (done.returncode, contents(encrypted)) == (1, before)
+    assert (done.returncode, contents(encrypted)) == (code, before)
     assert words in done.stderr
     assert PASSWORD not in done.stderr
 
@@ -305,6 +328,8 @@ def test_check_opens_an_encrypted_pair_with_its_password_alone(encrypted: Path, 
     done = keys("check", "--password-file", new_secret)
     assert done.returncode == 1
     assert "wrong password" in done.stdout
+    assert "--password-file" in done.stdout
+    assert "keys show" not in done.stdout
 
 
 def test_process_that_holds_keys_is_hardened(plain: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import os
 import re
 import signal
@@ -113,9 +114,30 @@ def test_router_refuses_options_that_make_no_sense(options: list[str], capsys: p
 def test_router_that_cannot_listen_says_so() -> None:
     done = nomyo("router", "--key-bits", "2048", "--host", "192.0.2.1")
     assert done.returncode == 1
-    assert "cannot serve on 192.0.2.1" in done.stderr
+    assert "cannot serve on 192.0.2.1, port 12435" in done.stderr
     assert "others can reach this router over plain HTTP" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["router", "--key-bits", "2048"], ["proxy"]], ids=["router", "proxy"])
+def test_tls_files_that_do_not_do_are_named(command: list[str], tmp_path: Path) -> None:
+    there, nowhere = tmp_path / "there.pem", tmp_path / "nowhere.pem"
+    there.write_text("no PEM")
+    missing = nomyo(*command, "--port", "0", "--tls-cert", str(there), "--tls-key", str(nowhere))
+    assert (missing.returncode, f"{nowhere}: No such file" in missing.stderr) == (1, True)
+    wrong = nomyo(*command, "--port", "0", "--tls-cert", str(there), "--tls-key", str(there), COLUMNS="300")
+    assert (wrong.returncode, str(there) in wrong.stderr) == (2, True)
+
+
+def test_wrong_use_is_told_in_the_names_of_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for options, words in (
+        (["router", "--key-bits", "1024"], "--key-bits must be 2048 or 4096"),
+        (["router", "--rate-limit", "5", "--burst", "1"], "--burst must not be below --rate-limit"),
+        (["proxy", "--server-key-fingerprint", "MD5:x"], "--server-key-fingerprint must"),
+    ):
+        with pytest.raises(SystemExit):
+            main(options)
+        assert words in capsys.readouterr().err
 
 
 def test_router_help_says_what_it_is_not_for() -> None:
@@ -196,6 +218,12 @@ def no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_command_names_the_extra_it_lacks(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command]) == 2
     assert capsys.readouterr().err == f"nomyo {command} needs the extra 'serve': pip install 'nomyo[serve]'\n"
+
+
+@pytest.mark.usefixtures("no_extras")
+def test_import_names_the_extra_it_lacks() -> None:
+    with pytest.raises(ImportError, match=r"pip install 'nomyo\[serve\]'"):
+        importlib.import_module("nomyo.serve.router")
 
 
 @pytest.mark.usefixtures("no_extras")

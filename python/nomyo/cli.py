@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     if "_NOMYO_COMPLETE" in os.environ or name in ("--install-completion", "--show-completion"):
         return _complete([name, *rest])
     if name == "help" and rest:
-        return _run([rest[0], "--help"])
+        return _run([*rest, "--help"])
     if name in ("--help", "-h", "help"):
         print(_usage())
         return 0

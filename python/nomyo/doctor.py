@@ -16,12 +16,32 @@ from nomyo import __version__, machine
 from nomyo.machine import CoreDumps, Limit, Locking, Machine, Swap, SwapArea, Tracing
 from nomyo.memory import LEAST_LIMIT_BYTES, get_memory_protection_info
 
-_USAGE: Final = """\
-Usage: nomyo doctor [--json]
+_USAGE: Final = "Usage: nomyo doctor [--json]"
+_HELP: Final = f"""\
+{_USAGE}
 
-Tells how well this machine can protect secrets in memory, and what would help.
+  Tells how well this machine can protect secrets in memory, and what would
+  help.
 
-  --json  Print the same facts as one JSON object. null stands for what the system does not tell."""
+Options:
+  --json  Print the same facts as one JSON object. null stands for what the
+          system does not tell.
+  --help  Show this message and exit.
+
+Examples:
+  What is in force here, and what to do about each weakness:
+    nomyo doctor
+  Whether memory can be locked, for a script:
+    nomyo doctor --json | jq -e .locking.can_lock
+
+Exit codes:
+  0  The report was printed, whatever it says.
+  1  Nobody read it to the end.
+  2  The command cannot be run as asked.
+
+Files:
+  None are written. It reads what the system tells of itself, below /proc and
+  /sys."""
 # Linux's own default, under which there is nothing to advise.
 _COMFORTABLE_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _HARDEN: Final = "program     call nomyo.harden_process() when it starts"
@@ -42,10 +62,10 @@ def main(arguments: Sequence[str]) -> int:
         The exit code: 0, whatever was found; 2 for arguments that there are not.
     """
     if any(argument in ("--help", "-h") for argument in arguments):
-        print(_USAGE)
+        print(_HELP)
         return 0
     if [*arguments] not in ([], ["--json"]):
-        print(_USAGE, file=sys.stderr)
+        print(f"{_USAGE}\nTry 'nomyo doctor --help' for help.", file=sys.stderr)
         return 2
     found = machine.survey()
     print(json.dumps(as_json(found), indent=2) if arguments else "\n".join(report(found)))

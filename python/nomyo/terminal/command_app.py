@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Final
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from nomyo import _core
 from nomyo.errors import APIError, NomyoError
+from nomyo.exchange.settings import DEFAULT_BASE_URL, KEY_SIZES
 
 FAILED: Final = 1
+USAGE: Final = 2
+# Of click's, which some versions of typer bring along as a part of their own.
+_UsageError: Final[Any] = typer.BadParameter.__base__
 # What can go wrong with what a command was asked to do.
 FAILURES: Final = (NomyoError, OSError, ValueError, TypeError, MemoryError)
 # What a shell reports of a program that SIGINT ended.
 INTERRUPTED: Final = 130
+
+# Options that the library has by the same names.
+_ALIKE: Final = ("security_tier", "server_key_fingerprint", "max_retries", "key_dir")
 
 API_KEY_VARIABLE: Final = {"NOMYO_API_KEY": "Bearer token for the router. No option takes it: `ps` would show it."}
 BASE_URL_VARIABLE: Final = {"NOMYO_BASE_URL": "The router, where --base-url does not name it."}
 NO_COLOR_VARIABLE: Final = {"NO_COLOR": "Where it is set, nothing is printed in colour."}
 
 
-def command_app(help_text: str | None = None) -> typer.Typer:
-    """Make the application of a command.
+class Tier(StrEnum):
+    """Security tiers."""
+
+    STANDARD = "standard"
+    HIGH = "high"
+    MAXIMUM = "maximum"
+
+
+def key_sizes(incomplete: str) -> list[str]:
+    """Return what the size of a key may be, for a shell that completes it."""
+    return [size for size in map(str, KEY_SIZES) if size.startswith(incomplete)]
+
+
+def command_app(help_text: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
+    """Make the application of a command; of several with one name, `help_text` and `cls` (`group_manual`) are the help.
 
     Help is plain text that wraps at the terminal's width. Tracebacks of typer's own would show local variables, which
     may hold secrets.
     """
-    return typer.Typer(help=help_text, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    return typer.Typer(
+        help=help_text, cls=cls, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
 
 
 def manual(
@@ -57,28 +83,72 @@ def manual(
 
     class Command(TyperCommand):
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
-            with formatter.section("Examples"):
-                for line, purpose in examples.items():
-                    formatter.write_text(purpose)
-                    # A command line is copied, so it is not wrapped.
-                    formatter.write(f"{'':{formatter.current_indent + 2}}{line}\n")
-            for title, entries in lists.items():
-                if entries:
-                    with formatter.section(title):
-                        formatter.write_dl(list(entries.items()))
+            _write_sections(formatter, examples, lists)
 
     return Command
 
 
+def group_manual(
+    *, examples: Mapping[str, str], exit_codes: Mapping[int, str], files: Mapping[str, str]
+) -> type[TyperGroup]:
+    """Make the class of a group of commands whose help ends as that of `manual`."""
+    lists = {"Exit codes": {str(code): meaning for code, meaning in exit_codes.items()}, "Files": files}
+
+    class Group(TyperGroup):
+        def format_epilog(self, ctx: Any, formatter: Any) -> None:
+            _write_sections(formatter, examples, lists)
+
+    return Group
+
+
+def _write_sections(formatter: Any, examples: Mapping[str, str], lists: Mapping[str, Mapping[str, str]]) -> None:
+    with formatter.section("Examples"):
+        for line, purpose in examples.items():
+            formatter.write_text(purpose)
+            # A command line is copied, so it is not wrapped.
+            formatter.write(f"{'':{formatter.current_indent + 2}}{line}\n")
+    for title, entries in lists.items():
+        if entries:
+            with formatter.section(title):
+                formatter.write_dl(list(entries.items()))
+
+
 def run(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
-    """Run a command; leaves with SystemExit, as click does.
+    """Run a command; leaves with SystemExit, as click does. With --json, wrong use is told as JSON, too.
 
     Args:
         name: As it is typed, "nomyo chat".
     """
     warnings.showwarning = lambda message, *_, **__: tell(name, f"warning: {message}")
-    app(args=list(arguments), prog_name=name)
-    return 0
+    if "--json" not in arguments:
+        app(args=list(arguments), prog_name=name)
+        return 0
+    try:
+        code = app(args=list(arguments), prog_name=name, standalone_mode=False)
+    except _UsageError as error:
+        _tell_json("UsageError", error.format_message())
+        raise SystemExit(error.exit_code) from None
+    except typer.Abort:
+        raise SystemExit(FAILED) from None
+    raise SystemExit(code or 0)
+
+
+def router_url(base_url: str | None) -> str:
+    """Return the router's address, with or without a final /v1 as in `nomyo.openai`; None reads NOMYO_BASE_URL."""
+    url = base_url if base_url is not None else os.environ.get("NOMYO_BASE_URL") or DEFAULT_BASE_URL
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def bad_option(error: ValueError | TypeError, names: Mapping[str, str]) -> typer.BadParameter:
+    """Return an error of the library's as one of the command line's, which names options.
+
+    Args:
+        error: Shows no content.
+        names: The library's names for options, beside those that are alike, and the options.
+    """
+    options = {name: "--" + name.replace("_", "-") for name in _ALIKE} | {**names}
+    words = re.sub(rf"\b({'|'.join(options)})\b", lambda found: options[found[0]], str(error))
+    return typer.BadParameter(re.sub(r"^timeout(?= must )", "--timeout", words))
 
 
 def harden(name: str) -> None:
@@ -101,13 +171,27 @@ def tell_failure(name: str, error: BaseException, *, as_json: bool = False) -> N
         tell(name, words)
         return
     status = {"status_code": error.status_code} if isinstance(error, APIError) else {}
-    print(json.dumps({"error": {"type": type(error).__name__, "message": words, **status}}), file=sys.stderr)
+    _tell_json(type(error).__name__, words, **status)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return what a command ends with after a failure: 2 where its input is the mistake, 1 where the work failed.
+
+    The library's ValueError and TypeError are mistakes in the call itself (`nomyo.errors`).
+    """
+    of_the_world = isinstance(error, (NomyoError, OSError))  # some of ssl's are ValueErrors, too
+    return USAGE if isinstance(error, (ValueError, TypeError)) and not of_the_world else FAILED
+
+
+def _tell_json(kind: str, message: str, **more: Any) -> None:
+    print(json.dumps({"error": {"type": kind, "message": message, **more}}), file=sys.stderr)
 
 
 def in_words(error: BaseException) -> str:
     """Return what an error says to people; no error of ours shows content."""
     if isinstance(error, APIError):
-        return f"the router refused (HTTP {error.status_code}): {error.message}"
+        remedy = "; the API key is taken from NOMYO_API_KEY" if error.status_code == HTTPStatus.UNAUTHORIZED else ""
+        return f"the router refused (HTTP {error.status_code}): {error.message}{remedy}"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror or type(error).__name__}"

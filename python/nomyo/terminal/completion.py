@@ -30,6 +30,9 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str], commands: Mapping[str, Command]) -> int:
     """Install or show the script for a shell, or complete a line for such a script; leaves with SystemExit."""
+    if arguments[0] in OPTIONS and len(arguments) > 1:
+        # So that typer takes the shell's name from there (its completion.py); else it is the one that called us.
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     root: Any = typer.main.get_command(_root(commands))
     typed = _typed_command()
     if typed in commands and (real := _load(commands[typed])) is not None:

@@ -22,13 +22,26 @@ from nomyo.serve.log import LogLevel, log_to_stderr
 from nomyo.serve.proxy.app import create_app
 from nomyo.serve.proxy.config import DEFAULT_PORT, ProxyConfig
 from nomyo.serve.server import serve
-from nomyo.terminal.command_app import API_KEY_VARIABLE, BASE_URL_VARIABLE, command_app, manual, run
+from nomyo.serve.tls_files import check_tls_files
+from nomyo.terminal.command_app import (
+    API_KEY_VARIABLE,
+    BASE_URL_VARIABLE,
+    Tier,
+    bad_option,
+    command_app,
+    manual,
+    router_url,
+    run,
+    tell_failure,
+)
 
 _log = logging.getLogger("nomyo.proxy")
 _TOKEN_VARIABLE: Final = "NOMYO_PROXY_TOKEN"  # noqa: S105 - the name of a variable
 _OTHERS_MAY_READ: Final = 0o077
 _DEFAULTS: Final = ProxyConfig(token=None)
 app = command_app()
+# What the library calls otherwise.
+_OPTIONS: Final = {"key_rotation_dir": "--key-dir", "max_connections": "--concurrency"}
 _PROXY = manual(
     examples={
         "nomyo proxy --open": "A proxy, and its page in the browser:",
@@ -72,7 +85,7 @@ def proxy(
         list[str] | None, typer.Option(help="Pins the router's key: SHA256:...; repeatable.")
     ] = None,
     security_tier: Annotated[
-        str | None, typer.Option(help="For requests that name none: standard, high or maximum.")
+        Tier | None, typer.Option(help="For requests that name none.", case_sensitive=False)
     ] = None,
     require_locked_memory: Annotated[
         bool, typer.Option("--require-locked-memory", help="Refuse what would not fit into locked memory.")
@@ -125,13 +138,14 @@ def proxy(
             allow_remote=allow_remote,
             allowed_hosts=frozenset(allow_host or ()),
             models=tuple(model or ()),
-            security_tier=security_tier,
+            security_tier=security_tier and security_tier.value,
             max_body_bytes=max_body,
             max_at_once=concurrency,
             max_waiting=queue,
         )
+        check_tls_files("nomyo proxy", config.listener)
         client = _client(
-            **({} if base_url is None else {"router_url": base_url}),
+            router_url=router_url(base_url),
             allow_http=allow_http,
             secure_memory="require" if require_locked_memory else True,
             key_dir=key_dir,
@@ -142,9 +156,9 @@ def proxy(
             max_connections=concurrency,
         )
     except (ValueError, TypeError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise bad_option(error, _OPTIONS) from None
     except (NomyoError, OSError) as error:
-        typer.echo(f"nomyo proxy: {error}", err=True)
+        tell_failure("nomyo proxy", error)
         raise typer.Exit(1) from None
     raise typer.Exit(_run(config, client, grace, _Greeting(config, as_json, open_page)))
 
@@ -154,7 +168,10 @@ def _token(path: Path | None) -> str:
         return os.environ.get(_TOKEN_VARIABLE) or secrets.token_urlsafe(32)
     if os.name == "posix" and path.stat().st_mode & _OTHERS_MAY_READ:
         _log.warning("the token's file can be read by others: chmod 600 keeps it yours")
-    return path.read_text(encoding="utf-8").strip()
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ValueError("the token's file is not UTF-8") from None
 
 
 def _harden() -> None:

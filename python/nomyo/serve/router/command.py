@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
@@ -19,12 +19,21 @@ from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
 from nomyo.serve.router.protection import memory_protection
 from nomyo.serve.router.router import Router
 from nomyo.serve.server import serve
-from nomyo.terminal.command_app import command_app, manual, run
+from nomyo.serve.tls_files import check_tls_files
+from nomyo.terminal.command_app import FAILED, bad_option, command_app, in_words, key_sizes, manual, run, tell
 
 _Ready: TypeAlias = Callable[[str, str], str]
 """Makes a line of the router's URL and its key's fingerprint."""
 _log = logging.getLogger("nomyo.router")
+NAME: Final = "nomyo router"
 app = command_app()
+# What the settings call otherwise.
+_OPTIONS: Final = {
+    "key_bits": "--key-bits",
+    "burst_requests": "--burst",
+    "requests_per_second": "--rate-limit",
+    "timeout_s": "--upstream-timeout",
+}
 _ROUTER = manual(
     examples={
         "nomyo router": "The echo model, at http://127.0.0.1:12435:",
@@ -45,7 +54,7 @@ _ROUTER = manual(
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; leaves with SystemExit, as click does."""
-    return run(app, arguments, "nomyo router")
+    return run(app, arguments, NAME)
 
 
 @app.command(cls=_ROUTER)
@@ -54,7 +63,9 @@ def router(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 12435,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file: the certificate chain.", dir_okay=False)] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key.", dir_okay=False)] = None,
-    key_bits: Annotated[int, typer.Option(help="Size of the router's RSA key: 2048 or 4096.")] = 4096,
+    key_bits: Annotated[
+        int, typer.Option(help="Size of the router's RSA key: 2048 or 4096.", autocompletion=key_sizes)
+    ] = 4096,
     key_rotation: Annotated[float, typer.Option(help="Seconds between two keys; 0: never.", min=0)] = 0.0,
     key_grace: Annotated[float, typer.Option(help="Seconds the key before is still accepted.", min=0)] = 300.0,
     api_key: Annotated[
@@ -100,8 +111,9 @@ def router(
             upstream=_upstream(upstream, upstream_api_key or _variable(upstream_api_key_env), upstream_timeout),
         )
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise bad_option(error, _OPTIONS) from None
     log_to_stderr(log_level)
+    check_tls_files(NAME, config.listener)
     raise typer.Exit(_run(config, _ready_as_json if as_json else _ready))
 
 
@@ -121,8 +133,8 @@ def _run(config: RouterConfig, ready: _Ready) -> int:
             lambda url: _announce(ready(url, running.keys.fingerprint), config),
         )
     except OSError as error:
-        typer.echo(f"nomyo router: cannot serve on {config.listener.host}: {error.strerror or error}", err=True)
-        return 1
+        tell(NAME, f"cannot serve on {config.listener.host}, port {config.listener.port}: {in_words(error)}")
+        return FAILED
     finally:
         running.close()
     return 0

@@ -6,9 +6,8 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -21,13 +20,16 @@ from nomyo.terminal.chat.one_prompt import NAME, ask, ask_in_secret
 from nomyo.terminal.command_app import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
-    FAILED,
     FAILURES,
     INTERRUPTED,
     NO_COLOR_VARIABLE,
+    Tier,
+    bad_option,
     command_app,
+    exit_code,
     harden,
     manual,
+    router_url,
     run,
     tell,
     tell_failure,
@@ -37,6 +39,8 @@ from nomyo.terminal.password import STDIN
 
 app = command_app()
 _Act: TypeAlias = Callable[[SecureCompletionClient], Awaitable[None]]
+# What the library calls otherwise.
+_OPTIONS: Final = {"key_rotation_dir": "--key-dir", "key_rotation_password": "the password"}
 _CHAT = manual(
     examples={
         "nomyo chat --model Qwen/Qwen3-0.6B": "A conversation:",
@@ -60,14 +64,6 @@ _CHAT = manual(
     },
     files={"DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without."},
 )
-
-
-class Tier(StrEnum):
-    """Security tiers."""
-
-    STANDARD = "standard"
-    HIGH = "high"
-    MAXIMUM = "maximum"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -126,7 +122,7 @@ def chat(
     harden(NAME)
     asked = Asked(model, tier and tier.value, system, _given(temperature=temperature, max_tokens=max_tokens))
     options = {
-        "router_url": DEFAULT_BASE_URL if base_url is None else base_url,
+        "router_url": router_url(base_url),
         "allow_http": allow_http,
         "secure_memory": "require" if require_locked_memory else True,
         "timeout": timeout,
@@ -146,14 +142,14 @@ def chat(
         raise typer.Exit(INTERRUPTED) from None
     except FAILURES as error:
         tell_failure(NAME, error, as_json=as_json)
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(exit_code(error)) from None
 
 
 async def _with_client(options: Mapping[str, Any], act: _Act) -> None:
     try:
         client = SecureCompletionClient(**options)
     except (ValueError, TypeError) as error:  # an option, which click cannot judge
-        raise typer.BadParameter(str(error)) from None
+        raise bad_option(error, _OPTIONS) from None
     async with client:
         if client.settings.plain_http and not client.settings.allow_http:
             raise SecurityError("the router's URL is plain HTTP: use https://, or --allow-http for local work")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -18,20 +19,23 @@ from nomyo import _core
 from nomyo.errors import SecurityError
 from nomyo.exchange.settings import DEFAULT_KEY_DIR, KEY_SIZES
 from nomyo.memory import SecureBuffer
-from nomyo.terminal.command_app import FAILED, FAILURES, command_app, harden, manual, run, tell_failure
+from nomyo.terminal.command_app import (
+    FAILED,
+    FAILURES,
+    command_app,
+    exit_code,
+    group_manual,
+    harden,
+    key_sizes,
+    manual,
+    run,
+    tell_failure,
+)
 from nomyo.terminal.key_password import is_encrypted, new_password, password_for
 from nomyo.terminal.keys.condition import PRIVATE, PUBLIC, Finding, findings
 from nomyo.terminal.output import printable_text
 
 NAME = "nomyo keys"
-app = command_app(
-    """Look after the RSA key pair of a client, with which the answers to it are sealed.
-
-    A pair is two files in one directory: private_key.pem (PKCS#8, mode 0600, encrypted where it has a password) and
-    public_key.pem. Whatever replaces them does so at once or not at all. Passwords are asked for on the terminal or
-    read from files, never from arguments, and are in locked memory only.
-    """
-)
 _FILES: Final = {"DIR/private_key.pem, DIR/public_key.pem": "The key pair; DIR is `client_keys` by default."}
 _EXIT_CODES: Final = {
     0: "Done.",
@@ -39,6 +43,23 @@ _EXIT_CODES: Final = {
     2: "The command cannot be run as asked.",
     130: "Interrupted with Ctrl-C.",
 }
+app = command_app(
+    """Look after the RSA key pair of a client, with which the answers to it are sealed.
+
+    A pair is two files in one directory: private_key.pem (PKCS#8, mode 0600, encrypted where it has a password) and
+    public_key.pem. Whatever replaces them does so at once or not at all. Passwords are asked for on the terminal or
+    read from files, never from arguments, and are in locked memory only.
+    """,
+    group_manual(
+        examples={
+            "nomyo keys generate": "A pair in ./client_keys, with a password that is asked for:",
+            "nomyo keys check || nomyo keys show --json": "Whether all is as it should be, and what there is:",
+            "nomyo keys rotate --help": "More on one of the commands:",
+        },
+        exit_codes=_EXIT_CODES,
+        files=_FILES,
+    ),
+)
 _KeyDir: TypeAlias = Annotated[Path, typer.Option(metavar="DIR", help="The directory of the pair.")]
 _PasswordFile: TypeAlias = Annotated[
     Path | None,
@@ -48,6 +69,10 @@ _OpeningFile: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="PATH", help="Holds the pair's password (`-`: stdin), to open it.")
 ]
 _AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object, and failures on stderr, too.")]
+_ADVICE_UNOPENED: Final = (
+    "try the right password with --password-file, or bring back both files from a copy;"
+    " else move them away; nomyo keys generate"
+)
 _DIR: Final = Path(DEFAULT_KEY_DIR)
 
 
@@ -68,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
 )
 def generate(
     key_dir: _KeyDir = _DIR,
-    key_size: Annotated[int, typer.Option(metavar="BITS", help="2048 or 4096.")] = 4096,
+    key_size: Annotated[int, typer.Option(metavar="BITS", help="2048 or 4096.", autocompletion=key_sizes)] = 4096,
     password_file: _PasswordFile = None,
     no_password: Annotated[bool, typer.Option("--no-password", help="Do not encrypt the private key's file.")] = False,
     as_json: _AsJson = False,
@@ -100,6 +125,7 @@ def show(key_dir: _KeyDir = _DIR, password_file: _OpeningFile = None, as_json: _
     """
     with _failures(as_json):
         private_key = key_dir / PRIVATE
+        _check_there(key_dir)
         encrypted = is_encrypted(private_key)
         verified = password_file is not None or not encrypted
         if verified:
@@ -159,7 +185,10 @@ def password(
 def rotate(
     key_dir: _KeyDir = _DIR,
     key_size: Annotated[
-        int | None, typer.Option(metavar="BITS", help="2048 or 4096; as before by default.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="BITS", help="2048 or 4096; as before by default.", show_default=False, autocompletion=key_sizes
+        ),
     ] = None,
     password_file: _PasswordFile = None,
     as_json: _AsJson = False,
@@ -209,7 +238,7 @@ def _of_opening(key_dir: Path, password_file: Path | None, found: Sequence[Findi
             _core.load_key_directory(key_dir, password)
     except (SecurityError, OSError) as error:
         # What was found already is why it does not open.
-        return [] if found else [Finding(str(key_dir), f"the pair does not open: {error}", "nomyo keys show")]
+        return [] if found else [Finding(str(key_dir), f"the pair does not open: {error}", _ADVICE_UNOPENED)]
     return []
 
 
@@ -232,7 +261,7 @@ def _failures(as_json: bool) -> Iterator[None]:
         raise
     except FAILURES as error:
         tell_failure(NAME, error, as_json=as_json)
-        raise typer.Exit(FAILED) from None
+        raise typer.Exit(exit_code(error)) from None
 
 
 @contextmanager
@@ -257,6 +286,12 @@ def _check_one_of(password_file: Path | None, no_password: bool, option: str) ->
 def _refuse_overwriting(key_dir: Path) -> None:
     if any(os.path.lexists(key_dir / name) for name in (PRIVATE, PUBLIC)):
         raise _there_already(key_dir)
+
+
+def _check_there(key_dir: Path) -> None:
+    if not os.path.lexists(key_dir):
+        words = f"{os.strerror(errno.ENOENT)}; `nomyo keys generate` makes a pair"
+        raise FileNotFoundError(errno.ENOENT, words, str(key_dir))
 
 
 def _there_already(key_dir: Path) -> SecurityError:
