@@ -16,6 +16,7 @@ import pytest
 from needles import Text
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
+from nomyo.terminal.chat.one_prompt import place_of_metadata
 from noting_router import NotingRouter
 from process import under_memlock_limit
 from scene import write_keys
@@ -101,10 +102,33 @@ def test_terminal_of_another_encoding_gets_ascii_alone(to_router: list[str], tmp
 
 
 def test_json_is_the_whole_answer(to_router: list[str], tmp_path: Path) -> None:
+    said = {}
     for source in ("argument", "secret file"):
-        answer = json.loads(ask_by(source, "hello", tmp_path, *to_router, "--json").stdout)
+        done = ask_by(source, "hello", tmp_path, *to_router, "--json")
+        assert done.stdout.endswith(b"}\n")
+        assert done.stdout.count(b'"_metadata"') == 1
+        answer = json.loads(done.stdout)
         assert answer["choices"][0]["message"]["content"] == "hello"
         assert "security_tier" in answer["_metadata"]
+        assert answer["_metadata"]["is_encrypted"] is True
+        said[source] = set(answer["_metadata"])
+    assert said["argument"] == said["secret file"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "place"),
+    [
+        ('{"a": "x\\"}", "_metadata": {"b": [1, "}"]}, "c": {"_metadata": 2}}', '"_metadata": {"b": [1, "}"]}'),
+        ('{"a": {"_metadata": 2}, "_metadata" : null}', '"_metadata" : null'),
+        ('{"a": "_metadata", "b": [{"_metadata": {}}]}', ""),
+        ('{"_metadata":{}}', '"_metadata":{}'),
+    ],
+)
+def test_metadata_of_an_answer_is_found_where_it_is(answer: str, place: str) -> None:
+    with memoryview(answer.encode()) as view:
+        begin, end = place_of_metadata(view)
+    assert answer[begin:end] == place
+    assert place or answer[begin:] == "}"
 
 
 @pytest.mark.parametrize("source", ["argument", "secret file"])

@@ -24,11 +24,11 @@ _OTHER_TERMINAL: Final = re.compile(_CONTROLS + rb"|[\xc0-\xff][\x80-\xbf]*")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
-def write_answer(content: Buffer | str) -> None:
+def write_answer(*pieces: Buffer | str) -> None:
     """Write an answer to stdout; on a terminal, printable and with an end of line.
 
     Args:
-        content: UTF-8, or a str, in which U+FFFD replaces what UTF-8 cannot hold.
+        pieces: UTF-8, or str, in which U+FFFD replaces what UTF-8 cannot hold.
 
     Raises:
         BrokenPipeError: Nobody reads it.
@@ -37,14 +37,21 @@ def write_answer(content: Buffer | str) -> None:
         return
     sys.stdout.flush()
     descriptor = sys.stdout.fileno()
-    with memoryview(encoded(content) if isinstance(content, str) else content) as view:
-        if not os.isatty(descriptor):
-            _write(descriptor, view)
-            return
-        for piece in printable(view, sys.stdout.encoding):
-            _write(descriptor, piece)
-        if not view or view[-1] != ord("\n"):
-            os.write(descriptor, b"\n")
+    ends_a_line = False
+    for piece in pieces:
+        with memoryview(encoded(piece) if isinstance(piece, str) else piece) as view:
+            _write_piece(descriptor, view)
+            ends_a_line = bool(view) and view[-1] == ord("\n")
+    if os.isatty(descriptor) and not ends_a_line:
+        os.write(descriptor, b"\n")
+
+
+def _write_piece(descriptor: int, view: memoryview) -> None:
+    if not os.isatty(descriptor):
+        _write(descriptor, view)
+        return
+    for piece in printable(view, sys.stdout.encoding):
+        _write(descriptor, piece)
 
 
 def printable(view: memoryview, encoding: str) -> Iterator[memoryview | bytes]:
