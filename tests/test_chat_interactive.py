@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,6 +108,49 @@ def test_ctrl_c_cancels_the_request_and_not_the_program(router: NotingRouter) ->
         terminal.type("/exit", ENTER)
         assert terminal.end()[0] == 0
     assert said(router) == [["one"], ["one"], ["two"], ["two", ANSWERS[0], "three"]]
+
+
+def test_ctrl_c_never_ends_the_conversation_whenever_it_comes(router: NotingRouter) -> None:
+    with conversation(router) as terminal:
+        router.conduct = "unavailable"  # at once: from one prompt to the next it is not far
+        for _ in range(40):
+            terminal.type("one", ENTER)
+            for _ in range(4):
+                time.sleep(random.uniform(0, 0.015))
+                terminal.process.send_signal(signal.SIGINT)
+        router.conduct = "answer"
+        time.sleep(0.1)
+        terminal.type("two", ENTER)
+        shown = terminal.see(f"{ANSWERS[0]}\r\n")
+        assert "Traceback" not in shown
+        assert "xception" not in shown
+        terminal.wait_for_prompt()
+        terminal.type(CTRL_C)
+        terminal.see("Ctrl-D leaves.")
+        terminal.wait_for_prompt()
+        terminal.type(CTRL_D)
+        assert terminal.end()[0] == 0
+
+
+def test_ctrl_c_right_after_enter_cancels_the_request(router: NotingRouter) -> None:
+    with conversation(router) as terminal:
+        router.conduct = "silent"
+        for _ in range(40):
+            terminal.type("one", ENTER)
+            time.sleep(random.uniform(0, 0.02))
+            terminal.type(CTRL_C)
+            assert "xception" not in terminal.see("Cancelled. /retry sends it once more.")
+            terminal.wait_for_prompt()
+        router.conduct = "answer"
+        say(terminal, "two", ANSWERS[0])
+
+
+def test_ctrl_c_typed_in_one_go_with_enter_cancels_what_was_typed_before_it_alone(router: NotingRouter) -> None:
+    with conversation(router) as terminal:
+        terminal.type("one" + ENTER + CTRL_C + "two" + ENTER)
+        terminal.see("Cancelled. /retry sends it once more.")
+        terminal.see(f"{ANSWERS[0]}\r\n")
+    assert said(router) == [["two"]]
 
 
 def test_slash_is_a_command_and_never_sent_by_mistake(router: NotingRouter) -> None:

@@ -1,6 +1,10 @@
 """A conversation in the terminal. Nothing of it is written anywhere but to the screen.
 
 prompt_toolkit's history is that in memory, its way to an external editor (which needs a file) is off.
+
+Ctrl-C comes as a signal, or as a key while the prompt reads key by key. The signal has one handler from the first
+prompt to the last, which has the event loop act between two steps of ours. prompt_toolkit's own and asyncio's come and
+go with each prompt: a signal that found the wrong one ended the conversation.
 """
 
 from __future__ import annotations
@@ -14,10 +18,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application.current import get_app_or_none
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.filters import completion_is_selected
 from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from rich.console import Console
 
 from nomyo import _core
@@ -43,6 +50,10 @@ Ctrl-C cancels a request, Ctrl-D leaves. Nothing is kept: not on disk, and not a
 A message that begins with a slash is written with two: //etc."""
 
 
+class _LineEmptiedError(Exception):
+    """Ctrl-C at the prompt."""
+
+
 class Interactive:
     """One conversation of a person with a model."""
 
@@ -51,6 +62,9 @@ class Interactive:
         self._asked = asked
         self._conversation = Conversation()
         self._last: tuple[ChatCompletionResponse, float] | None = None
+        self._request: asyncio.Future[Any] | None = None
+        self._cancelled_early = False
+        """Ctrl-C came after a line was sent off with Enter, and before its request began."""
         self._commands: dict[str, Callable[[], Awaitable[None]]] = {
             "/clear": self._clear,
             "/retry": self._retry,
@@ -65,25 +79,46 @@ class Interactive:
             key_bindings=_keys(),
             completer=WordCompleter([*self._commands, "/exit"], sentence=True),
             complete_while_typing=False,
+            interrupt_exception=_LineEmptiedError,
         )
 
     async def run(self) -> None:
         """Talk until the person leaves."""
         _say(f"{self._asked.model} at {self._client.settings.base_url}, encrypted end to end. /help tells more.")
-        while (text := await self._read()) is not None:
-            if text.strip():
-                await self._obey_or_send(text)
+        with _on_interrupt(self._interrupt):
+            while (text := await self._read()) is not None:
+                if text.strip():
+                    await self._obey_or_send(text)
+
+    def _interrupt(self) -> None:
+        """Empty the line that is being typed, or cancel the request under way, or the one that is about to begin."""
+        prompt = get_app_or_none()
+        if prompt is not None and not prompt.is_done:
+            prompt.exit(exception=_LineEmptiedError(), style="class:aborting")
+        elif self._request is not None:
+            self._request.cancel()
+        else:
+            self._cancelled_early = True
 
     async def _read(self) -> str | None:
         """Return what was typed; None where the person leaves."""
+        self._cancelled_early = False
         try:
-            text = await self._prompt.prompt_async()
-        except KeyboardInterrupt:  # it empties the line; nobody expects it to end a conversation
+            text = await self._prompt.prompt_async(handle_sigint=False)
+        except _LineEmptiedError:  # nobody expects it to end a conversation
             _say("Ctrl-D leaves.")
             return ""
         except EOFError:
             return None
+        self._cancelled_early |= self._takes_ctrl_c_typed_ahead()
         return None if text.strip() in ("/exit", "/quit") else text
+
+    def _takes_ctrl_c_typed_ahead(self) -> bool:
+        """Return whether Ctrl-C was typed after Enter, as a key still; what came before it is dropped, as ttys do."""
+        keys = [*get_typeahead(self._prompt.input), *self._prompt.input.read_keys()]
+        end = max((place for place, press in enumerate(keys, 1) if press.key == Keys.ControlC), default=0)
+        store_typeahead(self._prompt.input, keys[end:])
+        return end > 0
 
     async def _obey_or_send(self, text: str) -> None:
         if text.startswith("//"):
@@ -115,9 +150,11 @@ class Interactive:
 
     async def _await(self, request: Awaitable[Any]) -> Any:
         """Wait for an outcome; None where it failed or was cancelled, which is said."""
-        task = asyncio.ensure_future(request)
+        self._request = task = asyncio.ensure_future(request)
+        if self._cancelled_early:
+            task.cancel()
         try:
-            with _on_interrupt(task.cancel), _status():
+            with _status():
                 return await task
         except asyncio.CancelledError:
             if not task.cancelled():  # it is this program that ends
@@ -126,6 +163,8 @@ class Interactive:
             _say("Cancelled. /retry sends it once more.")
         except (NomyoError, OSError, ValueError, TypeError, MemoryError) as error:
             _say(f"Failed: {in_words(error)}. /retry sends it once more.")
+        finally:
+            self._request = None
         return None
 
     async def _clear(self) -> None:
@@ -189,10 +228,10 @@ def _keys() -> KeyBindings:
 
 
 @contextmanager
-def _on_interrupt(cancel: Callable[[], object]) -> Iterator[None]:
-    """Have Ctrl-C cancel a request, instead of this program."""
+def _on_interrupt(act: Callable[[], object]) -> Iterator[None]:
+    """Have SIGINT do something in the event loop, instead of ending this program."""
     loop = asyncio.get_running_loop()
-    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(cancel) and None)
+    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(act) and None)
     try:
         yield
     finally:
