@@ -7,12 +7,15 @@ no command waits for the imports of another.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 
 from nomyo import __version__
 
@@ -20,6 +23,7 @@ _EXTRAS: Final = {
     "cli": ("typer", "rich", "prompt_toolkit"),
     "serve": ("typer", "rich", "prometheus_client", "starlette", "uvicorn"),
 }
+_INTERRUPTED: Final = 130  # what a shell reports of a program that SIGINT ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 where the command failed, or nobody reads its output to the end; 2 where it cannot be run
-        as asked.
+        as asked; 130 after Ctrl-C.
     """
     try:
         code = _run(arguments)
@@ -58,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What is left in the buffer would be tried once more, and fail, when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return code
 
 
@@ -77,13 +83,39 @@ def _run(arguments: Sequence[str] | None) -> int:
     if command is None:
         print(f"nomyo: there is no such command.\n\n{_usage()}", file=sys.stderr)
         return 2
-    if command.extra and not _has(command.extra):
-        print(f"nomyo {name} needs the extra {command.extra!r}: pip install 'nomyo[{command.extra}]'", file=sys.stderr)
+    if (found := _imported(name, command)) is None:
         return 2
-    code: int = import_module(command.module).main(rest)
+    code: int = found.main(rest)
     return code
 
 
+@contextmanager
+def _ended_quietly_by_interrupt() -> Iterator[None]:
+    """Have Ctrl-C end the process on the spot, as long as there is nothing to wipe or to finish.
+
+    A KeyboardInterrupt may rise from anywhere within an import, also where it is swallowed, or told of on stderr.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # it is ignored in a background job, and no signal is ours to handle in a thread
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@_ended_quietly_by_interrupt()
+def _imported(name: str, command: _Command) -> Any:
+    """Return the module of a command; None where the extra is missing, which is said."""
+    if command.extra and not _has(command.extra):
+        print(f"nomyo {name} needs the extra {command.extra!r}: pip install 'nomyo[{command.extra}]'", file=sys.stderr)
+        return None
+    return import_module(command.module)
+
+
+@_ended_quietly_by_interrupt()
 def _complete(arguments: Sequence[str]) -> int:
     if not _has("cli"):
         print("nomyo needs the extra 'cli' to complete: pip install 'nomyo[cli]'", file=sys.stderr)
