@@ -170,6 +170,7 @@ def test_failure_is_told_in_words_or_as_json(source: str, unused_port: int, tmp_
     words = ask_by(source, "hello", tmp_path, *nowhere)
     assert (words.returncode, words.stdout) == (1, b"")
     assert b"nomyo chat: no answer from " in words.stderr
+    assert b" (1 attempt): " in words.stderr
     assert b"Traceback" not in words.stderr
     done = ask_by(source, "hello", tmp_path, *nowhere, "--json")
     assert (done.returncode, done.stdout) == (1, b"")

@@ -271,7 +271,8 @@ class Exchange:
             self.check_usable()
         if isinstance(outcome, Response):
             return outcome
-        words = f"no answer from {self.settings.base_url} ({attempt} attempts): {outcome.reason}"
+        attempts = "1 attempt" if attempt == 1 else f"{attempt} attempts"
+        words = f"no answer from {self.settings.base_url} ({attempts}): {outcome.reason}"
         raise APIConnectionError(words, timed_out=outcome.timed_out)
 
     def _delay_after(self, attempt: int, outcome: Response | NetworkFailure) -> float | None:
