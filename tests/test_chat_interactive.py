@@ -110,6 +110,17 @@ def test_ctrl_c_cancels_the_request_and_not_the_program(router: NotingRouter) ->
     assert said(router) == [["one"], ["one"], ["two"], ["two", ANSWERS[0], "three"]]
 
 
+def test_nothing_is_said_to_be_sent_where_no_router_is(unused_port: int) -> None:
+    nowhere = ["--base-url", f"http://127.0.0.1:{unused_port}", "--allow-http", "--max-retries", "1"]
+    with in_terminal("chat", "--model", "m", *nowhere) as terminal:
+        terminal.see("/help tells more.")
+        terminal.wait_for_prompt()
+        terminal.type("one", ENTER)
+        shown = plain(terminal.see("Failed: no answer from"))
+    assert "waiting for the answer; Ctrl-C cancels" in shown
+    assert "sent" not in shown
+
+
 def test_ctrl_c_never_ends_the_conversation_whenever_it_comes(router: NotingRouter) -> None:
     with conversation(router) as terminal:
         router.conduct = "unavailable"  # at once: from one prompt to the next it is not far

@@ -240,7 +240,7 @@ def _on_interrupt(act: Callable[[], object]) -> Iterator[None]:
 
 def _status() -> Any:
     """Show that an answer is waited for; nothing where the terminal cannot erase it again."""
-    return Console(stderr=True).status("sealed and sent; Ctrl-C cancels", spinner="line")
+    return Console(stderr=True).status("waiting for the answer; Ctrl-C cancels", spinner="line")
 
 
 def _say(text: str) -> None:
