@@ -80,6 +80,21 @@ def test_prompt_comes_from_everywhere_and_the_answer_is_exact(
     assert [path.name for path in tmp_path.iterdir()] == ["prompt"]
 
 
+def test_stdin_is_left_alone_where_there_is_a_prompt(to_router: list[str]) -> None:
+    loop = 'printf "one\\ntwo\\n" | while read -r line; do "$@" "$line"; done'
+    command = ["sh", "-c", loop, "sh", sys.executable, "-m", "nomyo", "chat", "--model", "echo", *to_router]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).stdout == b"onetwo"
+
+
+def test_stdin_that_never_ends_is_not_waited_for_where_there_is_a_prompt(to_router: list[str]) -> None:
+    read, write = os.pipe()
+    command = [sys.executable, "-m", "nomyo", "chat", "--model", "echo", *to_router, "hello"]
+    done = subprocess.run(command, stdin=read, capture_output=True, timeout=60, check=False)
+    os.close(read)
+    os.close(write)
+    assert (done.returncode, done.stdout) == (0, b"hello")
+
+
 @pytest.mark.parametrize("source", ["argument", "secret file"])
 def test_terminal_shows_control_characters_instead_of_obeying_them(source: str, tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("hello")

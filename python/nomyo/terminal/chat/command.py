@@ -115,6 +115,9 @@ def chat(
     The prompt is PROMPT, the content of --secret-file, or what comes through stdin. With none of them, in a terminal, a
     conversation begins: it is kept in memory only and ends with Ctrl-D.
 
+    With PROMPT or --secret-file (other than `-`), stdin is left alone: what is piped in then is NOT sent, and nothing
+    warns of it. Say what to do with a piped text in --system.
+
     The answer goes to stdout, as it is where that is piped; in a terminal, its control characters are shown instead of
     obeyed. All else goes to stderr. PROMPT and --system can be seen by others in the list of processes.
     """
