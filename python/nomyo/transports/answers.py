@@ -17,16 +17,9 @@ from typing import Any, Final
 import httpx
 
 from ..chunks import as_sse, chunks_of
+from ..error_kinds import error_kind
 from ..errors import APIConnectionError, APIError
 
-# Source: https://platform.openai.com/docs/guides/error-codes
-_ERROR_TYPES: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-}
 _STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "X-Nomyo-Stream": "complete"}
 _JSON: Final = {"Content-Type": "application/json"}
 
@@ -113,8 +106,7 @@ def _named(details: object) -> dict[str, str]:
 
 
 def _error_answer(status: int, error: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
-    kind = _ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    body = {"error": {"message": "", "type": kind, "param": None, "code": None, **error}}
+    body = {"error": {"message": "", "type": error_kind(status), "param": None, "code": None, **error}}
     return Answer(status, {**_JSON, **headers}, json.dumps(body).encode("ascii"))
 
 

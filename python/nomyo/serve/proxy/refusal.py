@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from starlette.responses import JSONResponse
 
-# What OpenAI calls the kinds of errors, by status; all others of 4xx and 5xx have the first and the last.
-_INVALID: Final = "invalid_request_error"
-_TYPES: Final = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-}
-_FAILED: Final = "server_error"
+from nomyo.error_kinds import error_kind
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -56,6 +46,5 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
             headers["X-Should-Retry"] = "false"  # the SDKs for Python and Node heed it
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1
-        kind = _TYPES.get(self.status, _INVALID if self.status < 500 else _FAILED)
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        error = {"message": self.message, "type": error_kind(self.status), "param": self.param, "code": self.code}
         return JSONResponse({"error": error}, status_code=self.status, headers=headers)
