@@ -20,7 +20,7 @@ _SECONDS = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?")  # the RFC has whole second
 def delay_before(attempt: int, retry_after: str | None = None) -> float | None:
     """Return the seconds to wait before extra attempt `attempt` (the first is 1), or None to give up."""
     backoff_s = 2.0 ** (attempt - 1)
-    asked_s = _parse_retry_after(retry_after)
+    asked_s = parse_retry_after(retry_after)
     if asked_s is None:
         return backoff_s
     if asked_s > LONGEST_RETRY_AFTER_S:
@@ -28,7 +28,7 @@ def delay_before(attempt: int, retry_after: str | None = None) -> float | None:
     return max(backoff_s, asked_s)
 
 
-def _parse_retry_after(value: str | None) -> float | None:
+def parse_retry_after(value: str | None) -> float | None:
     """Return the seconds that a Retry-After header asks for; None where there is none that can be read."""
     if value is None:
         return None
