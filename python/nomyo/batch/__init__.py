@@ -1,0 +1,1 @@
+"""Many requests from a file, under the rules of the service that answers them."""

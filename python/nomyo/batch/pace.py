@@ -1,0 +1,113 @@
+"""When the next request may go, by the steady rate and the bursts; no I/O, and no clock of its own.
+
+Times are nanoseconds of a clock that never goes back. Of the requests that it lets go, these hold, whatever moments
+it is asked at, and `tests/test_pace.py` proves them over every window of every schedule:
+
+- without bursts, two requests are at least `1 / requests_per_s` apart, so a window of T seconds holds at most
+  `ceil(requests_per_s * T)`;
+- no second holds more than `burst_requests`;
+- however time is cut into seconds, no window of `burst_window_s` holds more than `bursts` seconds with more than the
+  steady rate. So it does not matter whether the service counts by fixed or by sliding seconds and windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .limits import MOST_BURSTS, SECOND_NS, Limits
+
+
+@dataclass(slots=True)
+class Burst:
+    """A second in which requests go faster than the steady rate."""
+
+    began_ns: int
+    spent: int = 0
+    """How many of its requests went beyond what a second holds without a burst."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """What is remembered of the requests that went."""
+
+    last_ns: int | None = None
+    recent_ns: list[int] = field(default_factory=list)
+    """Those of the last second, oldest first."""
+    bursts: list[Burst] = field(default_factory=list)
+    over_ns: int | None = None
+    """The last that went beyond what a second holds without a burst."""
+
+    @classmethod
+    def used_up(cls, limits: Limits, now_ns: int) -> Pace:
+        """Return the pace after the most that may have gone until now: for when nobody knows what did."""
+        most = max(limits.steady_requests, limits.burst_requests)
+        bursts = [Burst(now_ns, limits.burst_extra) for _ in range(limits.bursts)]
+        return cls(now_ns, [now_ns] * most, bursts)
+
+    def copy(self) -> Pace:
+        """Return one of its own, to try on what would happen."""
+        return Pace(
+            self.last_ns, list(self.recent_ns), [Burst(each.began_ns, each.spent) for each in self.bursts], self.over_ns
+        )
+
+    def earliest_ns(self, limits: Limits, now_ns: int) -> int:
+        """Return when the next request may go: `now_ns`, or later."""
+        if limits.unlimited:
+            return now_ns
+        steady_ns = max(now_ns, self._spaced_ns(limits), self._calm_ns(limits))
+        if steady_ns == now_ns or not limits.burst_extra:
+            return steady_ns
+        return min(steady_ns, self._burst_ns(limits, now_ns))
+
+    def record(self, limits: Limits, now_ns: int) -> None:
+        """Remember a request that goes now, as `earliest_ns` allows."""
+        if limits.unlimited:
+            return
+        over = now_ns < self._calm_ns(limits)
+        if over or now_ns < self._spaced_ns(limits):
+            burst = self._open_burst(now_ns)
+            if burst is None:
+                burst = Burst(now_ns)
+                self.bursts = [*self.bursts, burst][-MOST_BURSTS:]
+            burst.spent += over
+            self.over_ns = now_ns if over else self.over_ns
+        self.last_ns = now_ns
+        self.recent_ns = [each for each in self.recent_ns if each > now_ns - SECOND_NS]
+        self.recent_ns.append(now_ns)
+
+    def _spaced_ns(self, limits: Limits) -> int:
+        return 0 if self.last_ns is None else self.last_ns + limits.interval_ns
+
+    def _less_than_ns(self, count: int) -> int:
+        """Return from when on fewer than `count` requests went within the last second."""
+        return self.recent_ns[-count] + SECOND_NS if len(self.recent_ns) >= count else 0
+
+    def _calm_ns(self, limits: Limits) -> int:
+        """Return from when on a request is none of a burst.
+
+        A quiet second ends each burst: requests of the steady rate among those of a burst could make two seconds of a
+        service's, cut somewhere within the burst, hold too many.
+        """
+        quiet_ns = 0 if self.over_ns is None else self.over_ns + SECOND_NS
+        return max(quiet_ns, self._less_than_ns(limits.steady_requests))
+
+    def _open_burst(self, now_ns: int) -> Burst | None:
+        if self.bursts and now_ns < self.bursts[-1].began_ns + SECOND_NS:
+            return self.bursts[-1]
+        return None
+
+    def _burst_ns(self, limits: Limits, now_ns: int) -> int:
+        """Return when a burst, the open one or a new one, has room for a request."""
+        room_ns = max(now_ns, self._less_than_ns(limits.burst_requests))
+        burst = self._open_burst(room_ns)
+        if burst is not None:
+            over = room_ns < self._calm_ns(limits)
+            if not over or burst.spent < limits.burst_extra:
+                return room_ns
+            room_ns = burst.began_ns + SECOND_NS
+        if self.over_ns is not None:
+            room_ns = max(room_ns, self.over_ns + SECOND_NS)
+        if len(self.bursts) < limits.bursts:
+            return room_ns
+        # A burst lasts a second: its end, too, lies a window before the beginning of one that is too many.
+        return max(room_ns, self.bursts[-limits.bursts].began_ns + SECOND_NS + limits.window_ns)
