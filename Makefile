@@ -33,11 +33,12 @@ test: setup test-rust test-arena-model test-python
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
 
-# The arena under random threads for much longer than `make test` gives them; a failure shows its seed.
+# The arena under random threads for much longer than `make test` gives them (a failure shows its seed); many clients; a long batch.
 SOAK_S ?= 600
 soak: build
 	NOMYO_SOAK_S=$(SOAK_S) $(CARGO_TEST) --test arena_stress
 	$(BIN)/python tests/soak.py
+	$(BIN)/python tests/batch_scale.py
 
 # The arena's sources under a model checker: every order in which two threads can go through them.
 test-arena-model:

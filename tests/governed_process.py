@@ -14,9 +14,9 @@ import warnings
 from typing import Any
 
 import nomyo
-from nomyo.batch.clock import SystemClock
 from nomyo.batch.governor import Governor
-from nomyo.batch.limits import Limits
+from nomyo.batch.governor.clock import SystemClock
+from nomyo.batch.governor.limits import Limits
 
 API_KEY = "governed"
 

@@ -14,6 +14,7 @@ from nomyo import cli
 from terminal import in_terminal
 
 COMMANDS = [
+    ["batch"],
     ["chat"],
     ["demo"],
     ["proxy"],
@@ -21,7 +22,7 @@ COMMANDS = [
     *(["keys", name] for name in ("generate", "show", "password", "rotate", "check")),
 ]
 IDS = [" ".join(command) for command in COMMANDS]
-OPTION = re.compile(r"^  (--[a-z-]+)", re.MULTILINE)
+OPTION = re.compile(r"^  (?:-[a-z], )?(--[a-z-]+)", re.MULTILINE)
 
 
 def help_of(command: list[str], columns: int = 80, **environment: str) -> str:
@@ -71,7 +72,7 @@ def test_every_option_is_described(command: list[str]) -> None:
     options = section(help_of(command, columns=200), "Options")
     for line in options.splitlines():
         # At this width, the name of an option and its words are on one line, or on two.
-        assert re.match(r"^  --[a-z-]+( \S+)*?  +\S|^  --[a-z-]+ \S+$|^ {10}", line) or not line, line
+        assert re.match(r"^  (-[a-z], )?--[a-z-]+( \S+)*?  +\S|^  --[a-z-]+ \S+$|^ {10}", line) or not line, line
     assert "--json" in OPTION.findall(options)
 
 
@@ -98,7 +99,7 @@ def test_help_is_plain_text_in_a_terminal_too(command: list[str], term: str) -> 
 
 
 def test_no_option_takes_a_secret_of_the_client() -> None:
-    for command in (["chat"], *COMMANDS[4:]):
+    for command in (["batch"], ["chat"], *COMMANDS[5:]):
         options = OPTION.findall(help_of(command))
         assert not {"--api-key", "--password", "--new-password"} & set(options)
 

@@ -18,6 +18,7 @@ LINES = [
     (["keys", "rotate", "--ke"], ["--key-dir", "--key-size"]),
     (["chat", "--ti"], ["--tier", "--timeout"]),
     (["chat", "--tier", ""], ["standard", "high", "maximum"]),
+    (["batch", "--ret"], ["--retry-errors"]),
     (["doctor", "--js"], ["--json"]),
     (["router", "--rate"], ["--rate-limit"]),
     (["proxy", "--tok"], ["--token-file"]),
@@ -53,7 +54,7 @@ def test_shell_completes(words: list[str], offered: list[str]) -> None:
 
 
 def test_all_commands_are_offered() -> None:
-    assert {"chat", "keys", "demo", "router", "doctor"} <= set(complete(""))
+    assert {"batch", "chat", "keys", "demo", "router", "doctor"} <= set(complete(""))
 
 
 def test_command_whose_extra_is_missing_is_still_a_name(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_completion_names_the_extra_it_lacks(
     assert capsys.readouterr().err == "nomyo needs the extra 'cli' to complete: pip install 'nomyo[cli]'\n"
 
 
-@pytest.mark.parametrize("command", ["chat", "keys"])
+@pytest.mark.parametrize("command", ["batch", "chat", "keys"])
 def test_command_names_the_extra_it_lacks(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

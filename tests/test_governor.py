@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nomyo
-from nomyo.batch import governor as governor_module
 from nomyo.batch.governor import Governor
-from nomyo.batch.limits import SECOND_NS, Limits
-from nomyo.batch.shared_file import SharedFile
+from nomyo.batch.governor import governor as governor_module
+from nomyo.batch.governor.limits import SECOND_NS, Limits
+from nomyo.batch.governor.shared_file import SharedFile
 from virtual_time import VirtualClock
 from windows import check_every_window, most_in_a_window
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nomyo.batch.limits import SECOND_NS, Limits
+from nomyo.batch.governor.limits import SECOND_NS, Limits
 from nomyo.serve.router.config import RateLimit, RouterConfig
 from nomyo.serve.router.running import RunningRouter
 from windows import check_every_window, least_distance_ns

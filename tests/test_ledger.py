@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nomyo.batch.ledger import LOOK_NS, Ledger
-from nomyo.batch.limits import SECOND_NS, Limits
+from nomyo.batch.governor.ledger import LOOK_NS, Ledger
+from nomyo.batch.governor.limits import SECOND_NS, Limits
 from nomyo.errors import (
     APIConnectionError,
     APIError,

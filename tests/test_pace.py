@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nomyo.batch.limits import SECOND_NS, Limits
-from nomyo.batch.pace import Pace
+from nomyo.batch.governor.limits import SECOND_NS, Limits
+from nomyo.batch.governor.pace import Pace
 from nomyo.serve.router.config import RateLimit
 from nomyo.serve.router.limits import RateLimiter
 from windows import check_every_window, least_distance_ns, most_in_a_window

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 import nomyo
-from nomyo.batch import shared_file
-from nomyo.batch.shared_file import BusyError, SharedFile, default_directory
+from nomyo.batch.governor import shared_file
+from nomyo.batch.governor.shared_file import BusyError, SharedFile, default_directory
 from process import output_of, run_python
 
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from nomyo.batch.shared_file import SharedFile
+from nomyo.batch.governor.shared_file import SharedFile
 file = SharedFile(Path(sys.argv[1]), "a")
 die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -237,7 +237,7 @@ def test_platform_without_flock_says_so(file: SharedFile, monkeypatch: pytest.Mo
 
 def test_all_processes_of_a_user_find_one_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     shown = subprocess.run(
-        [sys.executable, "-c", "from nomyo.batch.shared_file import default_directory as d; print(d())"],
+        [sys.executable, "-c", "from nomyo.batch.governor.shared_file import default_directory as d; print(d())"],
         env={}, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert shown.stdout == f"{default_directory()}\n"  # a cron job's environment, and this one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from nomyo.batch.limits import SECOND_NS, Limits
+from nomyo.batch.governor.limits import SECOND_NS, Limits
 
 
 def most_in_a_window(went: list[int], window_ns: int) -> int:

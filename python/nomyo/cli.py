@@ -36,6 +36,7 @@ class _Command:
 
 _COMMANDS: Final = {
     "chat": _Command("nomyo.terminal.chat.command", "Ask a model, or talk with it, encrypted end to end", "cli"),
+    "batch": _Command("nomyo.batch.command", "A file of requests to a file of answers; resumes where it was", "cli"),
     "keys": _Command("nomyo.terminal.keys.command", "Make, show, rotate and check the key pair of a client", "cli"),
     "demo": _Command("nomyo.serve.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
     "proxy": _Command("nomyo.serve.proxy.command", "An OpenAI-compatible server here, sealed from here on", "serve"),

@@ -10,7 +10,8 @@
     │   └── ServiceUnavailableError      503
     ├── APIConnectionError           no answer: network failure or timeout
     ├── SecurityError                plain HTTP, header injection, pins, keys, every failure to open a package
-    └── DisposedError                the client was disposed of
+    ├── DisposedError                the client was disposed of
+    └── BatchError                   a batch cannot begin, or stopped before its end
 
 Mistakes in the call itself (a payload that is no mapping, a tier that does not exist) are
 `ValueError` or `TypeError`. No error holds plaintext, keys or tokens, in its message or in
@@ -113,3 +114,7 @@ class SecurityError(NomyoError):
 
 class DisposedError(NomyoError):
     """A method was called after `dispose()`."""
+
+
+class BatchError(NomyoError):
+    """A batch cannot begin, or stopped before its end; the message says why, and whether it can go on."""

@@ -1,1 +1,10 @@
-"""Many requests from a file, under the rules of the service that answers them."""
+"""A file of requests to a file of answers, in OpenAI's batch format; what was done already is not done again.
+
+>>> import nomyo.batch
+>>> nomyo.batch.run("requests.jsonl", "answers.jsonl")  # doctest: +SKIP
+"""
+
+from nomyo.batch.progress import Progress
+from nomyo.batch.runner import Stop, Summary, run, run_async
+
+__all__ = ["Progress", "Stop", "Summary", "run", "run_async"]

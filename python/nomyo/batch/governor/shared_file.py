@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from ..errors import SecurityError
+from nomyo.errors import SecurityError
 
 try:
     import fcntl

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ..errors import APIError, RateLimitError, ServiceUnavailableError
-from ..exchange.retries import parse_retry_after
+from nomyo.errors import APIError, RateLimitError, ServiceUnavailableError
+from nomyo.exchange.retries import parse_retry_after
+
 from .limits import SECOND_NS, Limits
 
 _LONGEST_BACKOFF_S: Final = 60.0

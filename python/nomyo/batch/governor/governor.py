@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import NomyoError
-from ..exchange.discreet import discreet
-from ..exchange.settings import DEFAULT_BASE_URL, Settings
+from nomyo.errors import NomyoError
+from nomyo.exchange.discreet import discreet
+from nomyo.exchange.settings import DEFAULT_BASE_URL, Settings
+
 from .clock import Clock, SystemClock
 from .ledger import Ledger
 from .limits import SECOND_NS, Limits

@@ -1,0 +1,219 @@
+"""`nomyo batch`: options in, a file of answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from nomyo.batch.estimate import Estimate, estimate
+from nomyo.batch.progress import Bar, Lines, Progress, Silent
+from nomyo.batch.runner import PATIENCE_S, Stop, Summary, run_async
+from nomyo.exchange.settings import DEFAULT_BASE_URL
+from nomyo.terminal.command_app import (
+    API_KEY_VARIABLE,
+    BASE_URL_VARIABLE,
+    FAILED,
+    FAILURES,
+    INTERRUPTED,
+    NO_COLOR_VARIABLE,
+    USAGE,
+    bad_option,
+    command_app,
+    exit_code,
+    harden,
+    manual,
+    router_url,
+    run,
+    tell,
+    tell_failure,
+)
+
+NAME: Final = "nomyo batch"
+ROWS_FAILED: Final = 3
+# What the library calls otherwise.
+_OPTIONS: Final = {"rate": "--rate", "patience": "--patience", "concurrency": "--concurrency"}
+app = command_app()
+_BATCH = manual(
+    examples={
+        "nomyo batch in.jsonl -o out.jsonl": "All rows; and once more, to go on after an interruption:",
+        "nomyo batch in.jsonl -o out.jsonl --rate 2": "No more than two requests a second:",
+        "nomyo batch in.jsonl --dry-run": "What it would be, without sending anything:",
+        "nomyo batch in.jsonl -o out.jsonl --retry-errors": "Once more those rows that failed:",
+    },
+    exit_codes={
+        0: "Every row has its answer. With --dry-run: no row is bad.",
+        1: "It stopped before its end, and says why: the same command goes on.",
+        2: "The command cannot be run as asked.",
+        3: "It went to its end, and rows failed: they are in the output. With --dry-run: rows are bad.",
+        130: "Interrupted with Ctrl-C, or by SIGTERM: the same command goes on.",
+    },
+    environment={**API_KEY_VARIABLE, **BASE_URL_VARIABLE, **NO_COLOR_VARIABLE},
+    files={
+        "OUT.batch": "Beside the output: which input it belongs to. Needed to go on, and for --retry-errors.",
+        "DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without.",
+    },
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; leaves with SystemExit, as click does."""
+    return run(app, arguments, NAME)
+
+
+@app.command(cls=_BATCH)
+def batch(
+    input_path: Annotated[
+        Path, typer.Argument(metavar="IN", help="A file in OpenAI's batch format.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="The file that gets a row for each row.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests under way at once.", min=1)] = 32,
+    rate: Annotated[float, typer.Option(help="Requests a second; 0: no limit.", min=0)] = 0.0,
+    ordered: Annotated[bool, typer.Option("--ordered", help="Write rows in the order of the input.")] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Do rows once more that failed in an earlier run.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rows, and show the first bad ones.")] = False,
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"The router; {DEFAULT_BASE_URL} by default.")
+    ] = None,
+    allow_http: Annotated[bool, typer.Option("--allow-http", help="Allow plain HTTP: for local work only.")] = False,
+    server_key_fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SHA256:...", help="Accept this key of the router and no other; repeatable."),
+    ] = None,
+    key_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Use the key pair there; without, a new one in memory.")
+    ] = None,
+    require_locked_memory: Annotated[
+        bool, typer.Option("--require-locked-memory", help="Refuse to work where memory cannot be locked.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that each wait for the router may take.", min=0.001)] = 300.0,
+    max_retries: Annotated[
+        int, typer.Option(help="Extra attempts of a row after HTTP 500, 502, 504 and timeouts.", min=0)
+    ] = 2,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for a router that is away, or says 429 or 503.", min=0)
+    ] = PATIENCE_S,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the outcome as JSON, and failures on stderr, too.")
+    ] = False,
+) -> None:
+    """Send every row of a file, encrypted end to end, and write a row for each to another file.
+
+    After an interruption of any kind, the same command goes on: rows that are in OUT are not sent again, and those
+    that were under way are. Rows that are bad, or fail, become errors in OUT and do not stop it. While the router is
+    away, or says 429 or 503, it pauses.
+
+    How far it is goes to stderr, never content. OUT is the only file that gets answers.
+    """
+    if dry_run:
+        raise typer.Exit(_show_estimate(input_path, rate, as_json=as_json))
+    if output is None:
+        raise typer.BadParameter("--output is needed, except with --dry-run")
+    harden(NAME)
+    options = {
+        "concurrency": concurrency,
+        "rate": rate,
+        "ordered": ordered,
+        "retry_errors": retry_errors,
+        "max_retries": max_retries,
+        "patience": patience,
+        "base_url": router_url(base_url),
+        "allow_http": allow_http,
+        "secure_memory": "require" if require_locked_memory else True,
+        "timeout": timeout,
+        "server_key_fingerprint": server_key_fingerprint or None,
+        "key_dir": key_dir,
+        "key_rotation_dir": key_dir,
+        "progress": _progress(quiet=quiet),
+    }
+    try:
+        summary = asyncio.run(_until_interrupted(input_path, output, options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(INTERRUPTED) from None
+    except FAILURES as error:
+        if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:  # click cannot judge it
+            raise bad_option(error, _OPTIONS) from None
+        if isinstance(error, OSError) and output.exists():
+            tell(NAME, "what is in the output counts: the same command goes on")
+        tell_failure(NAME, error, as_json=as_json)
+        raise typer.Exit(FAILED) from None
+    raise typer.Exit(_show_summary(summary, as_json=as_json))
+
+
+async def _until_interrupted(source: Path, output: Path, options: Mapping[str, Any]) -> Summary:
+    """Run a batch. The first signal lets what is under way come to its end; the second does not."""
+    stop = Stop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def interrupt() -> None:
+        if stop.asked:
+            task.cancel()
+        else:
+            tell(NAME, "stopping when the requests under way are answered; once more stops at once")
+            stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    return await run_async(source, output, stop=stop, **options)
+
+
+def _progress(*, quiet: bool) -> Progress:
+    if quiet or sys.stderr is None:
+        return Silent()
+    return Bar(sys.stderr, NAME) if sys.stderr.isatty() else Lines(sys.stderr, NAME)
+
+
+def _show_summary(summary: Summary, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(summary), "left": summary.left}))
+    else:
+        tell(NAME, f"{summary.succeeded:,} rows answered, {summary.failed:,} failed, {summary.left:,} left")
+    if summary.left:
+        return INTERRUPTED
+    return ROWS_FAILED if summary.failed else 0
+
+
+def _show_estimate(path: Path, rate: float, *, as_json: bool) -> int:
+    try:
+        found = estimate(path)
+    except OSError as error:
+        tell_failure(NAME, error, as_json=as_json)
+        return FAILED
+    print(json.dumps(_as_json(found, rate)) if as_json else _in_words(found, rate))
+    return ROWS_FAILED if found.bad_rows else 0
+
+
+def _as_json(found: Estimate, rate: float) -> dict[str, Any]:
+    bad = [{"line": row.line, "code": row.code, "message": str(row)} for row in found.first_bad_rows]
+    return {
+        "rows": found.rows,
+        "bad_rows": found.bad_rows,
+        "first_bad_rows": bad,
+        "repeated_custom_ids": found.repeated_custom_ids,
+        "prompt_tokens": found.prompt_tokens,
+        "seconds_at_least": found.seconds_at(rate),
+    }
+
+
+def _in_words(found: Estimate, rate: float) -> str:
+    lines = [f"{found.rows:,} rows, {found.bad_rows:,} of them bad; some {found.prompt_tokens:,} tokens of prompts"]
+    lines += [f"  line {row.line}: {row}" for row in found.first_bad_rows]
+    if found.repeated_custom_ids:
+        lines.append(f"{found.repeated_custom_ids:,} rows have a custom_id that an earlier one has: each is sent")
+    seconds = found.seconds_at(rate)
+    if seconds is not None:
+        lines.append(f"at {rate:g} requests a second: {seconds:,.0f} s or more")
+    return "\n".join(lines)

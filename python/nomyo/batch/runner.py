@@ -1,0 +1,257 @@
+"""A batch from its first row to its last, in bounded memory: what is under way, and one bit a row."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nomyo.batch.admission import Admission, OwnRate
+from nomyo.batch.journal import Journal
+from nomyo.batch.lines import Lines, Survey, survey
+from nomyo.batch.progress import Progress, Silent
+from nomyo.batch.records import BadRow, Row, answered, failed, read_row
+from nomyo.batch.sender import NotSent, Sender
+from nomyo.chat import prepare
+from nomyo.client import SecureCompletionClient
+from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
+from nomyo.exchange.discreet import discreet
+from nomyo.many import Result, run_many_async
+
+PATIENCE_S = 3600.0
+"""Twice the cool-down of a key that the public service was seen to have."""
+_CHECK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a batch stands after a run."""
+
+    rows: int
+    """Of the input."""
+    succeeded: int
+    """Rows of the output that hold an answer."""
+    failed: int
+    """Rows of the output that hold an error."""
+    done_before: int
+    """Rows that this run found done."""
+    prompt_tokens: int
+    """Of the answers of this run, as the router counts them; and so are the next."""
+    completion_tokens: int
+
+    @property
+    def left(self) -> int:
+        """Rows that are not done, because the run was told to stop."""
+        return self.rows - self.succeeded - self.failed
+
+
+class Stop:
+    """Tells a run to send no more rows, and to end when those that were sent are done."""
+
+    def __init__(self) -> None:
+        self._sender: Sender | None = None
+        self.asked = False
+
+    def __call__(self) -> None:
+        """Stop; from the thread of the event loop."""
+        self.asked = True
+        if self._sender is not None:
+            self._sender.stop()
+
+    def attach(self, sender: Sender) -> None:
+        """Be heard by a sender from now on."""
+        self._sender = sender
+        if self.asked:
+            sender.stop()
+
+
+def run(input: str | os.PathLike[str], output: str | os.PathLike[str], **options: Any) -> Summary:  # noqa: A002
+    """Do what `run_async` does, where no event loop runs."""
+    return asyncio.run(run_async(input, output, **options))
+
+
+@discreet
+async def run_async(
+    input: str | os.PathLike[str],  # noqa: A002 - as `nomyo batch` and subprocess.run have it
+    output: str | os.PathLike[str],
+    *,
+    concurrency: int = 32,
+    rate: float = 0.0,
+    ordered: bool = False,
+    retry_errors: bool = False,
+    max_retries: int = 2,
+    patience: float = PATIENCE_S,
+    governor: Admission | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    **client_options: Any,
+) -> Summary:
+    """Send every row of a file in OpenAI's batch format, and write a row for each to another.
+
+    Called once more with the same files, it goes on where it was interrupted. `output.batch`, beside the output, says
+    of which input that is.
+
+    Args:
+        input: A file of rows; must not change until the batch is done.
+        output: Gets the answers, and is readable by its owner alone where it is new.
+        concurrency: Requests under way at once.
+        rate: Requests a second; 0 for no limit.
+        ordered: Write rows in the order of the input, instead of as they complete.
+        retry_errors: Do rows once more whose outcome was an error in an earlier run.
+        max_retries: Extra attempts after 500, 502, 504 and timeouts.
+        patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops. It pauses
+            meanwhile, and no row fails.
+        governor: Says when a request may leave, instead of `rate`.
+        progress: Is told how far it is.
+        stop: Call it, and no more rows are sent.
+        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
+
+    Returns:
+        How the batch stands. Rows that failed are in the output, and raise nothing.
+
+    Raises:
+        BatchError: It cannot begin (another input, a foreign output, another process), or had to stop.
+        OSError: A file cannot be read or written; what is in the output counts, and the same call goes on.
+        ValueError, TypeError: An option is out of range or of the wrong type.
+        SecurityError: Plain HTTP, pins, key files.
+    """
+    _check_options(rate=rate, patience=patience, max_retries=max_retries)
+    told = progress or Silent()
+    async with _client(concurrency, client_options) as client:
+        await _check_router(client)
+        opened = await asyncio.to_thread(_open, Path(input), Path(output), ordered, retry_errors, concurrency)
+        sender = Sender(
+            lambda body: client.send(prepare(body, None, None, {})[0]),
+            governor or OwnRate(rate),
+            max_retries=max_retries,
+            patience_s=patience,
+            tell=told.tell,
+        )
+        with opened.file:
+            async with opened.journal:
+                (stop or Stop()).attach(sender)
+                return await _Batch(opened, sender, told).run(concurrency, ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The files of a batch."""
+
+    file: BinaryIO
+    survey: Survey
+    journal: Journal
+
+
+def _open(source: Path, output: Path, ordered: bool, retry_errors: bool, concurrency: int) -> _Opened:
+    if output.exists() and source.samefile(output):
+        raise ValueError("the output must not be the input")
+    file = source.open("rb")
+    try:
+        if not file.seekable():
+            raise ValueError("the input must be a file, which can be read twice, and not a pipe")
+        counted = survey(file)
+        journal = Journal(output, counted, ordered=ordered, retry_errors=retry_errors, most_unsynced=concurrency)
+    except BaseException:
+        file.close()
+        raise
+    return _Opened(file, counted, journal)
+
+
+def _client(concurrency: int, options: dict[str, Any]) -> SecureCompletionClient:
+    """Return a client that does not retry: the batch does, because a pause concerns all rows."""
+    named = {"router_url" if name == "base_url" else name: value for name, value in options.items()}
+    return SecureCompletionClient(**{"max_connections": concurrency, **named, "max_retries": 0})
+
+
+async def _check_router(client: SecureCompletionClient) -> None:
+    """Refuse before the first row what would be refused for each: plain HTTP, a key that matches no pin.
+
+    A router that is away at the beginning is waited for like one that goes away later.
+    """
+    with suppress(APIError, APIConnectionError, TimeoutError):
+        async with asyncio.timeout(_CHECK_S):
+            await client.fetch_server_public_key()
+
+
+class _Batch:
+    """One run."""
+
+    def __init__(self, opened: _Opened, sender: Sender, progress: Progress) -> None:
+        self._file = opened.file
+        self._survey = opened.survey
+        self._journal = opened.journal
+        self._sender = sender
+        self._progress = progress
+        self._done_before = opened.journal.done.rows
+        self._under_way: dict[int, Row | BadRow] = {}
+        self._tokens = [0, 0]
+        self._changed = False
+
+    async def run(self, concurrency: int, ordered: bool) -> Summary:
+        self._progress.begin(self._survey.rows, self._done_before, self._journal.done.failed)
+        try:
+            results = run_many_async(self._sender.send, self._source(), concurrency, ordered)
+            async with aclosing(results):  # type: ignore[type-var]
+                async for result in results:
+                    await self._keep(result)
+            await self._journal.finish()
+        finally:
+            self._progress.end()
+        if self._changed:
+            raise BatchError("the input changed while it was read: its rows and the output's may not belong together")
+        if self._sender.failure is not None:
+            raise self._sender.failure
+        done = self._journal.done
+        return Summary(self._survey.rows, done.rows - done.failed, done.failed, self._done_before, *self._tokens)
+
+    def _source(self) -> Iterator[Row | BadRow]:
+        """Yield the rows that are to be done, as long as there is somebody to send them."""
+        lines = Lines(self._file)
+        taken = 0
+        for number, content in lines:
+            if self._sender.stopping:
+                return
+            if number > self._journal.done.lines:
+                break
+            if number in self._journal.done:
+                continue
+            row = (
+                BadRow(number, "invalid_row", "the line is too long") if content is None else read_row(number, content)
+            )
+            self._under_way[taken] = row
+            taken += 1
+            yield row
+        self._changed = lines.sha256 != self._survey.sha256
+
+    async def _keep(self, result: Result) -> None:
+        """Write what came of a row."""
+        row = self._under_way.pop(result.index)
+        if isinstance(result.error, NotSent | DisposedError):
+            return
+        if isinstance(row, Row) and result.response is not None:
+            await self._journal.append(answered(row, result.response))
+        else:
+            assert result.error is not None
+            await self._journal.append(failed(row.line, row.custom_id, result.error))
+        self._progress.row(failed=result.error is not None, tokens=self._count_tokens(result))
+
+    def _count_tokens(self, result: Result) -> int:
+        usage = None if result.response is None else result.response.get("usage")
+        if not isinstance(usage, dict):
+            return 0
+        counted = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        numbers = [number if isinstance(number, int) else 0 for number in counted]
+        self._tokens = [total + number for total, number in zip(self._tokens, numbers, strict=True)]
+        return sum(numbers)
+
+
+def _check_options(**options: float) -> None:
+    for name, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{name} must be a number of 0 or more, not {value}")

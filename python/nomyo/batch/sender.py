@@ -1,0 +1,137 @@
+"""One row to one answer: when it may leave, and what is done where it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from nomyo.batch.admission import Admission
+from nomyo.batch.records import BadRow, Row
+from nomyo.batch.verdict import Verdict, in_short, verdict
+from nomyo.errors import APIError, BatchError, NomyoError, SecurityError
+from nomyo.exchange.retries import delay_before
+from nomyo.response import ChatCompletionResponse
+
+Create = Callable[[dict[str, Any]], Awaitable[ChatCompletionResponse]]
+SUSPICIOUS_IN_A_ROW: Final = 20
+"""So many failures of this kind and no answer: a key changed that is pinned, or somebody is in between."""
+
+
+class NotSent(Exception):  # noqa: N818 - it is an outcome, which no caller sees
+    """The batch stopped before the row had an outcome; it stays to be done."""
+
+
+class Sender:
+    """Sends rows until it is told to stop, or has to.
+
+    Args:
+        create: Sends a chat completion, in one attempt.
+        admission: Says when a request may leave.
+        max_retries: Extra attempts of a row where the failure may be its own.
+        patience_s: Seconds for which the router may refuse or be away before the batch stops.
+        tell: Called with words when the batch pauses.
+    """
+
+    def __init__(
+        self, create: Create, admission: Admission, *, max_retries: int, patience_s: float, tell: Callable[[str], None]
+    ) -> None:
+        self._create = create
+        self._admission = admission
+        self._max_retries = max_retries
+        self._patience_s = patience_s
+        self._tell = tell
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._trouble_since: float | None = None
+        self._suspicious = 0
+        self.stopping = False
+        self.failure: BatchError | None = None
+        """Why it had to stop."""
+
+    def stop(self) -> None:
+        """Send no more; what was sent is waited for."""
+        self.stopping = True
+        for task in self._waiting:
+            task.cancel()
+
+    async def send(self, row: Row | BadRow) -> ChatCompletionResponse:
+        """Return the answer to a row.
+
+        Raises:
+            NotSent: It has no outcome, because the batch stops.
+            Exception: What went wrong with the row.
+        """
+        if isinstance(row, BadRow):
+            raise row
+        attempt = 0
+        while True:
+            with self._until_stopped():
+                await self._admission.acquire()
+            outcome = await self._attempt(row)
+            if isinstance(outcome, ChatCompletionResponse):
+                self._trouble_since, self._suspicious = None, 0
+                return outcome
+            attempt += verdict(outcome) is not Verdict.PAUSE
+            await self._after(outcome, attempt)
+
+    async def _attempt(self, row: Row) -> ChatCompletionResponse | Exception:
+        try:
+            return await self._create(row.body)
+        except Exception as error:  # noqa: BLE001 - it is judged
+            return error
+
+    async def _after(self, error: Exception, attempt: int) -> None:
+        """Return when the row is to be sent once more; raise what becomes of it otherwise."""
+        judged = verdict(error)
+        self._suspicious += isinstance(error, SecurityError)
+        if judged is Verdict.STOP or self._suspicious >= SUSPICIOUS_IN_A_ROW:
+            self._give_up(error)
+        if judged is Verdict.FAILED:
+            raise error
+        if judged is Verdict.PAUSE:
+            assert isinstance(error, NomyoError)
+            await self._pause(error)
+            return
+        delay_s = delay_before(attempt, error.retry_after if isinstance(error, APIError) else None)
+        if attempt > self._max_retries or delay_s is None:
+            raise error
+        with self._until_stopped():
+            await asyncio.sleep(delay_s)
+
+    async def _pause(self, error: NomyoError) -> None:
+        now = time.monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = now
+            self._tell(f"{in_short(error)}: waiting")
+        if now - self._trouble_since >= self._patience_s:
+            self._give_up(error)
+        await self._admission.note(error)
+
+    def _give_up(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = BatchError(f"{in_short(error)}: the batch stopped, and the same command goes on with it")
+        self.stop()
+        raise NotSent
+
+    @contextmanager
+    def _until_stopped(self) -> Iterator[None]:
+        """Wait inside of the block no longer than until the batch stops."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self._told_to_stop():
+            raise NotSent
+        self._waiting.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._told_to_stop() or task.uncancel() > 0:
+                raise  # somebody else cancels; asyncio.timeout tells them apart in the same way
+        finally:
+            self._waiting.discard(task)
+        if self._told_to_stop():
+            raise NotSent
+
+    def _told_to_stop(self) -> bool:
+        return self.stopping
