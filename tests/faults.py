@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -95,6 +97,18 @@ class FaultyRouter:
             await app(scope, _replay(body), _altered(send, change, self.change_headers) if change else send)
 
         return faulty
+
+
+@contextmanager
+def deaf_host() -> Iterator[str]:
+    """Yield the URL of a host that takes no connection, like one that is switched off: its queue of them is full."""
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(silent.getsockname())
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
 
 async def _read(receive: Receive) -> bytes:

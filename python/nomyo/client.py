@@ -171,6 +171,17 @@ class SecureCompletionClient(_CompletionClient):
         await self._run(self._exchange.load_keys(private_key_path, public_key_path, password))
 
     @discreet
+    async def wait_for_keys(self) -> None:
+        """Wait until there is a key pair, as each request does; an error of its files comes before the first then.
+
+        Raises:
+            SecurityError: The key directory cannot be used, or a password is wrong.
+            OSError: A file cannot be read or written.
+            DisposedError: The client was disposed of.
+        """
+        await self._run(self._exchange.keys_ready())
+
+    @discreet
     async def fetch_server_public_key(self) -> str:
         """Ask the router for its public key.
 
@@ -297,6 +308,11 @@ class SyncSecureCompletionClient(_CompletionClient):
     ) -> None:
         """Load a key pair from PEM files; see `SecureCompletionClient.load_keys`."""
         self._run(self._exchange.load_keys(private_key_path, public_key_path, password))
+
+    @discreet
+    def wait_for_keys(self) -> None:
+        """Wait until there is a key pair; see `SecureCompletionClient.wait_for_keys`."""
+        self._run(self._exchange.keys_ready())
 
     @discreet
     def fetch_server_public_key(self) -> str:

@@ -101,11 +101,14 @@ class APIConnectionError(NomyoError):
     Args:
         message: What went wrong, in words that hold nothing of the request.
         timed_out: Whether a timeout ended the last attempt.
+        sent: Whether the prompt, sealed, may have reached the router, which may then bill it. False where there was no
+            connection, and where the router's key was all that was asked for.
     """
 
-    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+    def __init__(self, message: str, *, timed_out: bool = False, sent: bool = True) -> None:
         super().__init__(message)
         self.timed_out = timed_out
+        self.sent = sent
 
 
 class SecurityError(NomyoError):

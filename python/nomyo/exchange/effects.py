@@ -64,6 +64,8 @@ class NetworkFailure:
 
     reason: str
     timed_out: bool = False
+    connected: bool = True
+    """Whether there was a connection: without one, nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

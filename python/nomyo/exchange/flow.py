@@ -136,7 +136,7 @@ class Exchange:
 
     def _exchanged(self, call: Call, open_with: Opener[T]) -> Flow[T]:
         server_key = yield from self._server_key_for(call)
-        yield from self._keys_ready()
+        yield from self.keys_ready()
         with self._keys.lease() as pair:
             package = yield from self._answer_to(call, pair, server_key)
             return (yield from open_with(package, pair, call.payload_id))
@@ -157,7 +157,7 @@ class Exchange:
         return (yield from self._in_turn(self._opened(package, payload_id)))
 
     def _opened(self, package: bytes, payload_id: str) -> Flow[ChatCompletionResponse]:
-        yield from self._keys_ready()
+        yield from self.keys_ready()
         with self._keys.lease() as pair:
             return (yield from self._open(package, pair, payload_id))
 
@@ -194,7 +194,9 @@ class Exchange:
             yield from self._compute(call.dry_run)
         return (yield from self._server_key.get(*self._server_key_fetch(call)))
 
-    def _keys_ready(self) -> Flow[None]:
+    def keys_ready(self) -> Flow[None]:
+        """Wait until there is a key pair of ours; warn of its files' modes, and of memory that is not locked."""
+        self.check_usable()
         yield from self._keys.ready()
         self._warn_of_open_files()
         check_nothing_unlocked(self.settings.secure_memory, stacklevel=2)
@@ -255,12 +257,14 @@ class Exchange:
             APIConnectionError: No attempt brought an answer.
         """
         attempt = 0
+        sent = False
         while True:
             attempt += 1
             with timed(f"{request.method} attempt {attempt}, {len(request.body)} bytes"):
                 outcome = yield from send(request)
             self.check_usable()
             _log_outcome(outcome)
+            sent |= isinstance(outcome, Response) or outcome.connected
             if isinstance(outcome, Response) and outcome.status not in RETRIED_STATUSES:
                 return outcome
             delay_s = self._delay_after(attempt, outcome)
@@ -273,7 +277,7 @@ class Exchange:
             return outcome
         attempts = "1 attempt" if attempt == 1 else f"{attempt} attempts"
         words = f"no answer from {self.settings.base_url} ({attempts}): {outcome.reason}"
-        raise APIConnectionError(words, timed_out=outcome.timed_out)
+        raise APIConnectionError(words, timed_out=outcome.timed_out, sent=sent and bool(request.body))
 
     def _delay_after(self, attempt: int, outcome: Response | NetworkFailure) -> float | None:
         if attempt > self.settings.max_retries:

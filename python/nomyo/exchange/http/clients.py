@@ -27,7 +27,7 @@ from .body import Body
 from .failures import FAILURES, failure_of
 from .upload import Pieces, in_pieces
 
-_CLOSED = NetworkFailure("the client was closed")
+_CLOSED = NetworkFailure("the client was closed", connected=False)
 # What the first request would import. A child forked while another thread imports a module waits for it for ever.
 _IMPORTED_EARLY = (certifi, encodings.idna)
 

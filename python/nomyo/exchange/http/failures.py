@@ -28,7 +28,7 @@ FAILURES = (
 
 def failure_of(error: BaseException) -> NetworkFailure:
     """Say why there was no answer, in words that hold nothing of the request."""
-    return NetworkFailure(_reason_of(error), _is_timeout(error))
+    return NetworkFailure(_reason_of(error), _is_timeout(error), _was_connected(error))
 
 
 def _reason_of(error: BaseException) -> str:
@@ -54,6 +54,15 @@ def _is_timeout(error: BaseException) -> bool:
         return True
     from_aiohttp = any(isinstance(cause, aiohttp.ClientConnectionError) for cause in causes)
     return isinstance(error, httpx.TimeoutException) and not from_aiohttp
+
+
+def _was_connected(error: BaseException) -> bool:
+    """Tell what failed before there was a connection; aiohttp says so itself, see `_is_timeout`."""
+    causes = list(_chain(error))
+    if any(isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)) for cause in causes):
+        return False
+    from_aiohttp = any(isinstance(cause, aiohttp.ClientError) for cause in causes)
+    return from_aiohttp or not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
