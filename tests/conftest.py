@@ -50,6 +50,7 @@ def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     """
     for name in [name for name in os.environ if name.startswith(("NOMYO_", "OPENAI_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("NOMYO_RATE_DIR", f"{tmp_path}-rates")  # the pauses of one test are no other's
     monkeypatch.chdir(tmp_path)
     yield
     logger = logging.getLogger("nomyo")

@@ -202,7 +202,9 @@ def test_missing_input_is_told(router: RunningRouter, source: Path, output: Path
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--rate", "inf"], "--rate must be a number of 0 or more"),
+        (["--rate", "inf"], "--rate must lie between"),
+        (["--burst", "4"], "--burst goes with a steady rate: --rate is 0"),
+        (["--rate", "2", "--burst", "9"], "--burst must be 0, or lie between 2 and 4"),
         (["--server-key-fingerprint", "x"], "--server-key-fingerprint must be"),
         (["-o", "in.jsonl"], "the output must not be the input"),
     ],

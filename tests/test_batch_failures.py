@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import nomyo
 import nomyo.batch
 from batch_scene import NotingRouter, batch, in_background, outcomes, request, rows_of, write_input
-from faults import Answer, FaultyRouter
-from nomyo import BatchError
-from nomyo.batch import admission, sender
-from nomyo.batch.admission import OwnRate
+from faults import Answer, FaultyRouter, deaf_host
+from nomyo import BatchError, _core
+from nomyo.batch import sender
+from nomyo.batch.admission import Outage
+from nomyo.batch.governor import Governor, Limits
+from nomyo.batch.governor import pauses as pauses_module
 from nomyo.batch.progress import Silent
 from nomyo.batch.records import Row
 from nomyo.batch.sender import Sender
-from nomyo.errors import RateLimitError, ServiceUnavailableError
+from nomyo.errors import APIConnectionError, RateLimitError, ServiceUnavailableError
 from nomyo.response import ChatCompletionResponse
 from nomyo.serve.router.running import RunningRouter
+from virtual_time import VirtualClock
 from waiting import until
 
 ROWS = 60
+NO_COOL_DOWN = Limits(requests_per_s=0, cool_down_s=0)
 EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
 
 
@@ -57,8 +63,8 @@ class Told(Silent):
 
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(admission, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(pauses_module, "FIRST_BACKOFF_S", 0.05)
+    monkeypatch.setattr(pauses_module, "LONGEST_BACKOFF_S", 0.1)
 
 
 def test_router_that_goes_away_for_a_while_costs_no_row(
@@ -88,7 +94,7 @@ def test_router_that_goes_away_for_a_while_costs_no_row(
 def test_refusal_of_all_pauses_and_costs_no_row(status: int, run: Any, faulty_router: Any, output: Path) -> None:
     faulty_router.always(Answer(status, b'{"detail": "secret words"}'), 20)
     told = Told()
-    assert run(progress=told, max_retries=0).failed == 0
+    assert run(progress=told, max_retries=0, limits=NO_COOL_DOWN).failed == 0
     assert outcomes(output) == EXPECTED
     assert told.words == [f"the router answered with HTTP {status}: waiting"]
 
@@ -107,11 +113,11 @@ def test_patience_ends(run: Any, faulty_router: Any, output: Path) -> None:
     faulty_router.always(Answer(503), 1000)
     began = time.monotonic()
     with pytest.raises(BatchError, match="HTTP 503: the batch stopped, and the same command goes on"):
-        run(patience=0.5)
+        run(patience=0.5, limits=NO_COOL_DOWN)
     assert 0.5 <= time.monotonic() - began < 10
     assert output.read_bytes() == b""
     faulty_router.reset()
-    assert run().succeeded == ROWS
+    assert run(limits=NO_COOL_DOWN).succeeded == ROWS
 
 
 def test_patience_begins_anew_with_every_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +128,8 @@ def test_patience_begins_anew_with_every_answer(monkeypatch: pytest.MonkeyPatch)
             nonlocal now
             now += 0.2
 
-        async def note(self, error: Any) -> None: ...
+        async def note(self, error: Any) -> float:
+            return 0.0
 
     async def create(_: Any) -> ChatCompletionResponse:
         nonlocal fails
@@ -264,8 +271,9 @@ def test_governor_is_asked_before_every_request_and_told_of_refusals(run: Any, f
         async def acquire(self) -> None:
             self.asked += 1
 
-        async def note(self, error: Any) -> None:
+        async def note(self, error: Any) -> float:
             self.noted.append(error)
+            return 0.0
 
     faulty_router.always(Answer(503), 3)
     noting = Noting()
@@ -293,53 +301,149 @@ def test_cancelled_run_leaves_an_output_that_goes_on(
     assert outcomes(output) == EXPECTED
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(admission, "asyncio", SimpleNamespace(Lock=asyncio.Lock, sleep=clock.sleep))
-    return clock
-
-
-def test_rate_is_even_after_a_pause_too(clock: Clock) -> None:
-    left: list[float] = []
-
-    async def ask(steady: OwnRate) -> None:
-        await steady.acquire()
-        left.append(clock.now)
-
-    async def scene() -> None:
-        steady = OwnRate(rate_per_s=2)
-        await asyncio.gather(*(ask(steady) for _ in range(3)))
-        await steady.note(RateLimitError("", retry_after="30"))
-        await asyncio.gather(*(ask(steady) for _ in range(3)))
-
-    asyncio.run(scene())
-    assert left == [1000, 1000.5, 1001, 1031, 1031.5, 1032]
-
-
-def test_pauses_grow_while_nothing_gets_better_and_begin_anew_later(clock: Clock) -> None:
+def test_pauses_of_an_outage_grow_while_nothing_gets_better_and_begin_anew_later() -> None:
+    clock = VirtualClock()
     pauses: list[float] = []
 
     async def scene() -> None:
-        steady = OwnRate()
+        outage = Outage(clock)
         for calm_s in (0, 0, 0, 0, 0, 0, 0, 0, 100):
-            clock.now += calm_s
+            await clock.sleep(calm_s * 10**9)
             for _ in range(3):  # all that were under way fail
-                await steady.note(RateLimitError(""))
-            began = clock.now
-            await steady.acquire()
-            pauses.append(clock.now - began)
+                outage.note()
+            began = clock.seconds
+            await outage.over()
+            pauses.append(clock.seconds - began)
 
-    asyncio.run(scene())
+    clock.run(scene())
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 1]
+
+
+def test_service_that_cools_down_is_asked_once_for_each_pause(key_directory: Path, source: Path, output: Path) -> None:
+    """By a fake clock: 503, half an hour without a request, and all goes on at two requests a second."""
+    clock = VirtualClock()
+    sent: list[float] = []
+    told: list[str] = []
+
+    async def create(_: Any) -> ChatCompletionResponse:
+        sent.append(clock.seconds)
+        if len(sent) == 11:
+            raise ServiceUnavailableError("cooling down")
+        return ChatCompletionResponse()
+
+    async def scene() -> None:
+        sends = Sender(create, Governor(Limits(), clock=clock), max_retries=0, patience_s=60, tell=told.append)
+        await asyncio.gather(*(sends.send(Row(line, "x", {})) for line in range(1, 21)))
+
+    clock.run(scene())
+    assert sent == [0.5 * n for n in range(11)] + [1805 + 0.5 * n for n in range(10)]
+    assert told == ["the router answered with HTTP 503: waiting for 1,800 s"]
+
+
+def test_batches_with_the_same_api_key_share_rate_and_pauses(
+    run: Any, faulty_router: Any, source: Path, key_directory: Path, tmp_path: Path
+) -> None:
+    """Two commands beside this process: together they send at the one rate."""
+    options = ["--key-dir", str(key_directory), "--rate", "20"]
+    sources = [write_input(tmp_path / f"in-{n}.jsonl", map(request, range(20))) for n in range(2)]
+    outputs = [tmp_path / f"out-{n}.jsonl" for n in range(2)]
+    works = [partial(batch, *each, faulty_router.url, *options) for each in zip(sources, outputs, strict=True)]
+    began = time.monotonic()
+    with in_background(works[0]) as one, in_background(works[1]) as other:
+        run(rate=20, governor=None)
+    assert one[0].returncode == other[0].returncode == 0, (one[0].stderr, other[0].stderr)
+    assert time.monotonic() - began >= (ROWS + 40 - 1) / 20
+    faulty_router.answers.append(Answer(503, headers={"retry-after": "3"}))
+    write_input(source, map(request, range(100, 101)))
+    with in_background(partial(batch, source, tmp_path / "other", faulty_router.url, *options)):
+        until(lambda: not faulty_router.answers)
+        paused = time.monotonic()
+        time.sleep(0.2)
+        assert (
+            nomyo.batch.run(
+                sources[0], tmp_path / "third", base_url=faulty_router.url, allow_http=True, key_dir=key_directory
+            ).failed
+            == 0
+        )
+        assert time.monotonic() - paused >= 2.7
+
+
+def test_books_that_cannot_be_kept_stop_the_batch_and_fail_no_row(
+    run: Any, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOMYO_RATE_DIR", str(tmp_path / "no" / "such"))
+    with pytest.raises(FileNotFoundError):
+        run()
+    monkeypatch.setenv("NOMYO_RATE_DIR", str(tmp_path / "rates"))
+    asked = 0
+    acquire = Governor.acquire
+
+    async def failing(self: Governor) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 10:
+            raise OSError(28, "No space left on device", "books.json")
+        await acquire(self)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Governor, "acquire", failing)
+        with pytest.raises(BatchError, match=r"No space left on device: 'books\.json': the batch stopped"):
+            run()
+    assert len(rows_of(output)) == 10
+    assert run().failed == 0
+
+
+def test_router_that_takes_no_connection_is_away_and_no_row_fails(
+    source: Path, output: Path, key_directory: Path
+) -> None:
+    """Its host does not answer at all: each attempt times out, and says nothing about the row."""
+    with deaf_host() as url:
+        options = {"base_url": url, "allow_http": True, "key_dir": key_directory, "timeout": 0.2}
+        with pytest.raises(BatchError, match="cannot be reached: the batch stopped"):
+            nomyo.batch.run(source, output, max_retries=0, patience=1.5, **options)
+    assert output.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts"),
+    [
+        (ServiceUnavailableError(""), 5),
+        (APIConnectionError("", sent=True), 5),
+        (APIConnectionError("", sent=False), None),
+        (RateLimitError(""), None),
+    ],
+    ids=["503", "lost", "away", "429"],
+)
+@pytest.mark.usefixtures("short_pauses")
+def test_row_that_the_router_dies_of_fails_in_the_end_and_holds_nothing_up(
+    fault: Exception, attempts: int | None
+) -> None:
+    """Others are answered meanwhile. What says nothing about a row never is its outcome."""
+    tried = 0
+
+    async def create(body: Any) -> ChatCompletionResponse:
+        nonlocal tried
+        await asyncio.sleep(0.01)
+        if body["line"] == 7:
+            tried += 1
+            if attempts is not None or tried < 10:
+                raise fault
+        return ChatCompletionResponse()
+
+    async def scene() -> Any:
+        sends = Sender(create, Governor(NO_COOL_DOWN), max_retries=0, patience_s=20, tell=lambda _: None)
+        one = asyncio.create_task(sends.send(Row(7, "x", {"line": 7})))
+        while not one.done():
+            await sends.send(Row(8, "y", {"line": 8}))
+        return await asyncio.gather(one, return_exceptions=True)
+
+    [outcome] = asyncio.run(scene())
+    assert outcome == fault if attempts else isinstance(outcome, ChatCompletionResponse)
+    assert tried == (attempts or 10)
+
+
+def test_wrong_password_fails_before_the_first_row(run: Any, output: Path, tmp_path: Path) -> None:
+    _core.write_key_directory(tmp_path / "keys", _core.PrivateKey.generate(2048), password="the right one")
+    with pytest.raises(nomyo.SecurityError):
+        run(key_dir=tmp_path / "keys", key_rotation_password="a wrong one")
+    assert not output.exists()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import nomyo
 from nomyo.batch.governor import Governor
 from nomyo.batch.governor import governor as governor_module
+from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
 from nomyo.batch.governor.limits import SECOND_NS, Limits
 from nomyo.batch.governor.shared_file import SharedFile
 from virtual_time import VirtualClock
@@ -318,6 +319,36 @@ def test_books_hold_neither_key_nor_url(directory: Path, clock: VirtualClock) ->
     assert KEY not in repr(vars(governor))
 
 
+@pytest.fixture
+def no_directory_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DIRECTORY_VARIABLE)
+
+
+def test_directory_may_be_named_by_the_environment(
+    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "rates"))
+    clock.run(_send(Governor.shared(STEADY, URL, KEY, clock=clock), clock, []))
+    assert sorted(each.suffix for each in (tmp_path / "rates").iterdir()) == [".json", ".lock"]
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "no" / "such"))
+    with pytest.raises(FileNotFoundError):
+        Governor.shared(STEADY, URL, KEY)
+
+
+@pytest.mark.parametrize(
+    ("url", "rate", "cool_down_s"),
+    [
+        ("https://api.nomyo.ai", 2, 1800),
+        ("https://API.nomyo.ai:443/v1", 2, 1800),
+        ("http://localhost:8000", 0, 60),
+        ("https://nomyo.example", 0, 60),
+    ],
+)
+def test_rules_of_the_public_service_are_those_of_its_address(url: str, rate: float, cool_down_s: float) -> None:
+    limits = Limits.of(url)
+    assert (limits.requests_per_s, limits.burst_requests, limits.cool_down_s) == (rate, 0, cool_down_s)
+
+
 def test_directory_that_cannot_be_made_is_an_error_where_it_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         Governor.shared(STEADY, URL, KEY, directory=tmp_path / "no" / "such")
@@ -325,6 +356,7 @@ def test_directory_that_cannot_be_made_is_an_error_where_it_was_asked_for(tmp_pa
     assert KEY not in "".join(frames)
 
 
+@pytest.mark.usefixtures("no_directory_asked_for")
 def test_default_directory_that_cannot_be_made_leads_to_a_word_and_books_of_ones_own(
     tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +369,7 @@ def test_default_directory_that_cannot_be_made_leads_to_a_word_and_books_of_ones
     assert went == [0, 0.5, 1]
 
 
+@pytest.mark.usefixtures("no_directory_asked_for")
 def test_default_directory_of_somebody_else_is_an_error_and_no_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

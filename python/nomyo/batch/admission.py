@@ -1,60 +1,43 @@
-"""When the next request may leave: what a runner asks, and the answer of one process on its own.
+"""When a request may leave: what a runner asks before each, and what it waits for while its router is away.
 
-A runner asks before every request, and tells of every failure that concerns all of them: 429, 503, and a router that
-cannot be reached. What answers need have nothing else to do with the batch.
+The rate and the pauses that the service asks for are the governor's, which shares them with other processes. That a
+router cannot be reached is a matter of this batch's own network, and holds nobody else up.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import Final, Protocol
+from typing import Protocol
 
+from nomyo.batch.governor.clock import Clock, SystemClock
+from nomyo.batch.governor.limits import SECOND_NS
+from nomyo.batch.governor.pauses import Pause
 from nomyo.errors import NomyoError
-from nomyo.exchange.retries import parse_retry_after
-
-FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 60.0
 
 
 class Admission(Protocol):
-    """Who says when."""
+    """Who says when; a `Governor`, say."""
 
     async def acquire(self) -> None:
         """Return when one more request may leave."""
 
-    async def note(self, error: NomyoError) -> object:
-        """Hear of a failure that is not that of its request. What is returned does not count."""
+    async def note(self, error: NomyoError) -> float:
+        """Hear of a failure that is not that of its request; return for how many seconds nothing is sent."""
 
 
-class OwnRate:
-    """So many requests a second, evenly, and pauses that grow while the router refuses or is away.
+class Outage:
+    """Pauses of a batch while its router cannot be reached: 1 s, 2 s, 4 s, up to a minute."""
 
-    Args:
-        rate_per_s: Requests a second; 0 for no limit.
-    """
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = SystemClock() if clock is None else clock
+        self._pause = Pause()
 
-    def __init__(self, rate_per_s: float = 0.0) -> None:
-        self._step_s = 1.0 / rate_per_s if rate_per_s > 0 else 0.0
-        self._next = 0.0
-        self._pause_s = 0.0
-        self._pause_end = 0.0
-        self._turn = asyncio.Lock()
+    async def over(self) -> None:
+        """Return when it is time to try."""
+        while (left_ns := self._pause.until_ns - self._clock.now_ns()) > 0:
+            await self._clock.sleep(left_ns)
 
-    async def acquire(self) -> None:
-        """Return when one more request may leave; first come, first served."""
-        async with self._turn:
-            # A pause may begin, or grow, while this one sleeps.
-            while (wait_s := max(self._next, self._pause_end) - time.monotonic()) > 0:  # noqa: ASYNC110
-                await asyncio.sleep(wait_s)
-            self._next = time.monotonic() + self._step_s
-
-    async def note(self, error: NomyoError) -> None:
-        """Pause: as long as the router asks for, or twice as long as the last time."""
-        now = time.monotonic()
-        if now >= self._pause_end:  # otherwise it is one more of the requests that were under way
-            again = now - self._pause_end < LONGEST_PAUSE_S and self._pause_s > 0
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if again else FIRST_PAUSE_S
-            self._pause_end = now + self._pause_s
-        asked_s = parse_retry_after(getattr(error, "retry_after", None))
-        self._pause_end = max(self._pause_end, now + (asked_s or 0.0))
+    def note(self) -> float:
+        """Pause, and return for how many seconds; of all that were under way, the first alone makes it longer."""
+        now_ns = self._clock.now_ns()
+        self._pause.back_off(now_ns)
+        return (self._pause.until_ns - now_ns) / SECOND_NS

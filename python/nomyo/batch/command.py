@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from nomyo.batch.estimate import Estimate, estimate
+from nomyo.batch.governor import Limits
+from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
 from nomyo.batch.progress import Bar, Lines, Progress, Silent
 from nomyo.batch.runner import PATIENCE_S, Stop, Summary, run_async
 from nomyo.exchange.settings import DEFAULT_BASE_URL
@@ -39,7 +41,17 @@ from nomyo.terminal.command_app import (
 NAME: Final = "nomyo batch"
 ROWS_FAILED: Final = 3
 # What the library calls otherwise.
-_OPTIONS: Final = {"rate": "--rate", "patience": "--patience", "concurrency": "--concurrency"}
+_OPTIONS: Final = {
+    "requests_per_s": "--rate",
+    "burst_requests": "--burst",
+    "burst_window_s": "--burst-window",
+    "bursts": "--bursts",
+    "cool_down_s": "--cool-down",
+    "patience": "--patience",
+    "concurrency": "--concurrency",
+}
+_SERVICE: Final = Limits.of(DEFAULT_BASE_URL)
+_ELSEWHERE: Final = Limits.of("http://localhost")
 app = command_app()
 _BATCH = manual(
     examples={
@@ -55,7 +67,12 @@ _BATCH = manual(
         3: "It went to its end, and rows failed: they are in the output. With --dry-run: rows are bad.",
         130: "Interrupted with Ctrl-C, or by SIGTERM: the same command goes on.",
     },
-    environment={**API_KEY_VARIABLE, **BASE_URL_VARIABLE, **NO_COLOR_VARIABLE},
+    environment={
+        **API_KEY_VARIABLE,
+        **BASE_URL_VARIABLE,
+        DIRECTORY_VARIABLE: "Where processes share the rate of an API key, instead of a directory in /dev/shm.",
+        **NO_COLOR_VARIABLE,
+    },
     files={
         "OUT.batch": "Beside the output: which input it belongs to. Needed to go on, and for --retry-errors.",
         "DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without.",
@@ -77,7 +94,24 @@ def batch(
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="The file that gets a row for each row.")
     ] = None,
     concurrency: Annotated[int, typer.Option(help="Requests under way at once.", min=1)] = 32,
-    rate: Annotated[float, typer.Option(help="Requests a second; 0: no limit.", min=0)] = 0.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Requests a second; 0: no limit. By default {_SERVICE.requests_per_s:g} at the public service, or 0."
+        ),
+    ] = None,
+    burst: Annotated[
+        int, typer.Option(metavar="N", help="Requests that one second of a burst may hold; 0: no bursts.")
+    ] = _SERVICE.burst_requests,
+    bursts: Annotated[int, typer.Option(metavar="N", help="Bursts in a window.")] = _SERVICE.bursts,
+    burst_window: Annotated[float, typer.Option(help="Seconds of such a window.")] = _SERVICE.burst_window_s,
+    cool_down: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds without requests after a 503 that says nothing of them. By default "
+            f"{_SERVICE.cool_down_s:g} at the public service, else {_ELSEWHERE.cool_down_s:g}."
+        ),
+    ] = None,
     ordered: Annotated[bool, typer.Option("--ordered", help="Write rows in the order of the input.")] = False,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Do rows once more that failed in an earlier run.")
@@ -117,19 +151,28 @@ def batch(
 
     How far it is goes to stderr, never content. OUT is the only file that gets answers.
     """
+    url = router_url(base_url)
+    given = {
+        "requests_per_s": rate,
+        "cool_down_s": cool_down,
+        "burst_requests": burst,
+        "bursts": bursts,
+        "burst_window_s": burst_window,
+    }
+    limits = _limits(url, given)
     if dry_run:
-        raise typer.Exit(_show_estimate(input_path, rate, as_json=as_json))
+        raise typer.Exit(_show_estimate(input_path, limits.requests_per_s, as_json=as_json))
     if output is None:
         raise typer.BadParameter("--output is needed, except with --dry-run")
     harden(NAME)
     options = {
         "concurrency": concurrency,
-        "rate": rate,
+        "limits": limits,
         "ordered": ordered,
         "retry_errors": retry_errors,
         "max_retries": max_retries,
         "patience": patience,
-        "base_url": router_url(base_url),
+        "base_url": url,
         "allow_http": allow_http,
         "secure_memory": "require" if require_locked_memory else True,
         "timeout": timeout,
@@ -150,6 +193,16 @@ def batch(
         tell_failure(NAME, error, as_json=as_json)
         raise typer.Exit(FAILED) from None
     raise typer.Exit(_show_summary(summary, as_json=as_json))
+
+
+def _limits(url: str, given: Mapping[str, Any]) -> Limits:
+    """Return the rules of a router, with what was given in their place."""
+    try:
+        return dataclasses.replace(
+            Limits.of(url), **{name: value for name, value in given.items() if value is not None}
+        )
+    except ValueError as error:
+        raise bad_option(error, _OPTIONS) from None
 
 
 async def _until_interrupted(source: Path, output: Path, options: Mapping[str, Any]) -> Summary:

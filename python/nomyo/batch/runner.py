@@ -6,11 +6,12 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nomyo.batch.admission import Admission, OwnRate
+from nomyo.batch.admission import Admission
+from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.journal import Journal
 from nomyo.batch.lines import Lines, Survey, survey
 from nomyo.batch.progress import Progress, Silent
@@ -80,7 +81,8 @@ async def run_async(
     output: str | os.PathLike[str],
     *,
     concurrency: int = 32,
-    rate: float = 0.0,
+    rate: float | None = None,
+    limits: Limits | None = None,
     ordered: bool = False,
     retry_errors: bool = False,
     max_retries: int = 2,
@@ -99,13 +101,16 @@ async def run_async(
         input: A file of rows; must not change until the batch is done.
         output: Gets the answers, and is readable by its owner alone where it is new.
         concurrency: Requests under way at once.
-        rate: Requests a second; 0 for no limit.
+        rate: Requests a second, from 0.0001 to 1,000; 0 for no limit. None takes that of `limits`.
+        limits: The service's rules, which all processes of this user keep together that use the same API key at the
+            same URL. By default those of the public service at its address; elsewhere no rate, and a minute's pause
+            for a 503.
         ordered: Write rows in the order of the input, instead of as they complete.
         retry_errors: Do rows once more whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
         patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops. It pauses
             meanwhile, and no row fails.
-        governor: Says when a request may leave, instead of `rate`.
+        governor: Says when a request may leave, in place of `rate` and `limits`.
         progress: Is told how far it is.
         stop: Call it, and no more rows are sent.
         client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
@@ -119,14 +124,16 @@ async def run_async(
         ValueError, TypeError: An option is out of range or of the wrong type.
         SecurityError: Plain HTTP, pins, key files.
     """
-    _check_options(rate=rate, patience=patience, max_retries=max_retries)
+    _check_options(patience=patience, max_retries=max_retries, rate=rate or 0.0)
     told = progress or Silent()
     async with _client(concurrency, client_options) as client:
+        admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
+        await client.wait_for_keys()
         await _check_router(client)
         opened = await asyncio.to_thread(_open, Path(input), Path(output), ordered, retry_errors, concurrency)
         sender = Sender(
             lambda body: client.send(prepare(body, None, None, {})[0]),
-            governor or OwnRate(rate),
+            admission,
             max_retries=max_retries,
             patience_s=patience,
             tell=told.tell,
@@ -165,6 +172,13 @@ def _client(concurrency: int, options: dict[str, Any]) -> SecureCompletionClient
     """Return a client that does not retry: the batch does, because a pause concerns all rows."""
     named = {"router_url" if name == "base_url" else name: value for name, value in options.items()}
     return SecureCompletionClient(**{"max_connections": concurrency, **named, "max_retries": 0})
+
+
+def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:
+    asked = limits or Limits.of(client.settings.base_url)
+    if rate is not None:
+        asked = replace(asked, requests_per_s=rate)
+    return Governor.shared(asked, client.settings.base_url, client.settings.api_key)
 
 
 async def _check_router(client: SecureCompletionClient) -> None:

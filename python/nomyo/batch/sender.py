@@ -6,18 +6,30 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from nomyo.batch.admission import Admission
+from nomyo.batch.admission import Admission, Outage
 from nomyo.batch.records import BadRow, Row
 from nomyo.batch.verdict import Verdict, in_short, verdict
-from nomyo.errors import APIError, BatchError, NomyoError, SecurityError
+from nomyo.errors import (
+    APIConnectionError,
+    APIError,
+    BatchError,
+    NomyoError,
+    SecurityError,
+    ServiceUnavailableError,
+)
 from nomyo.exchange.retries import delay_before
 from nomyo.response import ChatCompletionResponse
 
 Create = Callable[[dict[str, Any]], Awaitable[ChatCompletionResponse]]
 SUSPICIOUS_IN_A_ROW: Final = 20
 """So many failures of this kind and no answer: a key changed that is pinned, or somebody is in between."""
+
+LOSSES_OF_ONE_ROW: Final = 5
+"""So often is one request unanswered while others are answered, before it is at fault itself."""
+_LONG_PAUSE_S: Final = 60.0
+"""A longer one is told with its length, each time."""
 
 
 class NotSent(Exception):  # noqa: N818 - it is an outcome, which no caller sees
@@ -43,6 +55,9 @@ class Sender:
         self._max_retries = max_retries
         self._patience_s = patience_s
         self._tell = tell
+        self._outage = Outage()
+        self._answers = 0
+        self._told_until = 0.0
         self._waiting: set[asyncio.Task[Any]] = set()
         self._trouble_since: float | None = None
         self._suspicious = 0
@@ -65,16 +80,31 @@ class Sender:
         """
         if isinstance(row, BadRow):
             raise row
-        attempt = 0
+        attempt = losses = 0
+        answers = self._answers
         while True:
-            with self._until_stopped():
-                await self._admission.acquire()
+            await self._admitted()
             outcome = await self._attempt(row)
             if isinstance(outcome, ChatCompletionResponse):
                 self._trouble_since, self._suspicious = None, 0
+                self._answers += 1
                 return outcome
-            attempt += verdict(outcome) is not Verdict.PAUSE
+            if verdict(outcome) is not Verdict.PAUSE:
+                attempt += 1
+            elif _may_be_its_own(outcome) and self._answers > answers:
+                losses, answers = losses + 1, self._answers
+                if losses >= LOSSES_OF_ONE_ROW:
+                    raise outcome
             await self._after(outcome, attempt)
+
+    async def _admitted(self) -> None:
+        """Return when a request may be sent."""
+        with self._until_stopped():
+            await self._outage.over()
+            try:
+                await self._admission.acquire()
+            except (OSError, NomyoError) as error:
+                self._give_up(error)  # nobody knows what may be sent
 
     async def _attempt(self, row: Row) -> ChatCompletionResponse | Exception:
         try:
@@ -102,14 +132,27 @@ class Sender:
 
     async def _pause(self, error: NomyoError) -> None:
         now = time.monotonic()
+        begins = self._trouble_since is None
         if self._trouble_since is None:
             self._trouble_since = now
-            self._tell(f"{in_short(error)}: waiting")
         if now - self._trouble_since >= self._patience_s:
             self._give_up(error)
-        await self._admission.note(error)
+        pause_s = await self._noted(error)
+        if begins or (pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + 1):
+            self._told_until = now + pause_s
+            so_long = f" for {pause_s:,.0f} s" if pause_s > _LONG_PAUSE_S else ""
+            self._tell(f"{in_short(error)}: waiting{so_long}")
 
-    def _give_up(self, error: Exception) -> None:
+    async def _noted(self, error: NomyoError) -> float:
+        """Have everybody wait whom it concerns, and return for how many seconds."""
+        if isinstance(error, APIConnectionError):
+            return self._outage.note()
+        try:
+            return await self._admission.note(error)
+        except (OSError, NomyoError) as fault:
+            self._give_up(fault)
+
+    def _give_up(self, error: Exception) -> NoReturn:
         if self.failure is None:
             self.failure = BatchError(f"{in_short(error)}: the batch stopped, and the same command goes on with it")
         self.stop()
@@ -135,3 +178,8 @@ class Sender:
 
     def _told_to_stop(self) -> bool:
         return self.stopping
+
+
+def _may_be_its_own(error: Exception) -> bool:
+    """Return whether a failure that should concern all can come of one request: one that the router dies of, say."""
+    return isinstance(error, ServiceUnavailableError) or (isinstance(error, APIConnectionError) and error.sent)

@@ -32,15 +32,15 @@ class Verdict(Enum):
 def verdict(error: Exception) -> Verdict:
     """Judge a failure.
 
-    A timeout is ambiguous: a router that is away, or an answer that takes too long each time. So it is the row's, lest
-    one row hold all others up.
+    A timeout after the request was sent is ambiguous: a router that is away, or an answer that takes too long each
+    time. So it is the row's, lest one row hold all others up.
     """
     if isinstance(error, (AuthenticationError, DisposedError)):
         return Verdict.STOP
     if isinstance(error, (RateLimitError, ServiceUnavailableError)):
         return Verdict.PAUSE
     if isinstance(error, APIConnectionError):
-        return Verdict.AGAIN if error.timed_out else Verdict.PAUSE
+        return Verdict.AGAIN if error.timed_out and error.sent else Verdict.PAUSE
     if isinstance(error, APIError) and error.status_code in RETRIED_STATUSES:
         return Verdict.AGAIN
     return Verdict.FAILED
@@ -52,6 +52,6 @@ def in_short(error: Exception) -> str:
         return f"the router answered with HTTP {error.status_code}"
     if isinstance(error, APIConnectionError):
         return "the router cannot be reached"
-    if isinstance(error, NomyoError):
+    if isinstance(error, (NomyoError, OSError)):
         return str(error)
     return type(error).__name__

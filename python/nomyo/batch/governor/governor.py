@@ -38,6 +38,7 @@ from .shared_file import BusyError, OwnMemory, SharedFile, default_directory
 
 _T = TypeVar("_T")
 
+DIRECTORY_VARIABLE: Final = "NOMYO_RATE_DIR"
 _WORD_AFTER_NS: Final = 10 * SECOND_NS
 _SHORTEST_RETRY_NS: Final = SECOND_NS // 1000
 _LONGEST_RETRY_NS: Final = SECOND_NS // 100
@@ -79,7 +80,8 @@ class Governor:
             limits: The service's rules.
             base_url: The router, as a client takes it.
             api_key: The key, as a client takes it; None reads `NOMYO_API_KEY`.
-            directory: Where the books are; made, if its parent exists.
+            directory: Where the books are; made, if its parent exists. None reads `NOMYO_RATE_DIR`; without it, a
+                directory of this user's in /dev/shm.
             clock: The time.
 
         Raises:
@@ -89,12 +91,13 @@ class Governor:
         """
         asked = Settings(base_url=base_url, api_key=api_key)
         name = _name_of(asked.base_url, asked.api_key or "")
-        books = SharedFile(default_directory() if directory is None else Path(directory), name)
+        chosen = directory if directory is not None else os.environ.get(DIRECTORY_VARIABLE)
+        books = SharedFile(Path(chosen) if chosen else default_directory(), name)
         try:
             with suppress(BusyError), books.locked():
                 pass
         except OSError as error:
-            if directory is not None:
+            if chosen:
                 raise
             warnings.warn(
                 f"rates are kept in this process alone, and other processes may send beside it: {books.path.parent}"

@@ -15,6 +15,9 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
+from urllib.parse import urlsplit
+
+from nomyo.exchange.settings import DEFAULT_BASE_URL
 
 SECOND_NS: Final = 1_000_000_000
 MOST_PER_S: Final = 1000
@@ -54,6 +57,13 @@ class Limits:
     steady_requests: int = field(init=False, repr=False, default=0)
     """The most that one second holds without a burst."""
     window_ns: int = field(init=False, repr=False, default=0)
+
+    @classmethod
+    def of(cls, base_url: str) -> Limits:
+        """Return the public service's rules for its own address, and for another no rate, and a minute for a 503."""
+        if urlsplit(base_url).hostname == urlsplit(DEFAULT_BASE_URL).hostname:
+            return cls()
+        return cls(requests_per_s=0.0, cool_down_s=60.0)
 
     def __post_init__(self) -> None:
         """Check the values, and do once what is asked of them for every request."""

@@ -17,7 +17,8 @@ from nomyo.exchange.retries import parse_retry_after
 
 from .limits import SECOND_NS, Limits
 
-_LONGEST_BACKOFF_S: Final = 60.0
+FIRST_BACKOFF_S: Final = 1.0
+LONGEST_BACKOFF_S: Final = 60.0
 _FORGOTTEN_AFTER_NS: Final = 60 * SECOND_NS
 MOST_STRIKES: Final = 7  # 2 ** 6 is beyond the longest backoff
 
@@ -39,11 +40,19 @@ class Pause:
         if asked_s is None and isinstance(error, ServiceUnavailableError):
             asked_s = limits.cool_down_s
         pause_s = min(max(asked_s or 0.0, self._backoff_s(now_ns)), limits.longest_pause_s)
-        self.until_ns = max(self.until_ns, now_ns + int(pause_s * SECOND_NS))
+        self._until(now_ns + int(pause_s * SECOND_NS))
+
+    def back_off(self, now_ns: int) -> None:
+        """Pause for 1 s, 2 s, 4 s, up to a minute, as long as there is reason to."""
+        if now_ns >= self.until_ns:
+            self._until(now_ns + int(self._backoff_s(now_ns) * SECOND_NS))
+
+    def _until(self, moment_ns: int) -> None:
+        self.until_ns = max(self.until_ns, moment_ns)
 
     def _backoff_s(self, now_ns: int) -> float:
         """Count a strike, and return its backoff; errors of requests sent before a pause began are one strike."""
         if now_ns >= self.until_ns:
             forgotten = now_ns >= self.until_ns + _FORGOTTEN_AFTER_NS
             self.strikes = 1 if forgotten else min(self.strikes + 1, MOST_STRIKES)
-        return min(2.0 ** (self.strikes - 1), _LONGEST_BACKOFF_S)
+        return min(FIRST_BACKOFF_S * 2.0 ** (self.strikes - 1), LONGEST_BACKOFF_S)
