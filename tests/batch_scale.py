@@ -22,12 +22,12 @@ from nomyo import SecureChatCompletion, _core
 from nomyo.batch.progress import Silent
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
-from soak import SAMPLES, growth, sample
+from soak import SAMPLES, growth, sample, settle
 
 CONCURRENCY = 32
 ROUNDS = 3
 LEAST_SHARE = 0.9
-# Not what is in use of the arena: that goes up and down with what is under way when it is asked.
+# What is in use of the arena goes up and down with what is under way; it is looked at when all is done, see `batch`.
 FIGURES = ("RSS KiB", "VmLck KiB", "open files", "threads")
 
 
@@ -57,7 +57,8 @@ def batch(url: str, directory: Path, rows: int, name: str) -> dict[str, Any]:
     )
     took = _took(rows, began)
     assert (summary.succeeded, len(rows_of(directory / f"{name}.out"))) == (rows, rows)
-    return {**took, "samples": sampling.samples}
+    settle()
+    return {**took, "samples": sampling.samples, "arena_in_use_at_rest_kib": sample()["arena in use KiB"]}
 
 
 def many(url: str, directory: Path, rows: int) -> dict[str, Any]:
@@ -123,18 +124,28 @@ def share_of_cpu(rounds: dict[str, list[dict[str, Any]]]) -> float:
     return best["create_many"] / best["batch"]
 
 
+def arena_kept_kib(measured: dict[str, Any]) -> float:
+    """Return what the long batch left in the arena beyond what short ones do."""
+    at_rest = "arena_in_use_at_rest_kib"
+    kept_kib: float = measured["long"][at_rest] - max(taken[at_rest] for taken in measured["rounds"]["batch"])
+    return kept_kib
+
+
 def main(rows: int) -> int:
     """Measure, and print a line for each figure."""
     measured = measure(rows)
     for figure in measured["grown"]:
         print(f"{figure.name}: {figure.first:,.1f} to {figure.last:,.1f}, slope {figure.grown:+,.1f}")
+    kept_kib = arena_kept_kib(measured)
+    print(f"arena in use at rest: {kept_kib:,.1f} KiB more after {rows:,} rows than after {rows // 5:,}")
     for client, taken in measured["rounds"].items():
         rates = ", ".join(f"{one['rows_per_s']:,.0f} ({one['cpu_ms_per_row']:.2f} ms)" for one in taken)
         print(f"{client}: {rates} rows/s (client's CPU a row)")
     by_time = share(measured["rounds"])
     print(f"the batch of {rows:,} rows: {measured['long']['rows_per_s']:,.0f} rows/s")
     print(f"share of create_many: {by_time:.2f} by time, {share_of_cpu(measured['rounds']):.2f} by CPU")
-    return int(by_time < LEAST_SHARE or not all(figure.flat for figure in measured["grown"]))
+    flat = kept_kib <= 0 and all(figure.flat for figure in measured["grown"])
+    return int(by_time < LEAST_SHARE or not flat)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def _unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_thousand_rows_leave_memory_flat() -> None:
     measured = batch_scale.measure(1000, key_bits=2048)
     assert [figure for figure in measured["grown"] if not figure.flat] == []
+    assert batch_scale.arena_kept_kib(measured) <= 0
 
 
 def test_memory_that_grows_with_rows_is_seen(tmp_path: Path, router: Any, client_key: Any) -> None:
