@@ -280,3 +280,9 @@ def test_quiet_command_tells_no_progress(
 def test_programs_need_no_extra_for_a_batch() -> None:
     without = "import sys; sys.modules.update(dict.fromkeys(['typer', 'rich', 'starlette']))"
     assert output_of(f"{without}; import nomyo.batch; print(nomyo.batch.run.__name__)") == "run\n"
+
+
+def test_package_need_not_be_imported_by_itself() -> None:
+    program = "import nomyo, sys; assert 'nomyo.batch' not in sys.modules; print(nomyo.batch.run.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "run\n", done.stderr

@@ -36,6 +36,7 @@ from .response import ChatCompletionResponse
 from .secure_response import SecureResponse
 
 if TYPE_CHECKING:
+    from . import batch
     from .chat import SecureChatCompletion, SyncSecureChatCompletion
     from .client import SecureCompletionClient, SyncSecureCompletionClient
     from .many import Result
@@ -49,6 +50,7 @@ disableSecureMemory = disable_secure_memory  # noqa: N816
 
 # Importing the clients imports the HTTP libraries (over 100 ms): done when one is first asked for.
 _IMPORTED_LATE = {
+    "batch": "batch",
     "SecureChatCompletion": "chat",
     "SyncSecureChatCompletion": "chat",
     "Result": "many",
@@ -79,6 +81,7 @@ __all__ = [
     "ServiceUnavailableError",
     "SyncSecureChatCompletion",
     "SyncSecureCompletionClient",
+    "batch",
     "disableSecureMemory",
     "disable_secure_memory",
     "enableSecureMemory",
@@ -92,12 +95,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a client, and what belongs to it, when it is first asked for."""
+    """Import a client, what belongs to it, and `nomyo.batch`, when it is first asked for."""
     if name not in _IMPORTED_LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_IMPORTED_LATE[name]}", __name__), name)
+    module = import_module(f".{_IMPORTED_LATE[name]}", __name__)
+    value = module if name == "batch" else getattr(module, name)
     globals()[name] = value
     return value
 
