@@ -319,6 +319,26 @@ def test_pauses_of_an_outage_grow_while_nothing_gets_better_and_begin_anew_later
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 1]
 
 
+def test_router_that_is_away_is_asked_once_for_each_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a fake clock; eight rows wait for it together."""
+    clock = VirtualClock()
+    asked: list[float] = []
+    monkeypatch.setattr(sender, "Outage", lambda: Outage(clock))
+
+    async def create(_: Any) -> ChatCompletionResponse:
+        asked.append(clock.seconds)
+        if clock.seconds < 100:
+            raise APIConnectionError("away", sent=False)
+        return ChatCompletionResponse()
+
+    async def scene() -> None:
+        sends = Sender(create, Governor(NO_COOL_DOWN, clock=clock), max_retries=0, patience_s=60, tell=lambda _: None)
+        await asyncio.gather(*(sends.send(Row(line, "x", {})) for line in range(1, 9)))
+
+    clock.run(scene())
+    assert asked == [0, 1, 3, 7, 15, 31, 63, *[123] * 8]
+
+
 def test_service_that_cools_down_is_asked_once_for_each_pause(key_directory: Path, source: Path, output: Path) -> None:
     """By a fake clock: 503, half an hour without a request, and all goes on at two requests a second."""
     clock = VirtualClock()
