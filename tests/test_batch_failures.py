@@ -388,6 +388,16 @@ def test_batches_with_the_same_api_key_share_rate_and_pauses(
         assert time.monotonic() - paused >= 2.7
 
 
+def test_cool_down_of_a_command_is_as_long_as_it_was_told(
+    faulty_router: FaultyRouter, source: Path, output: Path, key_directory: Path
+) -> None:
+    faulty_router.answers.append(Answer(503))
+    began = time.monotonic()
+    done = batch(source, output, faulty_router.url, "--key-dir", str(key_directory), "--cool-down", "3")
+    assert (done.returncode, outcomes(output)) == (0, EXPECTED)
+    assert 3 <= time.monotonic() - began < 50  # without the option, a minute
+
+
 def test_books_that_cannot_be_kept_stop_the_batch_and_fail_no_row(
     run: Any, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
