@@ -25,13 +25,13 @@ def plaintext_of(private_key_pem: bytes, package: bytes) -> bytes:
     return opened(private_key, package)[0]
 
 
-def opened(private_key: rsa.RSAPrivateKey, package: bytes) -> tuple[bytes, bytes]:
-    """Open a package: its plaintext, and the AES key that it was sealed with."""
+def opened(private_key: rsa.RSAPrivateKey, package: bytes, context: bytes | None = None) -> tuple[bytes, bytes]:
+    """Open a package, bound to a context or a message: its plaintext, and the AES key that it was sealed with."""
     parsed = json.loads(package)
     payload = parsed["encrypted_payload"]
     aes_key = private_key.decrypt(base64.b64decode(parsed["encrypted_aes_key"]), OAEP)
     sealed = base64.b64decode(payload["ciphertext"]) + base64.b64decode(payload["tag"])
-    return AESGCM(aes_key).decrypt(base64.b64decode(payload["nonce"]), sealed, None), aes_key
+    return AESGCM(aes_key).decrypt(base64.b64decode(payload["nonce"]), sealed, context), aes_key
 
 
 def seal_for(public_key_pem: str, content: Any, *, outer: dict[str, Any] | None = None) -> bytes:
@@ -41,13 +41,18 @@ def seal_for(public_key_pem: str, content: Any, *, outer: dict[str, Any] | None 
 
 
 def package_for(
-    public_key_pem: str, text: bytes, *, aes_key: bytes | None = None, nonce: bytes | None = None
+    public_key_pem: str,
+    text: bytes,
+    *,
+    aes_key: bytes | None = None,
+    nonce: bytes | None = None,
+    context: bytes | None = None,
 ) -> dict[str, Any]:
     public_key = serialization.load_pem_public_key(public_key_pem.encode())
     assert isinstance(public_key, rsa.RSAPublicKey)
     aes_key = AESGCM.generate_key(256) if aes_key is None else aes_key
     nonce = os.urandom(12) if nonce is None else nonce
-    sealed = AESGCM(aes_key).encrypt(nonce, text, None)
+    sealed = AESGCM(aes_key).encrypt(nonce, text, context)
     return {
         "version": "1.0",
         "algorithm": "hybrid-aes256-rsa4096",

@@ -27,11 +27,13 @@ __all__ = [
     "load_key_pair",
     "memory_status",
     "new_payload_id",
+    "open_bytes",
     "open_key_directory",
     "open_package",
     "open_secret",
     "replace_key_pair",
     "seal",
+    "seal_bytes",
     "warm_up",
     "write_key_directory",
 ]
@@ -258,6 +260,21 @@ def open_secret(
     None where that is no string; a dict of the rest; the algorithm's name; processed_at. The rest is what becomes
     Python objects: id, model, usage, finish_reason (the first choice's) and _metadata, None where not there; objects
     in it are instances of `object_type`. Of a name that comes twice the last one counts. Raises as `open_package` does.
+    """
+
+def seal_bytes(content: bytes, key: PublicKey, context: bytes) -> bytes:
+    """Seal bytes for `key` under a fresh AES-256 key; the result has the form of a package.
+
+    It opens with `open_bytes` in the same `context` only, which says what it is for and is authenticated with it (GCM's
+    associated data): no message of the protocol's, which has none, can stand in its place, nor it in theirs.
+
+    Raises ValueError for an empty context.
+    """
+
+def open_bytes(package: Buffer, key: PrivateKey, context: bytes) -> SecureBuffer:
+    """Open what `seal_bytes` sealed in the same context; in Python objects there is nothing of it.
+
+    Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
     """
 
 def warm_up() -> None:

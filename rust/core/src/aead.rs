@@ -1,4 +1,4 @@
-//! AES-256-GCM with a 96-bit nonce, a 128-bit tag and no associated data (NIST SP 800-38D), chunk by chunk.
+//! AES-256-GCM with a 96-bit nonce and a 128-bit tag (NIST SP 800-38D), chunk by chunk.
 //!
 //! Rules:
 //! - The key lives in one heap slot of the arena and is never copied to the stack by this module.
@@ -69,6 +69,11 @@ impl Encryptor {
         succeeded(done).map(|()| Self(context))
     }
 
+    /// Binds the message to associated data, which is not part of it; before its first byte.
+    pub fn authenticate(&mut self, data: &[u8]) -> Result<()> {
+        self.0.associate(data, ffi::EVP_EncryptUpdate)
+    }
+
     /// Replaces the next bytes of plaintext by ciphertext.
     pub fn encrypt_in_place(&mut self, bytes: &mut [u8]) -> Result<()> {
         self.0.update_in_place(bytes, ffi::EVP_EncryptUpdate)
@@ -114,6 +119,11 @@ impl Decryptor {
             )
         };
         succeeded(done).map(|()| Self(context))
+    }
+
+    /// Expects the message to be bound to associated data; before its first byte.
+    pub fn authenticate(&mut self, data: &[u8]) -> Result<()> {
+        self.0.associate(data, ffi::EVP_DecryptUpdate)
     }
 
     /// Replaces the next bytes of ciphertext by plaintext that is not verified yet.
@@ -163,6 +173,16 @@ impl Context {
         NonNull::new(unsafe { ffi::EVP_CIPHER_CTX_new() })
             .map(Self)
             .ok_or(Error::Memory("no memory for a cipher"))
+    }
+
+    fn associate(&mut self, data: &[u8], update: Update) -> Result<()> {
+        let len = i32::try_from(data.len())
+            .map_err(|_| Error::Value("associated data has less than 2 GiB"))?;
+        let mut read = 0;
+        // SAFETY: the context is live; without an output, GCM takes the input, which has the length that is named, as
+        // associated data (EVP_EncryptInit(3), "AEAD INTERFACE").
+        let done = unsafe { update(self.0.as_ptr(), null_mut(), &mut read, data.as_ptr(), len) };
+        succeeded(done)
     }
 
     fn update_in_place(&mut self, bytes: &mut [u8], update: Update) -> Result<()> {

@@ -154,6 +154,26 @@ fn test_package_for_another_key_fails() {
 }
 
 #[test]
+fn test_package_opens_in_the_context_alone_that_it_was_sealed_for() {
+    let bound = sealed_in(b"a row");
+    let plain = sealed_in(b"");
+    let opened = |package, context| {
+        let sealed = Sealed::parse(package).expect("shape");
+        sealed.bound_to(context).open(&KEY)
+    };
+    assert_eq!(opened(&bound, b"a row").expect("opens"), b"{}");
+    assert_eq!(open(&plain).expect("opens"), b"{}");
+    for (package, context) in [
+        (&bound, &b""[..]),
+        (&bound, b"a rox"),
+        (&bound, b"a row "),
+        (&plain, b"a row"),
+    ] {
+        assert!(matches!(opened(package, context), Err(Error::Package)));
+    }
+}
+
+#[test]
 fn test_every_truncation_and_every_appended_byte_fails() {
     let package = seal(b"{\"a\": 1}", Some(5));
     for len in 0..package.len() {
@@ -232,6 +252,12 @@ fn seal(plaintext: &[u8], processed_at: Option<i64>) -> Package {
     sealer
         .finish(KEY.public_key(), processed_at)
         .expect("a package")
+}
+
+fn sealed_in(context: &[u8]) -> Package {
+    let mut sealer = Sealer::bound_to(context, LIMIT).expect("a sealer");
+    sealer.write(b"{}").expect("room");
+    sealer.finish(KEY.public_key(), None).expect("a package")
 }
 
 fn open(package: &[u8]) -> Result<Vec<u8>, Error> {

@@ -27,6 +27,7 @@ mod page_lock;
 mod password;
 mod payload_id;
 mod process;
+mod sealed_bytes;
 mod sealing;
 mod secret_reply;
 mod secure_buffer;
@@ -61,6 +62,8 @@ mod _core {
         all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process,
         in_locked_memory, memory_status, warm_up,
     };
+    #[pymodule_export]
+    use super::sealed_bytes::{open_bytes, seal_bytes};
     #[pymodule_export]
     use super::sealing::{check_payload, fits, open_package, seal};
     #[pymodule_export]

@@ -7,6 +7,8 @@
 //! - Ciphertext never lies in the arena: it is no secret, can be large, and locked memory is scarce.
 //! - Opening fails in one way and at one place, the tag: [`Error::Package`](crate::Error::Package).
 //!   Plaintext of a package that failed is wiped and never returned.
+//! - A package that is no message of the protocol's is bound to a context, what it is for, which GCM
+//!   authenticates: neither can stand in the other's place. The protocol's has none.
 //! - What is opened lies in the arena. The stack is scrubbed after either direction.
 
 mod open;

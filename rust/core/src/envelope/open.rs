@@ -11,22 +11,36 @@ use std::mem::MaybeUninit;
 const CHUNK_CHARS: usize = 32 * 1024;
 
 /// A package whose outer shape was checked; borrows from the package.
-pub struct Sealed<'a>(Fields<'a>);
+pub struct Sealed<'a> {
+    fields: Fields<'a>,
+    context: &'a [u8],
+}
 
 impl<'a> Sealed<'a> {
     /// Checks the outer shape: [`Error::Package`] for whatever is wrong with it.
     pub fn parse(package: &'a [u8]) -> Result<Self> {
-        package::parse(package).map(Self)
+        let fields = package::parse(package)?;
+        Ok(Self {
+            fields,
+            context: b"",
+        })
+    }
+
+    /// Has the package open only where it was sealed for this context; without, where it was for none.
+    pub fn bound_to(self, context: &'a [u8]) -> Self {
+        Self { context, ..self }
     }
 
     /// Seconds since 1970, by the sender's unauthenticated word.
     pub fn processed_at(&self) -> Option<Number> {
-        self.0.processed_at
+        self.fields.processed_at
     }
 
     /// Bytes of plaintext that [`Self::open`] will need room for in the arena.
     pub fn plaintext_len(&self) -> usize {
-        STANDARD.decoded_length(&self.0.ciphertext).unwrap_or(0)
+        STANDARD
+            .decoded_length(&self.fields.ciphertext)
+            .unwrap_or(0)
     }
 
     /// Opens the package; the plaintext lies in the arena.
@@ -68,26 +82,28 @@ impl<'a> Sealed<'a> {
 
     fn decryptor(&self, key: &PrivateKey) -> Result<Decryptor> {
         let modulus_len = key.public_key().modulus_len();
-        if STANDARD.decoded_length(&self.0.wrapped_key).ok() != Some(modulus_len) {
+        if STANDARD.decoded_length(&self.fields.wrapped_key).ok() != Some(modulus_len) {
             return Err(Error::Package);
         }
         let mut wrapped = vec![0; modulus_len];
         STANDARD
-            .decode(&self.0.wrapped_key, Out::from_slice(&mut wrapped))
+            .decode(&self.fields.wrapped_key, Out::from_slice(&mut wrapped))
             .map_err(|_| Error::Package)?;
         let aes_key = key.unwrap(&wrapped)?;
-        Decryptor::new(&aes_key, &self.0.nonce)
+        let mut decryptor = Decryptor::new(&aes_key, &self.fields.nonce)?;
+        decryptor.authenticate(self.context)?;
+        Ok(decryptor)
     }
 
     /// Fills the room, which has as many bytes as the plaintext.
     fn decrypt(&self, mut decryptor: Decryptor, mut room: &mut [MaybeUninit<u8>]) -> Result<()> {
-        for chars in self.0.ciphertext.chunks(CHUNK_CHARS) {
+        for chars in self.fields.ciphertext.chunks(CHUNK_CHARS) {
             let out = Out::from_uninit_slice(&mut *room);
             let bytes = STANDARD.decode(chars, out).map_err(|_| Error::Package)?;
             decryptor.decrypt_in_place(bytes)?;
             let decoded = bytes.len();
             room = &mut room[decoded..];
         }
-        decryptor.finish(&self.0.tag)
+        decryptor.finish(&self.fields.tag)
     }
 }

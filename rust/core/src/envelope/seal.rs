@@ -37,6 +37,11 @@ impl Sealer {
     /// Begins a package of at most `limit_bytes` of plaintext, under a fresh key and nonce.
     /// [`Error::Unlocked`] where locked memory is required and there is none for the window.
     pub fn new(limit_bytes: usize) -> Result<Self> {
+        Self::bound_to(b"", limit_bytes)
+    }
+
+    /// The same for a package that opens in one context only: [`Sealed::bound_to`](super::Sealed::bound_to).
+    pub fn bound_to(context: &[u8], limit_bytes: usize) -> Result<Self> {
         let key = Key::random()?;
         let mut nonce = [0; NONCE_BYTES];
         random::fill(&mut nonce)?;
@@ -50,7 +55,8 @@ impl Sealer {
         package.push(b"\", \"algorithm\": \"")?;
         package.push(package::ALGORITHM.as_bytes())?;
         package.push(b"\", \"encrypted_payload\": {\"ciphertext\": \"")?;
-        let encryptor = Encryptor::new(&key, &nonce)?;
+        let mut encryptor = Encryptor::new(&key, &nonce)?;
+        encryptor.authenticate(context)?;
         let window = vec![0; WINDOW_BYTES].into_boxed_slice();
         arena::check_required()?;
         Ok(Self {

@@ -1,0 +1,71 @@
+//! Bytes of any kind, sealed in the form of a package and bound to what they are for.
+
+use crate::detached::Detached;
+use crate::errors::{self, OrRaise};
+use crate::keys::{PrivateKey, PublicKey};
+use crate::sealing::as_bytes;
+use crate::secure_buffer::SecureBuffer;
+use nomyo_core::buffer::SecureBuffer as Memory;
+use nomyo_core::envelope::{Package, Sealed, Sealer};
+use nomyo_core::{Result, rsa, stack};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// Seal bytes for `key` under a fresh AES-256 key, bound to `context`, which says what they are for.
+///
+/// Raises ValueError for an empty context: what has none is a message of the protocol's.
+#[pyfunction]
+pub fn seal_bytes<'py>(
+    content: &Bound<'py, PyBytes>,
+    key: &Bound<'py, PublicKey>,
+    context: &Bound<'py, PyBytes>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let py = content.py();
+    let context = full_context(context)?;
+    let content = content.as_bytes();
+    let key = key.get().core();
+    let package = py
+        .detach_counted(|| stack::scrubbed(|| seal(content, key, context)))
+        .or_raise(py)?;
+    Ok(PyBytes::new(py, &package))
+}
+
+/// Open what `seal_bytes` sealed in the same context, into locked memory.
+///
+/// Raises as `open_package` does.
+#[pyfunction]
+pub fn open_bytes(
+    package: &Bound<'_, PyAny>,
+    key: &Bound<'_, PrivateKey>,
+    context: &Bound<'_, PyBytes>,
+) -> PyResult<SecureBuffer> {
+    let py = package.py();
+    let context = full_context(context)?;
+    let package = as_bytes(package)?;
+    let package = package.as_bytes();
+    let key = key.get().core(py)?;
+    py.detach_counted(|| open(package, &key, context))
+        .map(SecureBuffer::from_memory)
+        .or_raise(py)
+}
+
+fn full_context<'a>(context: &'a Bound<'_, PyBytes>) -> PyResult<&'a [u8]> {
+    let bytes = context.as_bytes();
+    if bytes.is_empty() {
+        return Err(errors::value_error(context.py(), "the context is empty"));
+    }
+    Ok(bytes)
+}
+
+fn seal(content: &[u8], key: &rsa::PublicKey, context: &[u8]) -> Result<Package> {
+    let mut sealer = Sealer::bound_to(context, content.len())?;
+    sealer.write(content)?;
+    sealer.finish(key, None)
+}
+
+fn open(package: &[u8], key: &rsa::PrivateKey, context: &[u8]) -> Result<Memory> {
+    let sealed = Sealed::parse(package)?.bound_to(context);
+    let mut content = Memory::new(sealed.plaintext_len())?;
+    sealed.open_into(key, content.as_mut_slice()?)?;
+    Ok(content)
+}
