@@ -140,3 +140,15 @@ def test_whole_row_has_a_mark_and_a_torn_one_has_none(line: int, custom_id: str,
         hole = bytearray(row)
         hole[len(row) - cut_off] = 0
         assert read_mark(bytes(hole)) is None  # what a file system shows of a block that never reached the disk
+
+
+@pytest.mark.parametrize(
+    "number", [10**5000, -(10**5000), float("inf"), float("nan")], ids=["long", "-long", "inf", "nan"]
+)
+def test_answer_with_a_number_that_cannot_be_written_is_a_failure_of_its_row(number: float) -> None:
+    """The client reads integers of any size; a row that cannot be written must not stop the batch, each time anew."""
+    row = answered(Row(3, "a", {}), ChatCompletionResponse({"usage": number, "id": "secret"}))
+    assert read_mark(row) == Mark(3, failed=True)
+    read = json.loads(row)
+    assert (read["custom_id"], read["response"], read["error"]["code"]) == ("a", None, "batch_error")
+    assert "secret" not in read["error"]["message"]

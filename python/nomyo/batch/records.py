@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nomyo.errors import APIConnectionError, APIError, NomyoError
+from nomyo.errors import APIConnectionError, APIError, BatchError, NomyoError
 from nomyo.exchange.protocol import NOT_SEALED, SECURITY_TIERS
 from nomyo.response import ChatCompletionResponse
 
@@ -118,10 +118,15 @@ def _fault(row: Mapping[str, Any]) -> str | None:
 
 
 def answered(row: Row, response: ChatCompletionResponse) -> bytes:
-    """Return the output's row for an answer."""
+    """Return the output's row for an answer; for an error, where JSON text cannot hold it as others read it."""
     metadata = response.get("_metadata")
     request_id = metadata.get("payload_id") if isinstance(metadata, dict) else None
-    return _encoded(row.line, row.custom_id, {"status_code": 200, "request_id": request_id, "body": response}, None)
+    content = {"status_code": 200, "request_id": request_id, "body": response}
+    try:
+        return _encoded(row.line, row.custom_id, content, None)
+    except ValueError:  # infinity; an integer of more digits than Python writes (sys.set_int_max_str_digits)
+        error = BatchError("the answer holds a number that is too long, or infinite")
+    return failed(row.line, row.custom_id, error)
 
 
 def failed(line: int, custom_id: str | None, error: Exception) -> bytes:
@@ -144,7 +149,7 @@ def read_mark(row: bytes) -> Mark | None:
 
 def _encoded(line: int, custom_id: str | None, response: Any, error: Any) -> bytes:
     row = {"id": f"batch_req_{line}", "custom_id": custom_id, "response": response, "error": error}
-    return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
+    return json.dumps(row, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
 
 def _code(error: Exception) -> str:
