@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import anyio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+import nomyo.batch
+import peer
+from nomyo import _core
 from nomyo.serve.listener import Listener
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.echo import EchoModel
@@ -107,6 +112,28 @@ def batch(source: Path, output: Path, url: str, *options: str, **environment: st
     """Run a batch to its end."""
     words = command(source, output, url, *options)
     return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=os.environ | environment)
+
+
+def open_command(*arguments: object, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run `nomyo batch open` to its end."""
+    words = [sys.executable, "-m", "nomyo", "batch", "open", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, timeout=60, check=False, **more)
+
+
+def opened(output: Path, archive: Path) -> list[dict[str, Any]]:
+    """Return the rows of a sealed output."""
+    return list(nomyo.batch.read(output, key_dir=archive))
+
+
+def opened_by_hand(row: bytes, key: _core.PrivateKey) -> bytes:
+    """Open a sealed row with Python's `cryptography`."""
+    theirs = serialization.load_pem_private_key(bytes(key.to_pem()), None)
+    assert isinstance(theirs, rsa.RSAPrivateKey)
+    return peer.opened(theirs, json.dumps(json.loads(row)["sealed"]).encode(), b"nomyo batch row 1")[0]
+
+
+def lines_of(output: Path) -> list[bytes]:
+    return output.read_bytes().splitlines(keepends=True)
 
 
 @contextmanager

@@ -92,6 +92,20 @@ def key_directory(client_key: _core.PrivateKey, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
+def archive_key() -> _core.PrivateKey:
+    """A pair that rows of a batch are sealed for."""
+    return _core.PrivateKey.generate(2048)
+
+
+@pytest.fixture(scope="session")
+def archive(archive_key: _core.PrivateKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with that pair."""
+    directory = tmp_path_factory.mktemp("archive") / "archive"
+    _core.write_key_directory(directory, archive_key)
+    return directory
+
+
+@pytest.fixture(scope="session")
 def router() -> Iterator[RunningRouter]:
     """A local router with the echo model."""
     with RunningRouter(RouterConfig(key_bits=2048)) as running:

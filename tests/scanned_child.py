@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from nomyo import NomyoError, SecureBuffer, SecureByteContext, SecureResponse, _core
+from nomyo.batch import read as read_batch
 from nomyo.cli import main as main_of_nomyo
 from nomyo.terminal.password import ask, from_file
 from twins import TWINS, AsyncTwin, Twin
@@ -276,6 +277,16 @@ def commanded(child: Child) -> None:
         with suppress(SystemExit):  # what it did is in the file
             main_of_nomyo(["chat", *to_router, *child.job["command"], "--secret-file", path + ".utf-8"])
     os.dup2(here, 1)
+
+
+@work
+def opened_batch(child: Child) -> None:
+    """`nomyo batch open` writes the rows of a sealed output to a file."""
+    _core.harden_process = lambda: None  # or whoever is not root could not read this process
+    with suppress(SystemExit):  # what it did is in the file
+        main_of_nomyo(["batch", "open", child.job["sealed"], "-o", child.job["output"], "--key-dir", child.job["keys"]])
+    if child.job["as_objects"]:
+        child.kept += read_batch(child.job["sealed"], key_dir=child.job["keys"])
 
 
 @work

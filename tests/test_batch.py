@@ -247,6 +247,13 @@ def test_dry_run_of_good_rows_ends_well(source: Path, output: Path) -> None:
     assert batch(source, output, "http://127.0.0.1:9", "--dry-run").returncode == 0
 
 
+def test_input_called_open_is_named_with_its_directory(tmp_path: Path) -> None:
+    write_input(tmp_path / "open", map(request, range(40)))
+    words = [sys.executable, "-m", "nomyo", "batch", "./open", "--dry-run"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout.startswith("40 rows")) == (0, True)
+
+
 def test_terminal_shows_a_bar(router: RunningRouter, source: Path, output: Path, key_directory: Path) -> None:
     words = command(source, output, router.url, "--key-dir", str(key_directory))[3:]
     with in_terminal(*words, columns=120) as terminal:

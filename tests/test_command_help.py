@@ -20,6 +20,7 @@ COMMANDS = [
     ["proxy"],
     ["router"],
     *(["keys", name] for name in ("generate", "show", "password", "rotate", "check")),
+    ["batch", "open"],
 ]
 IDS = [" ".join(command) for command in COMMANDS]
 OPTION = re.compile(r"^  (?:-[a-z], )?(--[a-z-]+)", re.MULTILINE)

@@ -38,7 +38,7 @@ class AppendedFile:
         Raises:
             OSError: The disk is full, or fails; a part of the row may be in the file.
         """
-        _write(self._descriptor, row)
+        write_all(self._descriptor, row)
         self._unsynced += 1
         self._start_to_sync()
         while self._unsynced >= self._most_unsynced:
@@ -84,7 +84,7 @@ class AppendedFile:
         self._unsynced -= rows
 
 
-def _write(descriptor: int, row: bytes) -> None:
+def write_all(descriptor: int, row: bytes | memoryview) -> None:
     """Write all of a row; the kernel may take it in pieces, the last before it says that the disk is full."""
     rest = memoryview(row)
     while rest:

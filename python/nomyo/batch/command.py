@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import glob
 import json
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from nomyo.batch import open_command
 from nomyo.batch.estimate import Estimate, estimate
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
@@ -49,16 +51,21 @@ _OPTIONS: Final = {
     "cool_down_s": "--cool-down",
     "patience": "--patience",
     "concurrency": "--concurrency",
+    "encrypt_to": "--encrypt-to",
 }
 _SERVICE: Final = Limits.of(DEFAULT_BASE_URL)
 _ELSEWHERE: Final = Limits.of("http://localhost")
 app = command_app()
+# Found by their first word, for an input is one, too.
+SUBCOMMANDS: Final = {"open": open_command.app}
 _BATCH = manual(
     examples={
         "nomyo batch in.jsonl -o out.jsonl": "All rows; and once more, to go on after an interruption:",
         "nomyo batch in.jsonl -o out.jsonl --rate 2": "No more than two requests a second:",
         "nomyo batch in.jsonl --dry-run": "What it would be, without sending anything:",
         "nomyo batch in.jsonl -o out.jsonl --retry-errors": "Once more those rows that failed:",
+        "nomyo batch in.jsonl -o out.jsonl --encrypt-to archive/public_key.pem": "Answers for one key alone:",
+        "nomyo batch open out.jsonl --key-dir archive": "These answers, in clear:",
     },
     exit_codes={
         0: "Every row has its answer. With --dry-run: no row is bad.",
@@ -81,14 +88,26 @@ _BATCH = manual(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; leaves with SystemExit, as click does."""
+    """Run the command; leaves with SystemExit, as click does. An input by the name of a subcommand is `./open`."""
+    if arguments and arguments[0] in SUBCOMMANDS:
+        return open_command.main(arguments[1:])
     return run(app, arguments, NAME)
+
+
+def _subcommands(incomplete: str) -> list[str]:
+    """Return subcommands for a shell that completes the first word; none where it may be a file: the shell finds it."""
+    if not incomplete or glob.glob(f"{glob.escape(incomplete)}*"):
+        return []
+    return [name for name in SUBCOMMANDS if name.startswith(incomplete)]
 
 
 @app.command(cls=_BATCH)
 def batch(
     input_path: Annotated[
-        Path, typer.Argument(metavar="IN", help="A file in OpenAI's batch format.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="IN", help="A file in OpenAI's batch format.", show_default=False, autocompletion=_subcommands
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="The file that gets a row for each row.")
@@ -116,6 +135,10 @@ def batch(
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Do rows once more that failed in an earlier run.")
     ] = False,
+    encrypt_to: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC.pem", help="Seal rows for this RSA key; `nomyo batch open` reads them."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rows, and show the first bad ones.")] = False,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help=f"The router; {DEFAULT_BASE_URL} by default.")
@@ -149,7 +172,8 @@ def batch(
     that were under way are. Rows that are bad, or fail, become errors in OUT and do not stop it. While the router is
     away, or says 429 or 503, it pauses.
 
-    How far it is goes to stderr, never content. OUT is the only file that gets answers.
+    How far it is goes to stderr, never content. OUT is the only file that gets answers. With --encrypt-to, rows are
+    sealed before they are written there, and `nomyo batch open` (see its --help) reads them with the private key.
     """
     url = router_url(base_url)
     given = {
@@ -171,6 +195,7 @@ def batch(
         "ordered": ordered,
         "retry_errors": retry_errors,
         "max_retries": max_retries,
+        "encrypt_to": encrypt_to,
         "patience": patience,
         "base_url": url,
         "allow_http": allow_http,

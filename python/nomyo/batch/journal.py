@@ -4,8 +4,9 @@ Rules and promises:
 
 - The output is the journal. A row of the input is done if and only if its row is in the output, so the two cannot
   disagree, and no other file ever holds an answer.
-- `OUTPUT.batch` identifies the input (size and SHA-256) and is locked while a batch runs. It is written once, before
-  the first row, and never changed. It holds no content.
+- `OUTPUT.batch` (`header`) identifies the input and is locked while a batch runs. It is written once, before the first
+  row, and never changed. It holds no content.
+- Where there is a seal, no row reaches the output without it, and an output holds rows of one kind only (`sealed`).
 - Rows are appended whole. One that a kill, a full disk or a power loss tore is dropped on resume, and sent again.
 - A row is in flight from when it is sent until it is on the disk (`appended`). Of rows that are no longer in flight,
   none is sent twice, unless it failed and `retry_errors` asks for it.
@@ -15,22 +16,21 @@ Rules and promises:
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from nomyo.batch.appended import AppendedFile
 from nomyo.batch.done import Done
+from nomyo.batch.header import LONGEST_BYTES, Header, header_of
 from nomyo.batch.lines import Survey
 from nomyo.batch.order import in_order
-from nomyo.batch.records import read_mark
+from nomyo.batch.records import Mark, read_mark
 from nomyo.batch.rewrite import remove_leftover, replace, sync_directory
+from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
 
-_FORMAT: Final = 1
-_SUFFIX: Final = ".batch"
 _OWNER_ONLY: Final = 0o600
 
 
@@ -43,18 +43,30 @@ class Journal:
         ordered: Whether rows stand in the order of the input's at the end.
         retry_errors: Whether rows that failed are to be done once more.
         most_unsynced: Rows that may be lost to a power loss, beside those under way.
+        seal: Seals rows before they are written; None where they stand as they are.
 
     Raises:
-        BatchError: The output is another batch's, or no batch's, or somebody else works on it.
+        BatchError: The output is another batch's, or no batch's, or sealed otherwise, or somebody else works on it.
         OSError: A file cannot be opened, read or written.
     """
 
-    def __init__(self, output: Path, survey: Survey, *, ordered: bool, retry_errors: bool, most_unsynced: int) -> None:
+    def __init__(
+        self,
+        output: Path,
+        survey: Survey,
+        *,
+        ordered: bool,
+        retry_errors: bool,
+        most_unsynced: int,
+        seal: Seal | None = None,
+    ) -> None:
         self._path = output.resolve()  # what is replaced is the file, not a link to it
         self._ordered = ordered
+        self._seal = seal
         self._lock = self._take_lock()
         try:
-            self._check_or_write_header(survey)
+            sealed_for = None if seal is None else seal.fingerprint
+            self._check_or_write_header(Header(survey, ordered=ordered, sealed_for=sealed_for))
             remove_leftover(self._path)
             self.done = Done(survey.lines)
             self._look_through(retry_errors)
@@ -68,8 +80,9 @@ class Journal:
 
         Raises:
             OSError: The disk is full, or fails.
+            SecurityError: It cannot be sealed in locked memory, which is required.
         """
-        await self._file.append(row)
+        await self._file.append(row if self._seal is None else self._seal(row))
         self.done.take(read_mark(row))
 
     async def finish(self) -> None:
@@ -94,7 +107,7 @@ class Journal:
         await self.aclose()
 
     def _take_lock(self) -> int:
-        header = self._path.with_name(self._path.name + _SUFFIX)
+        header = header_of(self._path)
         if not header.exists() and _size_bytes(self._path):
             raise BatchError(f"{self._path.name} holds something else already: name another output")
         descriptor = os.open(header, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWNER_ONLY)
@@ -106,37 +119,15 @@ class Journal:
             return descriptor
         raise BatchError(f"another process is working on {self._path.name}")
 
-    def _check_or_write_header(self, survey: Survey) -> None:
+    def _check_or_write_header(self, header: Header) -> None:
         """Hold an output that was begun to its input; one that has no row yet may become anyone's."""
-        wanted = {
-            "format": _FORMAT,
-            "input": {"size_bytes": survey.size_bytes, "sha256": survey.sha256},
-            "ordered": self._ordered,
-        }
         if _size_bytes(self._path):
-            self._check_header(wanted)
+            header.check(os.pread(self._lock, LONGEST_BYTES, 0), self._path.name)
             return
         os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, json.dumps(wanted).encode() + b"\n", 0)
+        os.pwrite(self._lock, header.encoded(), 0)
         os.fsync(self._lock)
         sync_directory(self._path)
-
-    def _check_header(self, wanted: dict[str, Any]) -> None:
-        begun = self._read_header()
-        if begun.get("format") != _FORMAT:
-            raise BatchError(f"{self._path.name}{_SUFFIX} is damaged, or of another version: name another output")
-        if begun.get("input") != wanted["input"]:
-            raise BatchError(f"the input is not the one that {self._path.name} was begun with: name another output")
-        if begun.get("ordered") != wanted["ordered"]:
-            words = "with" if begun.get("ordered") else "without"
-            raise BatchError(f"{self._path.name} was begun {words} --ordered: it can only go on so")
-
-    def _read_header(self) -> dict[str, Any]:
-        try:
-            begun = json.loads(os.pread(self._lock, 4096, 0))
-        except ValueError:
-            return {}
-        return begun if isinstance(begun, dict) else {}
 
     def _look_through(self, retry_errors: bool) -> None:
         """Learn what is done, and rid the output of what does not count: torn rows, and errors to retry."""
@@ -147,7 +138,9 @@ class Journal:
         with open(self._path, "rb") as rows:
             for row in rows:
                 start, place = place, place + len(row)
-                if self.done.take(read_mark(row), retry_errors=retry_errors):
+                mark = read_mark(row)
+                self._check_kind(mark)
+                if self.done.take(mark, retry_errors=retry_errors):
                     gaps = gaps or start != end
                     end = place
             if gaps:
@@ -156,6 +149,13 @@ class Journal:
                 replace(self._path, (row for row in rows if kept.take(read_mark(row), retry_errors=retry_errors)))
             elif end < place:  # the usual case, and one that needs no room on a full disk
                 os.truncate(self._path, end)
+
+    def _check_kind(self, mark: Mark | None) -> None:
+        """Refuse an output of which somebody else made a mixture: nothing of it is dropped."""
+        if mark is None or mark.sealed == (self._seal is not None):
+            return
+        words = "is sealed" if mark.sealed else "is not sealed"
+        raise BatchError(f"a row of {self._path.name} {words}, unlike its batch: name another output")
 
     def _put_in_order(self) -> None:
         with open(self._path, "rb") as rows:

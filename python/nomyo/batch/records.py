@@ -26,7 +26,7 @@ from nomyo.response import ChatCompletionResponse
 METHOD: Final = "POST"
 URL: Final = "/v1/chat/completions"
 _BOM: Final = b"\xef\xbb\xbf"
-_BEGIN: Final = re.compile(rb'\{"id":"batch_req_([1-9][0-9]{0,17})",')
+_BEGIN: Final = re.compile(rb'\{"id":"batch_req_([1-9][0-9]{0,17})",("sealed":)?')
 _END: Final = b"}\n"
 _END_OF_SUCCESS: Final = b',"error":null}\n'
 _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -61,6 +61,8 @@ class Mark:
 
     line: int
     failed: bool
+    sealed: bool = False
+    """Whether the rest of it is for the holder of a key alone (`nomyo.batch.sealed`)."""
 
 
 def read_row(line: int, content: bytes | None) -> Row | BadRow:
@@ -141,10 +143,15 @@ def failed(line: int, custom_id: str | None, error: Exception) -> bytes:
 
 def read_mark(row: bytes) -> Mark | None:
     """Return which row of the input a line of the output is for; None where it is not a whole row."""
+    return mark_at_ends(row) if row.isascii() and b"\0" not in row else None
+
+
+def mark_at_ends(row: bytes | memoryview) -> Mark | None:
+    """Do what `read_mark` does for a line that is known to be of ASCII."""
     begin = _BEGIN.match(row)
-    if begin is None or not row.endswith(_END) or not row.isascii() or b"\0" in row:
+    if begin is None or row[-len(_END) :] != _END:
         return None
-    return Mark(int(begin[1]), not row.endswith(_END_OF_SUCCESS))
+    return Mark(int(begin[1]), row[-len(_END_OF_SUCCESS) :] != _END_OF_SUCCESS, begin[2] is not None)
 
 
 def _encoded(line: int, custom_id: str | None, response: Any, error: Any) -> bytes:

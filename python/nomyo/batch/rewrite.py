@@ -1,4 +1,4 @@
-"""A file replaced by another in one step, whose content nothing but the file itself ever holds.
+"""A file made, or replaced by another, in one step, whose content nothing but the file itself ever holds.
 
 The new file has no name while it is written (Linux's O_TMPFILE, open(2)), and takes the old one's when it is whole and
 on the disk. A crash leaves the old file and nothing else; one in the instant between the two system calls that name it
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _SUFFIX = ".new"
@@ -40,6 +40,33 @@ def replace(path: Path, rows: Iterable[bytes]) -> None:
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
+    sync_directory(path)
+
+
+@contextlib.contextmanager
+def created(path: Path) -> Iterator[int]:
+    """Make a file that is there when the block ends well, and not at all otherwise; for its owner alone.
+
+    Yields:
+        A descriptor to write to.
+
+    Raises:
+        FileExistsError: There is something by that name, which stays.
+        OSError: The disk is full, or fails.
+    """
+    new = path.with_name(path.name + _SUFFIX)
+    descriptor, nameless = _open_new(new)
+    try:
+        yield descriptor
+        os.fsync(descriptor)
+        if nameless:
+            _name(descriptor, path)
+        else:
+            os.link(new, path)
+    finally:
+        os.close(descriptor)
+        if not nameless:
+            new.unlink()
     sync_directory(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,14 @@ from nomyo.batch.journal import Journal
 from nomyo.batch.lines import Lines, Survey, survey
 from nomyo.batch.progress import Progress, Silent
 from nomyo.batch.records import BadRow, Row, answered, failed, read_row
+from nomyo.batch.seal_key import read_public_key, refuse_own
+from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
 from nomyo.exchange.discreet import discreet
+from nomyo.exchange.settings import DEFAULT_KEY_DIR
 from nomyo.many import Result, run_many_async
 
 PATIENCE_S = 3600.0
@@ -87,6 +90,7 @@ async def run_async(
     retry_errors: bool = False,
     max_retries: int = 2,
     patience: float = PATIENCE_S,
+    encrypt_to: str | os.PathLike[str] | None = None,
     governor: Admission | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -110,6 +114,8 @@ async def run_async(
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
         patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops. It pauses
             meanwhile, and no row fails.
+        encrypt_to: The PEM of an RSA public key (2048 to 8192 bits): rows are sealed for the holder of its private half
+            before they are written, and `read` opens them. An output is sealed for one key from its first row on.
         governor: Says when a request may leave, in place of `rate` and `limits`.
         progress: Is told how far it is.
         stop: Call it, and no more rows are sent.
@@ -121,16 +127,17 @@ async def run_async(
     Raises:
         BatchError: It cannot begin (another input, a foreign output, another process), or had to stop.
         OSError: A file cannot be read or written; what is in the output counts, and the same call goes on.
-        ValueError, TypeError: An option is out of range or of the wrong type.
+        ValueError, TypeError: An option is out of range or of the wrong type, or `encrypt_to` holds no public key.
         SecurityError: Plain HTTP, pins, key files.
     """
     _check_options(patience=patience, max_retries=max_retries, rate=rate or 0.0)
     told = progress or Silent()
+    seal = await asyncio.to_thread(_seal, encrypt_to, client_options)
     async with _client(concurrency, client_options) as client:
         admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
         await client.wait_for_keys()
         await _check_router(client)
-        opened = await asyncio.to_thread(_open, Path(input), Path(output), ordered, retry_errors, concurrency)
+        opened = await asyncio.to_thread(_open, Path(input), Path(output), ordered, retry_errors, concurrency, seal)
         sender = Sender(
             lambda body: client.send(prepare(body, None, None, {})[0]),
             admission,
@@ -153,7 +160,17 @@ class _Opened:
     journal: Journal
 
 
-def _open(source: Path, output: Path, ordered: bool, retry_errors: bool, concurrency: int) -> _Opened:
+def _seal(encrypt_to: str | os.PathLike[str] | None, client_options: Mapping[str, Any]) -> Seal | None:
+    if encrypt_to is None:
+        return None
+    key = read_public_key(encrypt_to)
+    refuse_own(key, (client_options.get(name, DEFAULT_KEY_DIR) for name in ("key_dir", "key_rotation_dir")))
+    return Seal(key, locked_required=client_options.get("secure_memory") == "require")
+
+
+def _open(
+    source: Path, output: Path, ordered: bool, retry_errors: bool, concurrency: int, seal: Seal | None
+) -> _Opened:
     if output.exists() and source.samefile(output):
         raise ValueError("the output must not be the input")
     file = source.open("rb")
@@ -161,7 +178,9 @@ def _open(source: Path, output: Path, ordered: bool, retry_errors: bool, concurr
         if not file.seekable():
             raise ValueError("the input must be a file, which can be read twice, and not a pipe")
         counted = survey(file)
-        journal = Journal(output, counted, ordered=ordered, retry_errors=retry_errors, most_unsynced=concurrency)
+        journal = Journal(
+            output, counted, ordered=ordered, retry_errors=retry_errors, most_unsynced=concurrency, seal=seal
+        )
     except BaseException:
         file.close()
         raise

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Annotated, Any, Final, Protocol
 
 import typer
+from typer.core import TyperGroup
 
 VARIABLE: Final = "_NOMYO_COMPLETE"
 OPTIONS: Final = ("--install-completion", "--show-completion")
@@ -21,7 +22,7 @@ class Command(Protocol):
 
     @property
     def module(self) -> str:
-        """Has a typer application `app`, unless it needs no extra."""
+        """Has a typer application `app`, unless it needs no extra, and perhaps others by name in `SUBCOMMANDS`."""
 
     @property
     def summary(self) -> str:
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str], commands: Mapping[str, Command]) -> int:
         # So that typer takes the shell's name from there (its completion.py); else it is the one that called us.
         os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     root: Any = typer.main.get_command(_root(commands))
-    typed = _typed_command()
-    if typed in commands and (real := _load(commands[typed])) is not None:
+    typed, next_typed = _typed_commands()
+    if typed in commands and (real := _load(commands[typed], next_typed)) is not None:
         root.commands[typed] = real
     root.main(args=list(arguments), prog_name="nomyo")
     return 0
@@ -57,15 +58,21 @@ def _add(root: typer.Typer, name: str, command: Command) -> None:
     def stand_in(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None: ...
 
 
-def _typed_command() -> str:
-    """Return the second word of the line that the shell wants completed."""
+def _typed_commands() -> tuple[str, str]:
+    """Return the second and the third word of the line that the shell wants completed."""
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
-    return [*line.split(), "", ""][1]
+    _, first, second, *_ = [*line.split(), "", "", ""]
+    return first, second
 
 
-def _load(command: Command) -> Any:
+def _load(command: Command, next_typed: str) -> Any:
+    """Return a command; as a group, where what was typed next is one below it that its `main` finds by that word."""
     try:
-        app = getattr(import_module(command.module), "app", None)
+        module = import_module(command.module)
     except ImportError:  # its extra is missing
         return None
+    app = getattr(module, "app", None)
+    below = getattr(module, "SUBCOMMANDS", {}).get(next_typed)
+    if below is not None:
+        return TyperGroup(commands={next_typed: typer.main.get_command(below)})
     return app and typer.main.get_command(app)

@@ -27,11 +27,12 @@ def password_for(name: str, key_dir: Path, password_file: Path | None) -> Secure
         OSError, ValueError: The file cannot be read.
         typer.BadParameter: It has to be asked for, and there is no terminal.
     """
-    if password_file is not None:
-        return read_password_file(name, password_file)
-    if not is_encrypted(key_dir / "private_key.pem"):
-        return None
-    return _ask(lambda: password.ask(f"Password of {key_dir}: "), "--password-file")
+    return _password_for(name, key_dir / "private_key.pem", key_dir, password_file)
+
+
+def password_for_file(name: str, private_key: Path, password_file: Path | None) -> SecureBuffer | None:
+    """Return the password that opens a private key's PEM, in the way of `password_for`."""
+    return _password_for(name, private_key, private_key, password_file)
 
 
 def new_password(name: str, password_file: Path | None, option: str) -> SecureBuffer:
@@ -68,6 +69,14 @@ def is_encrypted(private_key: Path) -> bool:
         return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, len(_ENCRYPTED)) == _ENCRYPTED
     finally:
         os.close(descriptor)
+
+
+def _password_for(name: str, private_key: Path, called: Path, password_file: Path | None) -> SecureBuffer | None:
+    if password_file is not None:
+        return read_password_file(name, password_file)
+    if not is_encrypted(private_key):
+        return None
+    return _ask(lambda: password.ask(f"Password of {called}: "), "--password-file")
 
 
 def _ask(question: Callable[[], SecureBuffer], option: str) -> SecureBuffer:

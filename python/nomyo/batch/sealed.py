@@ -1,0 +1,87 @@
+"""Rows of an output that the holder of a private key alone can read.
+
+Rules and promises:
+
+- A sealed row is `{"id":"batch_req_7","sealed":{...},"error":null}`: what stands in it is a package as on the wire
+  (a fresh AES-256-GCM key, wrapped with RSA-OAEP), whose plaintext is the whole row that would else stand there.
+- Seen from outside are the number of the input's line, whether the row failed (`error` is not null then), and its
+  length. Resume, order and retries need no more, and so no private key.
+- The packages are bound to a context (GCM's associated data): no message of the protocol's opens as a row, and no row
+  as a message. The row inside says again what is seen from outside, and both must agree: a row that was given another
+  line, or whose error was put there or taken away, is refused.
+- Sealing takes the public key only. So nothing says who sealed a row: whoever may write to the output can put others
+  in its place.
+- What is opened is in locked memory.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from nomyo import _core
+from nomyo.batch.records import Mark, mark_at_ends, read_mark
+from nomyo.errors import SecurityError
+from nomyo.memory import SecureBuffer
+
+CONTEXT: Final = b"nomyo batch row 1"
+_SEALED: Final = re.compile(rb'\{"id":"batch_req_[0-9]+","sealed":(\{.*\}),"error":(?:null|\{.*\})\}\n')
+_CONTROL: Final = re.compile(rb"[^ -~]")
+
+
+class Seal:
+    """Seals rows for one public key.
+
+    Args:
+        key: Whose private half opens them.
+        locked_required: Whether to refuse working memory that is not locked.
+    """
+
+    def __init__(self, key: _core.PublicKey, *, locked_required: bool = False) -> None:
+        self._key = key
+        self._locked_required = locked_required
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the key."""
+        return self._key.fingerprint
+
+    def __call__(self, row: bytes) -> bytes:
+        """Return the sealed form of a whole row.
+
+        Raises:
+            SecurityError: Locked memory is required, and there is not enough of it.
+        """
+        mark = read_mark(row)
+        assert mark is not None
+        assert not mark.sealed
+        if self._locked_required:
+            package = _core.in_locked_memory(lambda: _core.seal_bytes(row, self._key, CONTEXT))
+        else:
+            package = _core.seal_bytes(row, self._key, CONTEXT)
+        error = b'{"code":"sealed"}' if mark.failed else b"null"
+        return b'{"id":"batch_req_%d","sealed":%b,"error":%b}\n' % (mark.line, package, error)
+
+
+def open_row(row: bytes, key: _core.PrivateKey) -> SecureBuffer:
+    """Open a sealed row; the caller closes what is returned, which is the row with its end of line.
+
+    Raises:
+        SecurityError: It is damaged, sealed for another key, or does not say inside what it says outside.
+    """
+    outer = read_mark(row)
+    found = _SEALED.fullmatch(row)
+    if outer is None or found is None:
+        raise SecurityError("it is no whole row")
+    opened = _core.open_bytes(found[1], key, CONTEXT)
+    with opened.data as view:
+        inner = _inner_mark(view)
+    if inner is not None and not inner.sealed and (inner.line, inner.failed) == (outer.line, outer.failed):
+        return opened
+    opened.close()
+    raise SecurityError("what it says outside is not what was sealed: it was altered, or put in another row's place")
+
+
+def _inner_mark(row: memoryview) -> Mark | None:
+    """Return what a row says inside; None where it is no row, or more than one line: anybody may have sealed it."""
+    return None if _CONTROL.search(row, 0, len(row) - 1) else mark_at_ends(row)
