@@ -90,7 +90,7 @@ class Governor:
             ValueError: The URL is none.
         """
         asked = Settings(base_url=base_url, api_key=api_key)
-        name = _name_of(asked.base_url, asked.api_key or "")
+        name = name_of(asked.base_url, asked.api_key or "")
         chosen = directory if directory is not None else os.environ.get(DIRECTORY_VARIABLE)
         books = SharedFile(Path(chosen) if chosen else default_directory(), name)
         try:
@@ -188,7 +188,7 @@ def _busy_word(books: SharedFile | OwnMemory) -> str:
     return f"nothing is sent: another process holds {path}, and has perhaps been stopped; `fuser` tells which"
 
 
-def _name_of(base_url: str, api_key: str) -> str:
+def name_of(base_url: str, api_key: str) -> str:
     """Return a name for a key at a service, from which the key cannot be found.
 
     scrypt (RFC 7914) makes every guess take 16 MiB and about 0.1 s: most keys are random and could be hashed by

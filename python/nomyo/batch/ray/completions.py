@@ -1,0 +1,220 @@
+"""`SecureCompletions`: what Ray Data's `map_batches` makes one of in each actor, and what it does there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+
+from nomyo.batch.governor import Limits
+from nomyo.batch.governor.governor import name_of
+from nomyo.batch.ray.node_secrets import check_options, with_secrets
+from nomyo.batch.ray.rate import ClusterRate
+from nomyo.batch.ray.rows import answers_of, rows_of
+from nomyo.batch.records import BadRow, Row, answered, failed
+from nomyo.batch.runner import PATIENCE_S
+from nomyo.batch.sender import NotSent, Sender
+from nomyo.chat import prepare
+from nomyo.client import SecureCompletionClient
+from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
+from nomyo.exchange.discreet import discreet
+from nomyo.response import ChatCompletionResponse
+
+_CHECK_S: Final = 10.0
+_LOG: Final = logging.getLogger("nomyo.batch.ray")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an actor is made with; it is pickled, and holds no secret."""
+
+    limits: Limits
+    requests_at_once: int = 32
+    max_retries: int = 2
+    patience: float = PATIENCE_S
+    api_key_file: str | None = None
+    key_password_file: str | None = None
+    client_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse secrets, and what is out of range."""
+        check_options(self.client_options)
+        for name, least in (("requests_at_once", 1), ("max_retries", 0), ("patience", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int if name != "patience" else (int, float)):
+                raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+            if not least <= value < float("inf"):
+                raise ValueError(f"{name} must be a number of {least} or more, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a row."""
+
+    row: bytes = field(repr=False)
+    """Of the output."""
+    failed: bool
+    tokens: tuple[int, int] = (0, 0)
+    """Of the prompt and of the answer, as the router counts them."""
+
+
+class Completions:
+    """One client, and so many requests at once over it, for one event loop.
+
+    Raises:
+        SecurityError: Plain HTTP, key files.
+        OSError, ValueError: A secret's file cannot be read; an option makes no sense.
+    """
+
+    @discreet
+    def __init__(self, options: Options) -> None:
+        self._client = _client(options)
+        settings = self._client.settings
+        rate = ClusterRate(name_of(settings.base_url, settings.api_key or ""), options.limits)
+        self._slots = asyncio.Semaphore(options.requests_at_once)
+        self._sender = Sender(
+            lambda body: self._client.send(prepare(body, None, None, {})[0]),
+            rate,
+            max_retries=options.max_retries,
+            patience_s=options.patience,
+            tell=_LOG.warning,
+        )
+        self._check = asyncio.Lock()
+        self._checked = False
+
+    @property
+    def failure(self) -> BatchError | None:
+        """Why no more is sent."""
+        return self._sender.failure
+
+    async def check_router(self) -> None:
+        """Refuse before the first row what would be refused for each: a key that matches no pin.
+
+        Raises:
+            SecurityError: It is refused.
+        """
+        async with self._check:
+            if self._checked:
+                return
+            with suppress(APIError, APIConnectionError, TimeoutError):
+                async with asyncio.timeout(_CHECK_S):
+                    await self._client.fetch_server_public_key()
+            self._checked = True
+
+    async def outcome(self, row: Row | BadRow) -> Outcome | None:
+        """Return what came of a row; None where none is sent any more."""
+        async with self._slots:
+            try:
+                response = await self._sender.send(row)
+            except (NotSent, DisposedError):
+                return None
+            except Exception as error:  # noqa: BLE001 - it is the row's outcome
+                return Outcome(failed(row.line, row.custom_id, error), failed=True)
+        assert isinstance(row, Row)
+        return Outcome(answered(row, response), failed=False, tokens=_tokens_of(response))
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
+
+
+class SecureCompletions:
+    """Sends the rows of a Ray Data pipeline, sealed; a callable class for `map_batches`.
+
+        answers = requests.map_batches(
+            SecureCompletions,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=2),
+            fn_constructor_kwargs={"rate": 2.0},
+        )
+
+    Rows come as `read_lines` or `ray.data.read_text` has them, or as `ray.data.read_json` makes them of OpenAI's batch
+    format. They leave as rows of `nomyo batch`: `id`, `custom_id`, `response` (its `body` as JSON text) and `error`.
+    Prompts and answers lie in Ray's object store in clear.
+
+    Args:
+        requests_at_once: Requests under way in this actor; Ray's `concurrency` is the number of actors.
+        rate: Requests a second of the whole cluster with this API key; 0 for no limit.
+        limits: All of the service's rules, instead of `rate`.
+        max_retries: Extra attempts of a row after 500, 502, 504 and timeouts.
+        patience: Seconds for which the router may be away, or refuse with 429 or 503.
+        api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
+        key_password_file: Holds the password of the key pair in `key_dir`, on each node.
+        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`. Keys are kept in
+            memory unless `key_dir` names a directory of each node's.
+
+    Raises:
+        TypeError: An API key or a password is given, which Ray would store; an option has the wrong type.
+        ValueError: An option is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        requests_at_once: int = 32,
+        rate: float = 0.0,
+        limits: Limits | None = None,
+        max_retries: int = 2,
+        patience: float = PATIENCE_S,
+        api_key_file: str | os.PathLike[str] | None = None,
+        key_password_file: str | os.PathLike[str] | None = None,
+        **client_options: Any,
+    ) -> None:
+        self._completions = Completions(
+            Options(
+                requests_at_once=requests_at_once,
+                limits=limits or Limits(requests_per_s=rate),
+                max_retries=max_retries,
+                patience=patience,
+                api_key_file=path_or_none(api_key_file),
+                key_password_file=path_or_none(key_password_file),
+                client_options=client_options,
+            )
+        )
+
+    async def __call__(self, block: pa.Table) -> pa.Table:
+        """Return the answers to a block of requests, in their order.
+
+        Raises:
+            BatchError: The API key is refused, or the router was away for longer than `patience`.
+            SecurityError: The router's key matches no pin.
+            TypeError: `batch_format` is not "pyarrow".
+        """
+        rows = rows_of(block)
+        await self._completions.check_router()
+        outcomes = await asyncio.gather(*(self._completions.outcome(row) for row in rows))
+        done = [outcome.row for outcome in outcomes if outcome is not None]
+        if len(done) < len(rows):
+            raise self._completions.failure or BatchError("the batch stopped")
+        return answers_of(done)
+
+    async def aclose(self) -> None:
+        """Close the client; where no actor's end does."""
+        await self._completions.aclose()
+
+
+def path_or_none(path: str | os.PathLike[str] | None) -> str | None:
+    """Return a path as text."""
+    return None if path is None else os.fspath(path)
+
+
+def _client(options: Options) -> SecureCompletionClient:
+    """Return a client that does not retry (the sender does), and writes no key where nobody asked for it."""
+    given = with_secrets(options.client_options, options.api_key_file, options.key_password_file)
+    named = {"router_url" if name == "base_url" else name: value for name, value in given.items()}
+    defaults = {"max_connections": options.requests_at_once, "key_dir": None, "key_rotation_dir": named.get("key_dir")}
+    return SecureCompletionClient(**{**defaults, **named, "max_retries": 0})
+
+
+def _tokens_of(response: ChatCompletionResponse) -> tuple[int, int]:
+    usage = response.get("usage")
+    if not isinstance(usage, dict):
+        return 0, 0
+    prompt, completion = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    return prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0

@@ -1,0 +1,261 @@
+"""The whole job: an input that all nodes can read, to a folder that all nodes can write.
+
+What travels through Ray are places in the input, and counts. Content goes from the file to the actor that sends it,
+and from there to the output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+from ray.data import ActorPoolStrategy
+
+from nomyo.batch.appended import AppendedFile
+from nomyo.batch.governor import Limits
+from nomyo.batch.ray.completions import Completions, Options, path_or_none
+from nomyo.batch.ray.lines import ROWS_PER_BLOCK, dataset_of, parts_of
+from nomyo.batch.ray.output import OutputFolder
+from nomyo.batch.ray.part_file import PartFile
+from nomyo.batch.ray.parts import Part, cut, rows_in
+from nomyo.batch.records import BadRow, Mark, Row, read_row
+from nomyo.batch.runner import PATIENCE_S, Summary
+from nomyo.errors import BatchError, NomyoError
+
+_PARTS_AT_ONCE: Final = 2
+"""In an actor: while the last rows of one part are awaited, the next has begun."""
+_DONE: Final = pa.schema(
+    [
+        ("rows", pa.int64()),
+        ("failed", pa.int64()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("failure", pa.string()),
+    ]
+)
+
+
+def run(
+    input: str | os.PathLike[str],  # noqa: A002 - as `nomyo.batch.run` has it
+    output_dir: str | os.PathLike[str],
+    *,
+    actors: int = 2,
+    concurrency: int = 32,
+    rate: float = 0.0,
+    limits: Limits | None = None,
+    rows_per_part: int = ROWS_PER_BLOCK,
+    retry_errors: bool = False,
+    max_retries: int = 2,
+    patience: float = PATIENCE_S,
+    cpus_per_actor: float = 1.0,
+    api_key_file: str | os.PathLike[str] | None = None,
+    key_password_file: str | os.PathLike[str] | None = None,
+    **client_options: Any,
+) -> Summary:
+    """Send every row of a file in OpenAI's batch format from the nodes of a Ray cluster.
+
+    The rows are in `part-*.jsonl` of the output then, each once, in the order of the input where the files are read in
+    that of their names. Called once more with the same arguments, it goes on where it was interrupted.
+
+    Uses the cluster that `ray.init` connected to, or what Ray starts by itself.
+
+    Args:
+        input: A file of rows, which each node finds at this path; must not change until the batch is done.
+        output_dir: A folder that each node finds at this path; made where it is not there.
+        actors: How many clients there are in the cluster.
+        concurrency: Requests under way at once in each.
+        rate: Requests a second of the whole cluster with this API key; 0 for no limit.
+        limits: All of the service's rules, instead of `rate`.
+        rows_per_part: Rows of one file of the output, which one actor sends.
+        retry_errors: Do rows once more whose outcome was an error in an earlier run.
+        max_retries: Extra attempts after 500, 502, 504 and timeouts.
+        patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops.
+        cpus_per_actor: What Ray reserves for each.
+        api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
+        key_password_file: Holds the password of the key pair in `key_dir`, on each node.
+        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
+
+    Returns:
+        How the batch stands. Rows that failed are in the output, and raise nothing.
+
+    Raises:
+        BatchError: It cannot begin (another input, a foreign output, another job), or had to stop; what is done counts,
+            and the same call goes on.
+        OSError: A file cannot be read or written here.
+        TypeError, ValueError: An option is of the wrong type or out of range, or holds a secret.
+        ray.exceptions.RayError: What goes wrong in the cluster.
+    """
+    _check_counts(actors=actors, rows_per_part=rows_per_part)
+    options = Options(
+        requests_at_once=concurrency,
+        limits=limits or Limits(requests_per_s=rate),
+        max_retries=max_retries,
+        patience=patience,
+        api_key_file=path_or_none(api_key_file),
+        key_password_file=path_or_none(key_password_file),
+        client_options=client_options,
+    )
+    source, folder = Path(input).absolute(), Path(output_dir).absolute()
+    with source.open("rb") as file:
+        survey, parts = cut(file, rows_per_part)
+    with OutputFolder(folder, survey, rows_per_part):
+        counted = _Counted(folder, parts, retry_errors=retry_errors)
+        if counted.left:
+            done = dataset_of(counted.left).map_batches(
+                PartSender,
+                batch_size=1,
+                batch_format="pyarrow",
+                compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2 * _PARTS_AT_ONCE),
+                num_cpus=cpus_per_actor,
+                max_concurrency=_PARTS_AT_ONCE,
+                fn_constructor_args=(os.fspath(source), os.fspath(folder), options, retry_errors),
+            )
+            for row in done.iter_rows():
+                counted.take(row)
+    return counted.summary(survey.rows)
+
+
+class _Counted:
+    """How far a job is.
+
+    Args:
+        folder: Its output.
+        parts: Of its input.
+        retry_errors: Whether parts with rows that failed are to be done once more.
+    """
+
+    def __init__(self, folder: Path, parts: Iterable[Part], *, retry_errors: bool) -> None:
+        self.left: list[Part] = []
+        self._rows = self._failed = self._done_before = 0
+        self._tokens = [0, 0]
+        for part in parts:
+            marks = PartFile(folder, part).marks()
+            if marks is None:
+                self.left.append(part)
+                continue
+            failed = sum(mark.failed for mark in marks)
+            self._done_before += len(marks) - (failed if retry_errors else 0)
+            if failed and retry_errors:
+                self.left.append(part)
+            else:
+                self._rows += len(marks)
+                self._failed += failed
+
+    def take(self, done: Mapping[str, Any]) -> None:
+        """Count a part that an actor is through with.
+
+        Raises:
+            BatchError: The actor had to stop.
+        """
+        if done["failure"] is not None:
+            raise BatchError(done["failure"])
+        self._rows += done["rows"]
+        self._failed += done["failed"]
+        self._tokens = [self._tokens[0] + done["prompt_tokens"], self._tokens[1] + done["completion_tokens"]]
+
+    def summary(self, rows: int) -> Summary:
+        """Return how the batch stands."""
+        return Summary(rows, self._rows - self._failed, self._failed, self._done_before, *self._tokens)
+
+
+class PartSender:
+    """What each actor of a job is: takes places in the input, gives back counts.
+
+    Args:
+        source: The input's path.
+        folder: The output's.
+        options: Of the client.
+        retry_errors: Whether rows that failed in an earlier run are to be done once more.
+    """
+
+    def __init__(self, source: str, folder: str, options: Options, retry_errors: bool) -> None:
+        self._source = Path(source)
+        self._folder = Path(folder)
+        self._options = options
+        self._retry_errors = retry_errors
+        self._completions: Completions | None = None
+
+    async def __call__(self, block: pa.Table) -> pa.Table:
+        """Send what is left of the parts of a block; what stops the batch is returned, since Ray would print it all."""
+        done = [await self._outcome(part) for part in parts_of(block)]
+        return pa.Table.from_pylist(done, schema=_DONE)
+
+    async def aclose(self) -> None:
+        """Close the client; where no actor's end does."""
+        if self._completions is not None:
+            await self._completions.aclose()
+
+    async def _outcome(self, part: Part) -> dict[str, Any]:
+        try:
+            if self._completions is None:
+                self._completions = Completions(self._options)
+            await self._completions.check_router()
+            return await _Sent(self._completions, PartFile(self._folder, part)).counts(
+                self._source, part, retry_errors=self._retry_errors
+            )
+        except (NomyoError, ValueError, TypeError) as error:
+            return _counts([], failure=str(error))
+        except OSError as error:
+            return _counts([], failure=f"a file cannot be used on one of the nodes: {error.strerror}")
+
+
+class _Sent:
+    """One part, on its way from the input to its file."""
+
+    def __init__(self, completions: Completions, file: PartFile) -> None:
+        self._completions = completions
+        self._file = file
+        self._tokens = [0, 0]
+
+    async def counts(self, source: Path, part: Part, *, retry_errors: bool) -> dict[str, Any]:
+        """Do the part; return what came of it."""
+        marks = await asyncio.to_thread(self._file.marks)
+        if marks is None or (retry_errors and any(mark.failed for mark in marks)):
+            await self._do(source, part, retry_errors=retry_errors)
+            marks = await asyncio.to_thread(self._file.marks)
+        return _counts(marks or [], self._tokens)
+
+    async def _do(self, source: Path, part: Part, *, retry_errors: bool) -> None:
+        kept = await asyncio.to_thread(self._file.kept, retry_errors=retry_errors)
+        content = await asyncio.to_thread(lambda: list(rows_in(source, part)))
+        rows = [read_row(line, text) for line, text in content if line not in kept]
+        async with self._file.appending(part.rows) as file:
+            await self._send(rows, file)
+        if self._completions.failure is not None:
+            raise self._completions.failure
+        await asyncio.to_thread(self._file.finish)
+
+    async def _send(self, rows: Iterable[Row | BadRow], file: AppendedFile) -> None:
+        sent = [asyncio.create_task(self._completions.outcome(row)) for row in rows]
+        try:
+            for first in asyncio.as_completed(sent):
+                outcome = await first
+                if outcome is not None:
+                    await file.append(outcome.row)
+                    self._tokens = [total + more for total, more in zip(self._tokens, outcome.tokens, strict=True)]
+        finally:
+            for each in sent:
+                each.cancel()
+
+
+def _counts(marks: list[Mark], tokens: Iterable[int] = (0, 0), failure: str | None = None) -> dict[str, Any]:
+    prompt, completion = tokens
+    return {
+        "rows": len(marks),
+        "failed": sum(mark.failed for mark in marks),
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "failure": failure,
+    }
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name} must be 1 or more, not {value}")

@@ -1,0 +1,113 @@
+"""Rows of Ray Data: requests out of a block, and a block of answers whose schema is always the same.
+
+What comes from `ray.data.read_json` is not what stood in the file: Arrow gives all rows of a block all fields of any of
+them, and what a row did not have is null. So nulls of objects are left out (a null that stood there, too; in a list
+they stay). Two changes cannot be undone, and make the row a failed one: a string that Arrow took for a time, and a
+number beyond 2**53 that it made a float. Nulls within lists can make it write a block that points beyond its own
+memory (pyarrow 26), so blocks are validated before they are read. `read_lines` changes nothing.
+
+An answer's `response.body` is JSON text, because the fields of answers differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date, time, timedelta
+from typing import Any, Final
+
+import pyarrow as pa
+
+from nomyo.batch.records import BadRow, Row, read_row
+
+TEXT: Final = "text"
+LINE: Final = "line"
+ANSWERS: Final = pa.schema(
+    [
+        ("id", pa.string()),
+        ("custom_id", pa.string()),
+        (
+            "response",
+            pa.struct([("status_code", pa.int64()), ("request_id", pa.string()), ("body", pa.string())]),
+        ),
+        ("error", pa.struct([("code", pa.string()), ("message", pa.string()), ("line", pa.int64())])),
+    ]
+)
+_NO_LINE: Final = 0
+_EXACT: Final = 2**53
+_CHANGED: Final = (
+    "read_json changed this row: it made a time of a string, or a float of a large number; read the file with"
+    " nomyo.batch.ray.read_lines"
+)
+
+
+class _Changed(ValueError):  # noqa: N818 - a row, which becomes an outcome
+    """A value is not what stood in the file."""
+
+
+def rows_of(block: pa.Table) -> list[Row | BadRow]:
+    """Return the rows of a block: of the column `text`, or of those that `read_json` makes of OpenAI's batch format.
+
+    Raises:
+        TypeError: The block is no Arrow table.
+        ValueError: It contradicts itself.
+    """
+    if not isinstance(block, pa.Table):
+        raise TypeError(
+            'SecureCompletions needs map_batches(..., batch_format="pyarrow"): other formats make floats of'
+            " whole numbers"
+        )
+    _check_block(block)
+    if TEXT not in block.column_names:
+        return [_row_of(_NO_LINE, fields) for fields in block.to_pylist()]
+    texts = block[TEXT].to_pylist()
+    lines = block[LINE].to_pylist() if LINE in block.column_names else [_NO_LINE] * len(texts)
+    return [
+        read_row(line, text.encode() if isinstance(text, str) else text)
+        for line, text in zip(lines, texts, strict=True)
+    ]
+
+
+def _check_block(block: pa.Table) -> None:
+    try:
+        block.validate(full=True)
+    except pa.ArrowInvalid:  # its words may show content
+        valid = False
+    else:
+        valid = True
+    if not valid:
+        raise ValueError("read_json made a block that cannot be read: read the file with nomyo.batch.ray.read_lines")
+
+
+def _row_of(line: int, fields: Mapping[str, Any]) -> Row | BadRow:
+    try:
+        return read_row(line, json.dumps(_without_nulls(fields)).encode())
+    except _Changed:
+        custom_id = fields.get("custom_id")
+        return BadRow(line, "invalid_row", _CHANGED, custom_id if isinstance(custom_id, str) else None)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value]
+    if isinstance(value, (date, time, timedelta)) or (isinstance(value, float) and abs(value) >= _EXACT):
+        raise _Changed
+    return value
+
+
+def answers_of(rows: Iterable[bytes]) -> pa.Table:
+    """Return rows of the output's format as a block."""
+    return pa.Table.from_pylist([_answer_of(json.loads(row)) for row in rows], schema=ANSWERS)
+
+
+def _answer_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Put a row into the schema. A request without a line has no `id`, and is told from others by `custom_id`."""
+    if row["id"] == f"batch_req_{_NO_LINE}":
+        row["id"] = None
+    if row["error"] is not None and row["error"]["line"] == _NO_LINE:
+        row["error"]["line"] = None
+    if row["response"] is not None:
+        row["response"]["body"] = json.dumps(row["response"]["body"])
+    return row

@@ -1,0 +1,343 @@
+"""A batch over a cluster of one node, in the process that measures coverage: with the Python of `.venv-ray`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import ray
+
+import nomyo.batch.ray as cluster_batch
+from batch_scene import NotingRouter, outcomes, request, rows_of, write_input
+from nomyo.batch.governor import Limits
+from nomyo.batch.ray.completions import Options
+from nomyo.batch.ray.job import PartSender
+from nomyo.batch.ray.lines import ROWS_PER_BLOCK
+from nomyo.batch.ray.node_secrets import with_secrets
+from nomyo.batch.ray.parts import Part, cut
+from nomyo.batch.ray.rate import ClusterGovernor, ClusterRate
+from nomyo.batch.runner import Summary
+from nomyo.errors import APIConnectionError, BatchError, RateLimitError
+from nomyo.serve.router.config import RouterConfig
+from nomyo.serve.router.running import RunningRouter
+from virtual_time import VirtualClock
+from windows import check_every_window
+
+# Ray's own and those of what it brings: of sockets that it leaves open, of what is to be deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+CLIENT: dict[str, Any] = {"allow_http": True, "key_size": 2048}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="ray") as directory:
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+        ray.init(num_cpus=4, object_store_memory=100 * 1024 * 1024, _temp_dir=directory, **quiet)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def router() -> Iterator[NotingRouter]:
+    with NotingRouter() as router:
+        yield router
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    rows = [request(number) for number in range(1, 26)]
+    return write_input(tmp_path / "in.jsonl", [*rows[:12], b"{", b"", *rows[12:]])
+
+
+def _run(source: Path, output: Path, router: NotingRouter | RunningRouter, **options: Any) -> Summary:
+    return cluster_batch.run(source, output, **{"base_url": router.url, "rows_per_part": 10, **CLIENT, **options})
+
+
+def _joined(output: Path, joined: Path) -> Path:
+    joined.write_bytes(b"".join(path.read_bytes() for path in sorted(output.glob("part-*.jsonl"))))
+    return joined
+
+
+def test_output_is_that_of_a_batch_on_one_machine(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+    summary = _run(source, tmp_path / "out", router)
+    alone = nomyo_batch(source, tmp_path / "alone.jsonl", router)
+    assert (summary.rows, summary.succeeded, summary.failed, summary.left) == (26, 25, 1, 0)
+    assert (summary.prompt_tokens, summary.completion_tokens) == (alone.prompt_tokens, alone.completion_tokens)
+    joined = _joined(tmp_path / "out", tmp_path / "joined.jsonl")
+    assert outcomes(joined) == outcomes(tmp_path / "alone.jsonl")
+    assert [row["id"] for row in rows_of(joined)] == [row["id"] for row in rows_of(tmp_path / "alone.jsonl")]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "batch.json",
+        "part-000000000001.jsonl",
+        "part-000000000011.jsonl",
+        "part-000000000022.jsonl",
+    ]
+
+
+def nomyo_batch(source: Path, output: Path, router: NotingRouter) -> Summary:
+    import nomyo.batch
+
+    return nomyo.batch.run(source, output, base_url=router.url, ordered=True, key_dir=None, **CLIENT)
+
+
+def test_second_call_sends_what_is_missing_and_nothing_else(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+    _run(source, tmp_path / "out", router)
+    (tmp_path / "out" / "part-000000000011.jsonl").unlink()
+    router.prompts.clear()
+    summary = _run(source, tmp_path / "out", router)
+    assert (summary.succeeded, summary.failed, summary.done_before) == (25, 1, 16)
+    assert len(router.prompts) == 9  # and a bad row
+    router.prompts.clear()
+    assert _run(source, tmp_path / "out", router).done_before == 26
+    assert router.prompts == []
+
+
+def test_rows_that_failed_are_done_once_more_on_demand(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+    _run(source, tmp_path / "out", router)
+    part = tmp_path / "out" / "part-000000000001.jsonl"
+    rows = rows_of(part)
+    rows[3]["error"] = {"code": "server_error", "message": "", "line": 4}
+    part.write_bytes(b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows))
+    router.prompts.clear()
+    summary = _run(source, tmp_path / "out", router, retry_errors=True)
+    assert router.prompts == ["prompt 4 é"]
+    assert (summary.succeeded, summary.failed, summary.done_before) == (25, 1, 24)
+
+
+def test_another_input_is_refused(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+    _run(source, tmp_path / "out", router)
+    write_input(source, [request(1)])
+    with pytest.raises(BatchError, match="not the one that out was begun with"):
+        _run(source, tmp_path / "out", router)
+
+
+def test_refused_api_key_ends_the_job_and_the_same_call_goes_on(source: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    with RunningRouter(RouterConfig(key_bits=2048, api_keys=frozenset({"right"}))) as router:
+        key.write_text("wrong")
+        with pytest.raises(BatchError, match="HTTP 401"):
+            _run(source, tmp_path / "out", router, api_key_file=key)
+        key.write_text("right\n")
+        summary = _run(source, tmp_path / "out", router, api_key_file=key)
+    assert (summary.succeeded, summary.failed) == (25, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"allow_http": False}, "plain HTTP"),
+        ({"api_key_file": "/nowhere/key"}, "cannot be used on one of the nodes: No such file"),
+        ({"server_key_fingerprint": "SHA256:" + "A" * 43}, "pin"),
+        ({"timeout": -1.0}, "timeout"),
+    ],
+)
+def test_what_no_actor_can_do_ends_the_job(
+    options: dict[str, Any], words: str, source: Path, tmp_path: Path, router: NotingRouter
+) -> None:
+    with pytest.raises(BatchError, match=words):
+        _run(source, tmp_path / "out", router, **options)
+
+
+@pytest.mark.parametrize("wrong", [{"actors": 0}, {"rows_per_part": True}, {"api_key": "canary-5d1e"}])
+def test_wrong_options_are_refused_before_anything_is_written(
+    wrong: dict[str, Any], source: Path, tmp_path: Path, router: NotingRouter
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=next(iter(wrong))) as caught:
+        _run(source, tmp_path / "out", router, **wrong)
+    assert "canary" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def _sender(source: Path, output: Path, router: NotingRouter, **options: Any) -> PartSender:
+    client = {"base_url": router.url, **CLIENT}
+    return PartSender(
+        str(source), str(output), Options(limits=Limits(requests_per_s=0), client_options=client), **options
+    )
+
+
+def _do(sender: PartSender, *parts: Part) -> list[dict[str, Any]]:
+    async def do() -> list[dict[str, Any]]:
+        block = pa.Table.from_pylist(
+            [{name: getattr(part, name) for name in Part.__dataclass_fields__} for part in parts]
+        )
+        try:
+            done: list[dict[str, Any]] = (await sender(block)).to_pylist()
+            return done
+        finally:
+            await sender.aclose()
+
+    return asyncio.run(do())
+
+
+def test_part_that_is_done_is_not_sent_again_by_an_actor_that_takes_it_over(
+    source: Path, tmp_path: Path, router: NotingRouter
+) -> None:
+    with source.open("rb") as file:
+        _, parts = cut(file, 10)
+    router.prompts.clear()
+    first = _do(_sender(source, tmp_path, router, retry_errors=False), *parts)
+    sent = len(router.prompts)
+    again = _do(_sender(source, tmp_path, router, retry_errors=False), *parts)
+    assert (sent, len(router.prompts)) == (25, 25)
+    assert [(each["rows"], each["failed"]) for each in first] == [(10, 0), (10, 1), (6, 0)]
+    assert [each["rows"] for each in again] == [10, 10, 6]
+
+
+def test_part_that_was_begun_is_finished_by_an_actor_that_takes_it_over(
+    source: Path, tmp_path: Path, router: NotingRouter
+) -> None:
+    with source.open("rb") as file:
+        _, parts = cut(file, 10)
+    _do(_sender(source, tmp_path, router, retry_errors=False), parts[0])
+    rows = (tmp_path / "part-000000000001.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "part-000000000001.jsonl").unlink()
+    (tmp_path / "unfinished-000000000001.jsonl").write_bytes(b"".join(rows[:7]) + rows[7][:-9])
+    router.prompts.clear()
+    _do(_sender(source, tmp_path, router, retry_errors=False), parts[0])
+    assert sorted(router.prompts) == ["prompt 10 é", "prompt 8 é", "prompt 9 é"]
+    assert len(rows_of(tmp_path / "part-000000000001.jsonl")) == 10
+
+
+def test_full_disk_is_told_by_its_reason(
+    source: Path, tmp_path: Path, router: NotingRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with source.open("rb") as file:
+        _, parts = cut(file, 10)
+
+    async def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nomyo.batch.appended.AppendedFile.append", full)
+    (done,) = _do(_sender(source, tmp_path, router, retry_errors=False), parts[0])
+    assert done["failure"] == "a file cannot be used on one of the nodes: No space left on device"
+
+
+def test_pipeline_of_lines_gives_the_rows_of_a_batch(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+    answers = cluster_batch.read_lines(source, rows_per_block=10).map_batches(
+        cluster_batch.SecureCompletions,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=2),
+        fn_constructor_kwargs={"base_url": router.url, **CLIENT},
+    )
+    alone = nomyo_batch(source, tmp_path / "alone.jsonl", router)
+    rows = sorted(answers.take_all(), key=lambda row: int(row["id"].rpartition("_")[2]))
+    assert [row["id"] for row in rows] == [row["id"] for row in rows_of(tmp_path / "alone.jsonl")]
+    assert [row["error"] for row in rows] == [row["error"] for row in rows_of(tmp_path / "alone.jsonl")]
+    assert sum(row["error"] is not None for row in rows) == alone.failed == 1
+    assert json.loads(rows[0]["response"]["body"])["choices"][0]["message"]["content"] == "prompt 1 é"
+
+
+def test_pipeline_has_blocks_that_are_cheap_to_send_again(source: Path) -> None:
+    assert ROWS_PER_BLOCK < 1000
+    assert cluster_batch.read_lines(source, rows_per_block=10).materialize().num_blocks() == 3
+
+
+def _completions(url: str, **options: Any) -> cluster_batch.SecureCompletions:
+    return cluster_batch.SecureCompletions(base_url=url, **{**CLIENT, **options})
+
+
+def _answers(completions: cluster_batch.SecureCompletions, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    async def answers() -> list[dict[str, Any]]:
+        try:
+            block = await completions(pa.table({"text": [json.dumps(row) for row in rows]}))
+            rows_there: list[dict[str, Any]] = block.to_pylist()
+            return rows_there
+        finally:
+            await completions.aclose()
+
+    return asyncio.run(answers())
+
+
+def test_rows_of_a_block_come_in_its_order_and_so_many_at_once(router: NotingRouter) -> None:
+    router.delay_s, router.most = 0.05, 0
+    answers = _answers(_completions(router.url, requests_at_once=3), *map(request, range(9)))
+    router.delay_s = 0.0
+    assert [row["custom_id"] for row in answers] == [f"row-{number}" for number in range(9)]
+    assert router.most == 3
+
+
+def test_block_raises_where_the_batch_has_to_stop() -> None:
+    config = RouterConfig(key_bits=2048, api_keys=frozenset({"right"}))
+    with RunningRouter(config) as router, pytest.raises(BatchError, match="HTTP 401"):
+        _answers(_completions(router.url), request(1), request(2))
+
+
+def test_key_in_a_runtime_env_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    @ray.remote(runtime_env={"env_vars": {"NOMYO_API_KEY": "canary-0b7c"}})
+    def use() -> str:
+        try:
+            with_secrets({}, None, None)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    words = ray.get(use.remote())
+    assert "runtime_env" in words
+    assert "canary" not in words
+
+
+@pytest.mark.parametrize("limits", [Limits(requests_per_s=5), Limits(requests_per_s=5, burst_requests=10)])
+def test_governor_that_died_and_knows_nothing_keeps_to_the_rate_all_the_same(limits: Limits) -> None:
+    clock, went = VirtualClock(), []
+
+    async def send() -> None:
+        for _ in range(6):
+            governor = ClusterGovernor(clock)  # as Ray makes it anew
+            for _ in range(7):
+                await governor.acquire(limits)
+                went.append(clock.now_ns())
+
+    clock.run(send())
+    assert len(went) == 42
+    check_every_window(went, limits)
+
+
+def test_refusal_of_one_pauses_all_whatever_their_limits() -> None:
+    clock = VirtualClock()
+
+    async def pause() -> list[float]:
+        governor = ClusterGovernor(clock)
+        seconds = []
+        await governor.acquire(Limits(requests_per_s=0))
+        for status, retry_after in ((429, "7"), (503, None), (500, "30"), (500, None)):
+            before = clock.seconds
+            await governor.note(Limits(requests_per_s=0), status, retry_after)
+            await governor.acquire(Limits(requests_per_s=10))
+            seconds.append(clock.seconds - before)
+        return seconds
+
+    paused = clock.run(pause())
+    assert paused[0] >= 7
+    assert paused[1] >= 1800
+    assert paused[2] >= 30
+    assert paused[3] < 1
+
+
+def test_askers_share_one_governor_and_send_it_no_words() -> None:
+    async def ask() -> tuple[float, float]:
+        first, second = (ClusterRate("shared", Limits(requests_per_s=0)) for _ in range(2))
+        loop = asyncio.get_running_loop()
+        await first.acquire()
+        begin = loop.time()
+        await first.note(RateLimitError("canary-words", retry_after="1.5"))
+        await second.acquire()
+        paused = loop.time() - begin
+        begin = loop.time()
+        await first.note(APIConnectionError("away"))
+        await second.acquire()  # its own way to the router may be another
+        alone = loop.time() - begin
+        await first.acquire()
+        assert loop.time() - begin >= 1
+        return paused, alone
+
+    paused, alone = asyncio.run(ask())
+    assert paused >= 1.5
+    assert alone < 0.9

@@ -1,0 +1,74 @@
+"""`rate_over_cluster.py URL INPUT OUTPUT LIMITS MOMENTS`: two nodes keep one rate, while that of its governor dies.
+
+Moments of the governor's clock at which turns began go to a file. Prints what was killed, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from two_nodes import two_nodes
+
+import nomyo.batch.ray as cluster_batch
+from nomyo.batch.governor import Limits
+from nomyo.batch.governor.clock import SystemClock
+from nomyo.batch.governor.governor import name_of
+from nomyo.batch.ray import rate
+
+TURNS_BEFORE_THE_KILL = 40
+
+
+class NotingClock(SystemClock):
+    """Keeps the last moment that it told."""
+
+    told = 0
+
+    def now_ns(self) -> int:
+        self.told = super().now_ns()
+        return self.told
+
+
+class NotingGovernor(rate.ClusterGovernor):
+    def __init__(self, moments: str) -> None:
+        super().__init__(NotingClock())
+        self._moments = Path(moments)
+
+    async def acquire(self, limits: Limits) -> None:
+        await super().acquire(limits)
+        with self._moments.open("a") as file:
+            file.write(f"{self._clock.told}\n")
+
+
+def main(url: str, source: str, output: str, limits: str, moments: str) -> None:
+    killed: list[str] = []
+    file = Path(moments)
+    file.touch()
+    with two_nodes() as nodes:
+        second = next(node["NodeID"] for node in ray.nodes() if node["NodeID"] == nodes.second.node_id)
+        # In place of the actor that the first asker would make.
+        options = {
+            **rate.options_of(name_of(url, "")),
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(second, True),
+        }
+        governor = ray.remote(NotingGovernor).options(**options).remote(moments)
+        ray.get(governor.__ray_ready__.remote())
+        nodes.kill_second_when(lambda: file.read_bytes().count(b"\n") >= TURNS_BEFORE_THE_KILL, killed)
+        cluster_batch.run(
+            source,
+            output,
+            base_url=url,
+            allow_http=True,
+            key_size=2048,
+            rows_per_part=10,
+            concurrency=8,
+            limits=Limits(**json.loads(limits)),
+        )
+        print("report:", json.dumps(killed))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
