@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 REFERENCE := .venv-reference
 OPENAI := .venv-openai-2 .venv-openai-3
 FRAMEWORKS := .venv-frameworks
+RAY := .venv-ray
 BY_HAND := .venv-by-hand
 CARGO_TEST := cargo test --release --locked --package nomyo-core
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai node browser screenshots clean
+.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai ray node browser screenshots clean
 
 setup: $(VENV)/ready build
 
@@ -44,7 +45,7 @@ soak: build
 test-arena-model:
 	cargo test $(ARENA_MODEL)
 
-test-python: build reference openai node browser wheel
+test-python: build reference openai ray node browser wheel
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -58,7 +59,10 @@ reference: $(REFERENCE)/ready
 # The OpenAI SDK in both majors, and what is built on it: some 500 MB.
 openai: $(OPENAI:=/ready) $(FRAMEWORKS)/ready
 
-$(OPENAI:=/ready): tests/suite-requirements.txt
+# Ray: some 650 MB. It brings coverage, which measures there what `.venv` cannot run.
+ray: $(RAY)/ready
+
+$(OPENAI:=/ready) $(RAY)/ready: tests/suite-requirements.txt
 
 .venv-%/ready: tests/%-requirements.txt
 	$(PYTHON) -m venv .venv-$*
@@ -113,4 +117,4 @@ prove: build reference
 	$(BIN)/python tests/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(BY_HAND) tests/node/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) tests/node/node_modules dist target

@@ -46,7 +46,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--address", help="of the cluster; without, Ray starts one on this machine")
     parser.add_argument("--actors", type=int, default=2, help="clients in the cluster")
     parser.add_argument("--concurrency", type=int, default=32, help="requests under way in each")
-    parser.add_argument("--rate", type=float, default=2.0, help="requests a second of the whole cluster; 0: no limit")
+    parser.add_argument("--rate", type=float, help="requests a second of the whole cluster; 0: no limit")
     parser.add_argument("--base-url", help="the router")
     parser.add_argument("--allow-http", action="store_true", help="allow plain HTTP: for local work only")
     parser.add_argument("--api-key-file", help="holds the API key, on each node; NOMYO_API_KEY by default")

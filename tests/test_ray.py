@@ -110,7 +110,8 @@ def test_api_key_is_with_the_actors_alone_and_so_is_content_except_in_a_pipeline
     key, prompt = tmp_path / "key", tmp_path / "prompt"
     key.write_text("canary-api-key-93ae")
     prompt.write_text("canary-prompt-7f0c")
-    body = {"model": "m", "messages": [{"role": "user", "content": f"{prompt.read_text()} " * 200}]}
+    # Blocks of less than 100 KB stay with whoever owns them, instead of in the object store.
+    body = {"model": "m", "messages": [{"role": "user", "content": f"{prompt.read_text()} " * 1000}]}
     source = write_input(tmp_path / "in.jsonl", [request(number, body=body) for number in range(200)])
     output, seen = tmp_path / "out", tmp_path / "seen"
     with NotingRouter(delay_s=0.1) as router, _noted_to(seen, router):
@@ -123,7 +124,8 @@ def test_api_key_is_with_the_actors_alone_and_so_is_content_except_in_a_pipeline
     assert found.pop("key in actors") > 0
     assert found.pop("prompt in actors") > 0
     if kind == "pipeline":  # Ray's object store, as SECURITY.md says; and the search finds what is there
-        assert found.pop("prompt in raylet") > 0
+        assert found.pop("prompt in object store") > 0
+        found.pop("prompt in raylet", None)  # which has the store among its own memory
     assert found == {}
 
 

@@ -1,16 +1,19 @@
 """`canary.py run|pipeline URL INPUT OUTPUT KEY_FILE PROMPT_FILE SEEN`: where key and prompts lie while a job runs.
 
-Prints, as JSON, in how many places of what: the memory of Ray's own processes (the object store is part of the
-raylet's), Ray's files on the disk, and the actors that send, which are the control.
+Prints, as JSON, in how many places of what: the memory of Ray's own processes, its object stores, its files on the
+disk, and the actors that send, which are the control.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ def search(nodes: TwoNodes, scanner: Scanner) -> Counter[str]:
         for kind in ("raylet", "gcs_server"):
             for each in node.all_processes.get(kind, []):
                 found.update(f"{find.secret} in {kind}" for find in scanner.process(each.process.pid))
+        for content in object_stores(node.all_processes["raylet"][0].process.pid):
+            found.update(f"{needle.secret} in object store" for needle, _ in scanner.content(content))
         for pid in descendants(node.all_processes["raylet"][0].process.pid):
             if "MapWorker" in name_of_process(pid):
                 found.update(f"{find.secret} in actors" for find in scanner.process(pid))
@@ -36,6 +41,14 @@ def search(nodes: TwoNodes, scanner: Scanner) -> Counter[str]:
         if file.is_file():
             found.update(f"{needle.secret} in files" for needle, _ in scanner.content(file.read_bytes()))
     return found
+
+
+def object_stores(raylet: int) -> Iterator[bytes]:
+    """Yield what lies in a node's object store: shared memory whose pages need not be in the raylet's own tables."""
+    for descriptor in Path(f"/proc/{raylet}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            if os.readlink(descriptor).startswith("/dev/shm/plasma"):
+                yield descriptor.read_bytes()
 
 
 def do(kind: str, url: str, source: str, output: str, key_file: str) -> Any:

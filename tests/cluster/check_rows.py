@@ -12,7 +12,6 @@ import pyarrow.json
 import pytest
 
 from batch_scene import request
-from nomyo.batch.governor import Limits
 from nomyo.batch.ray.completions import Options
 from nomyo.batch.ray.node_secrets import check_options, with_secrets
 from nomyo.batch.ray.output import OutputFolder
@@ -127,7 +126,7 @@ def test_secret_as_an_argument_is_refused_without_showing_it(name: str) -> None:
         check_options({name: "canary-secret"})
     assert "canary" not in str(caught.value)
     with pytest.raises(TypeError):
-        Options(limits=Limits(), client_options={name: "canary-secret"})
+        Options(client_options={name: "canary-secret"})
 
 
 def test_client_of_another_process_is_refused() -> None:
@@ -156,7 +155,7 @@ def test_secrets_come_from_files_of_the_node(tmp_path: Path) -> None:
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
-        Options(limits=Limits(), **wrong)
+        Options(**wrong)
 
 
 def _cut(path: Path, rows_per_part: int) -> list[Part]:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
 from nomyo.exchange.discreet import discreet
+from nomyo.exchange.settings import DEFAULT_BASE_URL
 from nomyo.response import ChatCompletionResponse
 
 _CHECK_S: Final = 10.0
@@ -34,8 +35,9 @@ _LOG: Final = logging.getLogger("nomyo.batch.ray")
 class Options:
     """What an actor is made with; it is pickled, and holds no secret."""
 
-    limits: Limits
     requests_at_once: int = 32
+    rate: float | None = None
+    limits: Limits | None = None
     max_retries: int = 2
     patience: float = PATIENCE_S
     api_key_file: str | None = None
@@ -51,6 +53,12 @@ class Options:
                 raise TypeError(f"{name} must be a number, not {type(value).__name__}")
             if not least <= value < float("inf"):
                 raise ValueError(f"{name} must be a number of {least} or more, not {value}")
+        self.limits_at(DEFAULT_BASE_URL)
+
+    def limits_at(self, base_url: str) -> Limits:
+        """Return the rules of a router, with what was given in their place."""
+        limits = self.limits or Limits.of(base_url)
+        return limits if self.rate is None else replace(limits, requests_per_s=self.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,8 @@ class Completions:
     def __init__(self, options: Options) -> None:
         self._client = _client(options)
         settings = self._client.settings
-        rate = ClusterRate(name_of(settings.base_url, settings.api_key or ""), options.limits)
+        limits = options.limits_at(settings.base_url)
+        rate = ClusterRate(name_of(settings.base_url, settings.api_key or ""), limits)
         self._slots = asyncio.Semaphore(options.requests_at_once)
         self._sender = Sender(
             lambda body: self._client.send(prepare(body, None, None, {})[0]),
@@ -94,14 +103,15 @@ class Completions:
         return self._sender.failure
 
     async def check_router(self) -> None:
-        """Refuse before the first row what would be refused for each: a key that matches no pin.
+        """Refuse before the first row what would be refused for each: key files, a router that matches no pin.
 
         Raises:
-            SecurityError: It is refused.
+            SecurityError, OSError: It is refused.
         """
         async with self._check:
             if self._checked:
                 return
+            await self._client.wait_for_keys()
             with suppress(APIError, APIConnectionError, TimeoutError):
                 async with asyncio.timeout(_CHECK_S):
                     await self._client.fetch_server_public_key()
@@ -140,8 +150,9 @@ class SecureCompletions:
 
     Args:
         requests_at_once: Requests under way in this actor; Ray's `concurrency` is the number of actors.
-        rate: Requests a second of the whole cluster with this API key; 0 for no limit.
-        limits: All of the service's rules, instead of `rate`.
+        rate: Requests a second, 0 for no limit. None takes that of `limits`.
+        limits: The service's rules, which the whole cluster keeps for one API key. By default those of the public
+            service at its address; elsewhere no rate, and a minute's pause for a 503.
         max_retries: Extra attempts of a row after 500, 502, 504 and timeouts.
         patience: Seconds for which the router may be away, or refuse with 429 or 503.
         api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
@@ -158,7 +169,7 @@ class SecureCompletions:
         self,
         *,
         requests_at_once: int = 32,
-        rate: float = 0.0,
+        rate: float | None = None,
         limits: Limits | None = None,
         max_retries: int = 2,
         patience: float = PATIENCE_S,
@@ -169,7 +180,8 @@ class SecureCompletions:
         self._completions = Completions(
             Options(
                 requests_at_once=requests_at_once,
-                limits=limits or Limits(requests_per_s=rate),
+                rate=rate,
+                limits=limits,
                 max_retries=max_retries,
                 patience=patience,
                 api_key_file=path_or_none(api_key_file),

@@ -45,7 +45,7 @@ def run(
     *,
     actors: int = 2,
     concurrency: int = 32,
-    rate: float = 0.0,
+    rate: float | None = None,
     limits: Limits | None = None,
     rows_per_part: int = ROWS_PER_BLOCK,
     retry_errors: bool = False,
@@ -68,8 +68,9 @@ def run(
         output_dir: A folder that each node finds at this path; made where it is not there.
         actors: How many clients there are in the cluster.
         concurrency: Requests under way at once in each.
-        rate: Requests a second of the whole cluster with this API key; 0 for no limit.
-        limits: All of the service's rules, instead of `rate`.
+        rate: Requests a second, 0 for no limit. None takes that of `limits`.
+        limits: The service's rules, which the whole cluster keeps for one API key. By default those of the public
+            service at its address; elsewhere no rate, and a minute's pause for a 503.
         rows_per_part: Rows of one file of the output, which one actor sends.
         retry_errors: Do rows once more whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
@@ -92,7 +93,8 @@ def run(
     _check_counts(actors=actors, rows_per_part=rows_per_part)
     options = Options(
         requests_at_once=concurrency,
-        limits=limits or Limits(requests_per_s=rate),
+        rate=rate,
+        limits=limits,
         max_retries=max_retries,
         patience=patience,
         api_key_file=path_or_none(api_key_file),

@@ -11,15 +11,15 @@ while it waits costs one turn.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import ray
 
 from nomyo.batch.governor import Governor, Limits
-from nomyo.batch.governor.clock import Clock, SystemClock
-from nomyo.batch.governor.pauses import Pause
+from nomyo.batch.governor.clock import Clock
 from nomyo.batch.governor.shared_file import OwnMemory
-from nomyo.errors import APIError, NomyoError, RateLimitError, ServiceUnavailableError
+from nomyo.errors import APIError, BatchError, NomyoError, RateLimitError, ServiceUnavailableError
 
 NAMESPACE: Final = "nomyo"
 _MOST_ASKERS: Final = 10_000
@@ -44,10 +44,10 @@ class ClusterGovernor:
         """Return when a request may be sent."""
         await self._governor(limits).acquire()
 
-    async def note(self, limits: Limits, status_code: int | None, retry_after: str | None) -> None:
-        """Pause all requests, where an answer with this status and `Retry-After` asks for it."""
+    async def note(self, limits: Limits, status_code: int | None, retry_after: str | None) -> float:
+        """Pause all requests, where an answer with this status and `Retry-After` asks for it; return for how long."""
         kind = _NOTED.get(status_code or 0, APIError)
-        await self._governor(limits).note(kind("", status_code, retry_after=retry_after))
+        return await self._governor(limits).note(kind("", status_code, retry_after=retry_after))
 
     def _governor(self, limits: Limits) -> Governor:
         if limits not in self._governors:
@@ -58,8 +58,6 @@ class ClusterGovernor:
 class ClusterRate:
     """Asks the governor of the cluster; an `Admission`, for one event loop.
 
-    A router that cannot be reached pauses this actor alone, 1 s, 2 s, up to a minute: that may be its node's network.
-
     Args:
         name: Of the API key at its service; see `nomyo.batch.governor.governor.name_of`.
         limits: The service's rules.
@@ -69,22 +67,34 @@ class ClusterRate:
         self._limits = limits
         self._governor = governor_actor(name)
         self._first = asyncio.Lock()
-        self._clock = SystemClock()
-        self._away = Pause()
 
     async def acquire(self) -> None:
-        """Return when one more request may be sent; first come, first served within this actor."""
-        async with self._first:
-            while (wait_ns := self._away.until_ns - self._clock.now_ns()) > 0:
-                await self._clock.sleep(wait_ns)
-            await self._governor.acquire.remote(self._limits)
+        """Return when one more request may be sent; first come, first served within this actor.
 
-    async def note(self, error: NomyoError) -> None:
-        """Pause; what goes to the other actor are the status and `Retry-After`, not the words."""
-        if isinstance(error, APIError):
-            await self._governor.note.remote(self._limits, error.status_code, error.retry_after)
-            return
-        self._away.note(self._limits, RateLimitError(""), self._clock.now_ns())
+        Raises:
+            BatchError: The governor cannot be asked.
+        """
+        async with self._first:
+            await _answer(self._governor.acquire.remote(self._limits))
+
+    async def note(self, error: NomyoError) -> float:
+        """Pause, and return for how many seconds; what the governor hears are the status and `Retry-After`, no words.
+
+        Raises:
+            BatchError: The governor cannot be asked.
+        """
+        if not isinstance(error, APIError):
+            return 0.0
+        paused_s: float = await _answer(self._governor.note.remote(self._limits, error.status_code, error.retry_after))
+        return paused_s
+
+
+async def _answer(asked: Awaitable[Any]) -> Any:
+    try:
+        return await asked
+    except ray.exceptions.RayError:
+        pass  # its words may be long, and its cause holds frames
+    raise BatchError("the actor that keeps the rate of the cluster cannot be asked")
 
 
 def governor_actor(name: str) -> Any:
