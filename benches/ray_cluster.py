@@ -38,7 +38,7 @@ def main() -> None:
             quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "NOMYO_API_KEY": "a-key"}
             environment = {**replay.environment, **quiet, "PYTHONPATH": str(HERE.parent / "python")}
             said = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-            print(next(line for line in said.splitlines() if line.startswith("{")))
+            print(next(line for line in said.splitlines() if line.startswith("{")), flush=True)
 
 
 def one_process(options: dict[str, Any], source: Path) -> dict[str, Any]:

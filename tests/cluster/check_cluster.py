@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,25 @@ def test_what_no_actor_can_do_ends_the_job(
 ) -> None:
     with pytest.raises(BatchError, match=words):
         _run(source, tmp_path / "out", router, **options)
+
+
+def test_job_that_had_to_stop_sends_no_more(
+    source: Path, tmp_path: Path, router: NotingRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise BatchError("stop")
+
+    monkeypatch.setattr("nomyo.batch.ray.job._Counted.take", stop)
+    router.prompts.clear()
+    router.delay_s = 0.3
+    with pytest.raises(BatchError, match="stop") as caught:
+        _run(source, tmp_path / "out", router, rows_per_part=1, concurrency=1, actors=1)
+    time.sleep(1)
+    sent = len(router.prompts)
+    time.sleep(1.5)
+    router.delay_s = 0.0
+    assert len(router.prompts) == sent < 20
+    assert str(caught.value) == "stop"
 
 
 @pytest.mark.parametrize("wrong", [{"actors": 0}, {"rows_per_part": True}, {"api_key": "canary-5d1e"}])

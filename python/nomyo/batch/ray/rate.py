@@ -5,13 +5,14 @@ key cannot be found, and no content. A new one, and one whose node died, does no
 the limits allow counts as used up then, so that the rate holds. A pause is forgotten; the service asks for it again.
 
 Each asker has one question under way, for the first of its waiting requests. So actors take turns, and one that dies
-while it waits costs one turn.
+while it waits costs one turn. Without a limit there are no turns to be lost, and all requests ask.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import nullcontext
 from typing import Any, Final
 
 import ray
@@ -74,7 +75,7 @@ class ClusterRate:
         Raises:
             BatchError: The governor cannot be asked.
         """
-        async with self._first:
+        async with self._first if not self._limits.unlimited else nullcontext():
             await _answer(self._governor.acquire.remote(self._limits))
 
     async def note(self, error: NomyoError) -> float:
