@@ -59,7 +59,9 @@ def source(tmp_path: Path) -> Path:
 
 
 def _run(source: Path, output: Path, router: NotingRouter | RunningRouter, **options: Any) -> Summary:
-    return cluster_batch.run(source, output, **{"base_url": router.url, "rows_per_part": 10, **CLIENT, **options})
+    return cluster_batch.run(
+        source, output, **{"base_url": router.url, "rows_per_part": 10, "actors": 1, **CLIENT, **options}
+    )
 
 
 def _joined(output: Path, joined: Path) -> Path:
@@ -140,11 +142,13 @@ def test_refused_api_key_ends_the_job_and_the_same_call_goes_on(source: Path, tm
         ({"timeout": -1.0}, "timeout"),
     ],
 )
-def test_what_no_actor_can_do_ends_the_job(
+def test_what_no_actor_can_do_is_what_it_says(
     options: dict[str, Any], words: str, source: Path, tmp_path: Path, router: NotingRouter
 ) -> None:
-    with pytest.raises(BatchError, match=words):
-        _run(source, tmp_path / "out", router, **options)
+    with source.open("rb") as file:
+        _, parts = cut(file, 10)
+    sender = _sender(source, tmp_path, router, **options)
+    assert words in _do(sender, parts[0])[0]["failure"]
 
 
 def test_job_that_had_to_stop_sends_no_more(
@@ -176,9 +180,11 @@ def test_wrong_options_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def _sender(source: Path, output: Path, router: NotingRouter, **options: Any) -> PartSender:
-    client = {"base_url": router.url, **CLIENT}
-    return PartSender(str(source), str(output), Options(client_options=client), **options)
+def _sender(
+    source: Path, output: Path, router: NotingRouter, *, api_key_file: str | None = None, **client: Any
+) -> PartSender:
+    options = Options(api_key_file=api_key_file, client_options={"base_url": router.url, **CLIENT, **client})
+    return PartSender(str(source), str(output), options, False)
 
 
 def _do(sender: PartSender, *parts: Part) -> list[dict[str, Any]]:
@@ -201,12 +207,13 @@ def test_part_that_is_done_is_not_sent_again_by_an_actor_that_takes_it_over(
     with source.open("rb") as file:
         _, parts = cut(file, 10)
     router.prompts.clear()
-    first = _do(_sender(source, tmp_path, router, retry_errors=False), *parts)
-    sent = len(router.prompts)
-    again = _do(_sender(source, tmp_path, router, retry_errors=False), *parts)
+    first = _do(_sender(source, tmp_path, router), *parts)
+    sent, file = len(router.prompts), (tmp_path / "part-000000000001.jsonl").stat()
+    again = _do(_sender(source, tmp_path, router), *parts)
     assert (sent, len(router.prompts)) == (25, 25)
     assert [(each["rows"], each["failed"]) for each in first] == [(10, 0), (10, 1), (6, 0)]
     assert [each["rows"] for each in again] == [10, 10, 6]
+    assert (tmp_path / "part-000000000001.jsonl").stat().st_ino == file.st_ino
 
 
 def test_part_that_was_begun_is_finished_by_an_actor_that_takes_it_over(
@@ -214,12 +221,12 @@ def test_part_that_was_begun_is_finished_by_an_actor_that_takes_it_over(
 ) -> None:
     with source.open("rb") as file:
         _, parts = cut(file, 10)
-    _do(_sender(source, tmp_path, router, retry_errors=False), parts[0])
+    _do(_sender(source, tmp_path, router), parts[0])
     rows = (tmp_path / "part-000000000001.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "part-000000000001.jsonl").unlink()
     (tmp_path / "unfinished-000000000001.jsonl").write_bytes(b"".join(rows[:7]) + rows[7][:-9])
     router.prompts.clear()
-    _do(_sender(source, tmp_path, router, retry_errors=False), parts[0])
+    _do(_sender(source, tmp_path, router), parts[0])
     assert sorted(router.prompts) == ["prompt 10 é", "prompt 8 é", "prompt 9 é"]
     assert len(rows_of(tmp_path / "part-000000000001.jsonl")) == 10
 
@@ -234,7 +241,7 @@ def test_full_disk_is_told_by_its_reason(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nomyo.batch.appended.AppendedFile.append", full)
-    (done,) = _do(_sender(source, tmp_path, router, retry_errors=False), parts[0])
+    (done,) = _do(_sender(source, tmp_path, router), parts[0])
     assert done["failure"] == "a file cannot be used on one of the nodes: No space left on device"
 
 
@@ -274,12 +281,29 @@ def _answers(completions: cluster_batch.SecureCompletions, *rows: dict[str, Any]
     return asyncio.run(answers())
 
 
-def test_rows_of_a_block_come_in_its_order_and_so_many_at_once(router: NotingRouter) -> None:
+def test_rows_of_a_block_come_in_its_order_and_so_many_at_once(router: NotingRouter, tmp_path: Path) -> None:
     router.delay_s, router.most = 0.05, 0
     answers = _answers(_completions(router.url, requests_at_once=3), *map(request, range(9)))
     router.delay_s = 0.0
     assert [row["custom_id"] for row in answers] == [f"row-{number}" for number in range(9)]
     assert router.most == 3
+    assert list(tmp_path.iterdir()) == []  # the working directory: no key pair is left on a node
+
+
+def test_no_turn_is_taken_for_requests_that_cannot_leave_yet(
+    router: NotingRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = []
+
+    async def acquire(_: object) -> None:
+        turns.append(len(router.prompts))
+
+    monkeypatch.setattr(ClusterRate, "acquire", acquire)
+    router.prompts.clear()
+    router.delay_s = 0.2
+    _answers(_completions(router.url, requests_at_once=3), *map(request, range(9)))
+    router.delay_s = 0.0
+    assert max(taken - sent for taken, sent in enumerate(turns)) < 3
 
 
 def test_block_raises_where_the_batch_has_to_stop() -> None:
