@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import ray
@@ -42,20 +43,29 @@ class NotingGovernor(rate.ClusterGovernor):
         with self._moments.open("a") as file:
             file.write(f"{self._clock.told}\n")
 
+    def node_id(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+
+def put_governor_on(node_id: str, name: str, moments: str) -> None:
+    """Make the actor that the first asker would make, there; after that node's death it may be anywhere."""
+    softly = NodeAffinitySchedulingStrategy(node_id, soft=True)
+    options = {**rate.options_of(name), "scheduling_strategy": softly}
+    for _ in range(20):
+        governor = ray.remote(NotingGovernor).options(**options).remote(moments)
+        if ray.get(governor.node_id.remote()) == node_id:
+            return
+        ray.kill(governor)
+        time.sleep(0.2)
+    raise AssertionError("Ray does not put it there")
+
 
 def main(url: str, source: str, output: str, limits: str, moments: str) -> None:
     killed: list[str] = []
     file = Path(moments)
     file.touch()
     with two_nodes() as nodes:
-        second = next(node["NodeID"] for node in ray.nodes() if node["NodeID"] == nodes.second.node_id)
-        # In place of the actor that the first asker would make.
-        options = {
-            **rate.options_of(name_of(url, "")),
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(second, True),
-        }
-        governor = ray.remote(NotingGovernor).options(**options).remote(moments)
-        ray.get(governor.__ray_ready__.remote())
+        put_governor_on(nodes.second.node_id, name_of(url, ""), moments)
         nodes.kill_second_when(lambda: file.read_bytes().count(b"\n") >= TURNS_BEFORE_THE_KILL, killed)
         cluster_batch.run(
             source,
