@@ -60,7 +60,6 @@ def do(kind: str, url: str, source: str, output: str, key_file: str) -> Any:
         cluster_batch.read_lines(source, rows_per_block=20)
         .map_batches(
             cluster_batch.SecureCompletions,
-            batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=2),
             fn_constructor_kwargs={"requests_at_once": 4, **client},
         )

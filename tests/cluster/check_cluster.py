@@ -14,8 +14,10 @@ import pyarrow as pa
 import pytest
 import ray
 
+import nomyo.batch
 import nomyo.batch.ray as cluster_batch
-from batch_scene import NotingRouter, outcomes, request, rows_of, write_input
+from batch_scene import NotingRouter, outcome, outcomes, request, rows_of, write_input
+from nomyo import _core
 from nomyo.batch.governor import Limits
 from nomyo.batch.ray.completions import Options
 from nomyo.batch.ray.job import PartSender
@@ -86,8 +88,6 @@ def test_output_is_that_of_a_batch_on_one_machine(source: Path, tmp_path: Path, 
 
 
 def nomyo_batch(source: Path, output: Path, router: NotingRouter) -> Summary:
-    import nomyo.batch
-
     return nomyo.batch.run(source, output, base_url=router.url, ordered=True, key_dir=None, **CLIENT)
 
 
@@ -243,6 +243,40 @@ def test_full_disk_is_told_by_its_reason(
     monkeypatch.setattr("nomyo.batch.appended.AppendedFile.append", full)
     (done,) = _do(_sender(source, tmp_path, router), parts[0])
     assert done["failure"] == "a file cannot be used on one of the nodes: No space left on device"
+
+
+def test_sealed_output_is_read_with_the_private_key_alone(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+    archive = tmp_path / "archive"
+    _core.write_key_directory(archive, _core.PrivateKey.generate(2048))
+    options = {"encrypt_to": archive / "public_key.pem"}
+    summary = _run(source, tmp_path / "out", router, **options)
+    assert (summary.succeeded, summary.failed) == (25, 1)
+    joined = _joined(tmp_path / "out", tmp_path / "joined.jsonl")
+    assert b"prompt" not in joined.read_bytes()
+    assert b"row-" not in joined.read_bytes()
+    nomyo_batch(source, tmp_path / "alone.jsonl", router)
+    rows = list(nomyo.batch.read(joined, key_dir=archive))
+    assert [outcome(row) for row in rows] == outcomes(tmp_path / "alone.jsonl")
+
+    (tmp_path / "out" / "part-000000000011.jsonl").unlink()
+    with pytest.raises(BatchError, match="is sealed: it can only go on with"):
+        _run(source, tmp_path / "out", router)
+    assert _run(source, tmp_path / "out", router, **options).done_before == 16
+    with pytest.raises(ValueError, match="a private key"):
+        _run(source, tmp_path / "other", router, encrypt_to=archive / "private_key.pem")
+    assert not (tmp_path / "other").exists()
+
+
+def test_pipeline_of_json_gives_them_too(tmp_path: Path, router: NotingRouter) -> None:
+    """With nothing said of formats: blocks as Ray hands them out by default."""
+    source = write_input(tmp_path / "in.jsonl", [request(number) for number in range(10)])
+    options = {"base_url": router.url, **CLIENT}
+    answers = ray.data.read_json(str(source), lines=True).map_batches(
+        cluster_batch.SecureCompletions, concurrency=1, fn_constructor_kwargs=options
+    )
+    rows = answers.take_all()
+    assert sorted(row["custom_id"] for row in rows) == sorted(f"row-{number}" for number in range(10))
+    assert all(row["error"] is None for row in rows)
 
 
 def test_pipeline_of_lines_gives_the_rows_of_a_batch(source: Path, tmp_path: Path, router: NotingRouter) -> None:

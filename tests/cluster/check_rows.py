@@ -7,11 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.json
 import pytest
 
 from batch_scene import request
+from nomyo.batch.header import Header
+from nomyo.batch.lines import Survey
 from nomyo.batch.ray.completions import Options
 from nomyo.batch.ray.node_secrets import check_options, with_secrets
 from nomyo.batch.ray.output import OutputFolder
@@ -21,6 +25,8 @@ from nomyo.batch.ray.rows import ANSWERS, _without_nulls, answers_of, rows_of
 from nomyo.batch.records import BadRow, Row, answered, failed
 from nomyo.errors import BatchError, RateLimitError
 from nomyo.response import ChatCompletionResponse
+
+TIME = np.datetime64("2026-11-25", "ns")
 
 
 def _as_read_json_has_them(*rows: dict[str, Any]) -> list[Row | BadRow]:
@@ -98,9 +104,25 @@ def test_text_without_line_numbers_is_read_too() -> None:
     assert row.custom_id == "row-1"
 
 
+def test_arrays_of_numpy_are_read_like_tables() -> None:
+    """Ray's default: objects in arrays, whose lists are arrays again where Arrow made them."""
+    bodies = [_body(max_tokens=np.int64(3), stop=np.array(["x", "y"], object), user=None), _body(seed=2**53 - 1)]
+    rows = [request(number, body=body) for number, body in enumerate(bodies)]
+    read = rows_of({name: np.array([row[name] for row in rows], object) for name in rows[0]})
+    assert [row.body for row in read if isinstance(row, Row)] == [
+        _body(max_tokens=3, stop=["x", "y"]),
+        _body(seed=2**53 - 1),
+    ]
+    (changed,) = rows_of({name: np.array([value], object) for name, value in request(1, body=_body(user=TIME)).items()})
+    assert isinstance(changed, BadRow)
+    (line,) = rows_of({"line": np.array([7]), "text": np.array([json.dumps(request(1)).encode()], object)})
+    assert (line.line, line.custom_id) == (7, "row-1")
+    assert rows_of({}) == []
+
+
 def test_another_format_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match='batch_format="pyarrow"'):
-        rows_of({"text": ["{}"]})
+    with pytest.raises(TypeError, match='"pyarrow"'):
+        rows_of(pd.DataFrame({"text": ["{}"]}))
 
 
 def test_answers_have_one_schema_whatever_is_in_them() -> None:
@@ -239,6 +261,10 @@ def test_retried_part_keeps_answers_and_counts_as_unfinished_until_it_is_whole(t
     assert [mark.failed for mark in file.marks() or []] == [True, False]
 
 
+def _header(survey: Survey, rows_per_part: int = 10) -> Header:
+    return Header(survey, ordered=True, sealed_for=None, rows_per_part=rows_per_part)
+
+
 def _survey(path: Path) -> Any:
     with path.open("rb") as file:
         return cut(file, 1)[0]
@@ -248,25 +274,25 @@ def test_output_belongs_to_one_input_and_one_job(tmp_path: Path) -> None:
     source, folder = tmp_path / "in", tmp_path / "out"
     source.write_bytes(b"a\n")
     survey = _survey(source)
-    with OutputFolder(folder, survey, 10), pytest.raises(BatchError, match="another job is working on out"):
-        OutputFolder(folder, survey, 10)
+    with OutputFolder(folder, _header(survey)), pytest.raises(BatchError, match="another job is working on out"):
+        OutputFolder(folder, _header(survey))
     assert (folder.stat().st_mode & 0o777, (folder / "batch.json").stat().st_mode & 0o777) == (0o700, 0o600)
-    with OutputFolder(folder, survey, 10):
+    with OutputFolder(folder, _header(survey)):
         pass
     with pytest.raises(BatchError, match="begun with rows_per_part=10"):
-        OutputFolder(folder, survey, 11)
+        OutputFolder(folder, _header(survey, 11))
     source.write_bytes(b"b\n")
     with pytest.raises(BatchError, match="not the one that out was begun with"):
-        OutputFolder(folder, _survey(source), 10)
+        OutputFolder(folder, _header(_survey(source)))
     for damaged in (b"[]", b"{", b"{}"):
         (folder / "batch.json").write_bytes(damaged)
         with pytest.raises(BatchError, match="damaged"):
-            OutputFolder(folder, survey, 10)
+            OutputFolder(folder, _header(survey))
 
 
 def test_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.write_bytes(b"a\n")
     with pytest.raises(BatchError, match="holds something else already"):
-        OutputFolder(tmp_path, _survey(source), 10)
+        OutputFolder(tmp_path, _header(_survey(source)))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]

@@ -28,7 +28,6 @@ def pipeline(url: str, source: str, output: str) -> None:
     requests = ray.data.read_json(source, override_num_blocks=1).repartition(10)
     answers = requests.map_batches(
         SecureCompletions,
-        batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=2),
         fn_constructor_kwargs={"base_url": url, "allow_http": True, "key_size": 2048, "requests_at_once": 8},
     )

@@ -30,12 +30,16 @@ class Header:
         survey: The input's.
         ordered: Whether rows stand in the order of the input's at the end.
         sealed_for: The fingerprint of the key that rows are sealed for; None where they are not.
+        rows_per_part: Of an output in many files, how many rows of the input each is for.
     """
 
-    def __init__(self, survey: Survey, *, ordered: bool, sealed_for: str | None) -> None:
+    def __init__(
+        self, survey: Survey, *, ordered: bool, sealed_for: str | None, rows_per_part: int | None = None
+    ) -> None:
         self._survey = survey
         self._ordered = ordered
         self._sealed_for = sealed_for
+        self._rows_per_part = rows_per_part
 
     def encoded(self) -> bytes:
         """Return it as it is written."""
@@ -45,28 +49,32 @@ class Header:
             "input": self._input(salt),
             "ordered": self._ordered,
             "sealed_for": self._sealed_for,
+            "rows_per_part": self._rows_per_part,
         }
         return json.dumps(wanted).encode() + b"\n"
 
-    def check(self, content: bytes, name: str) -> None:
+    def check(self, content: bytes, name: str, header_name: str) -> None:
         """Hold an output that was begun to what it was begun with.
 
         Args:
             content: Of its header.
             name: The output's.
+            header_name: The header's own.
 
         Raises:
             BatchError: It is damaged, or says something else.
         """
         begun = _parsed(content)
         if begun.get("format") != _FORMAT:
-            raise BatchError(f"{name}{SUFFIX} is damaged, or of another version: name another output")
+            raise BatchError(f"{header_name} is damaged, or of another version: name another output")
         self._check_key(begun.get("sealed_for"), name)
         if not self._is_input(begun.get("input")):
             raise BatchError(f"the input is not the one that {name} was begun with: name another output")
         if begun.get("ordered") != self._ordered:
             words = "with" if begun.get("ordered") else "without"
             raise BatchError(f"{name} was begun {words} --ordered: it can only go on so")
+        if begun.get("rows_per_part") != self._rows_per_part:
+            raise BatchError(f"{name} was begun with rows_per_part={begun.get('rows_per_part')}: go on with that")
 
     def _check_key(self, begun: Any, name: str) -> None:
         if begun == self._sealed_for:

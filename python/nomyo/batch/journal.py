@@ -122,7 +122,7 @@ class Journal:
     def _check_or_write_header(self, header: Header) -> None:
         """Hold an output that was begun to its input; one that has no row yet may become anyone's."""
         if _size_bytes(self._path):
-            header.check(os.pread(self._lock, LONGEST_BYTES, 0), self._path.name)
+            header.check(os.pread(self._lock, LONGEST_BYTES, 0), self._path.name, header_of(self._path).name)
             return
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, header.encoded(), 0)

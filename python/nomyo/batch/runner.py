@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +16,13 @@ from nomyo.batch.journal import Journal
 from nomyo.batch.lines import Lines, Survey, survey
 from nomyo.batch.progress import Progress, Silent
 from nomyo.batch.records import BadRow, Row, answered, failed, read_row
-from nomyo.batch.seal_key import read_public_key, refuse_own
+from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
 from nomyo.exchange.discreet import discreet
-from nomyo.exchange.settings import DEFAULT_KEY_DIR
 from nomyo.many import Result, run_many_async
 
 PATIENCE_S = 3600.0
@@ -132,7 +131,7 @@ async def run_async(
     """
     _check_options(patience=patience, max_retries=max_retries, rate=rate or 0.0)
     told = progress or Silent()
-    seal = await asyncio.to_thread(_seal, encrypt_to, client_options)
+    seal = await asyncio.to_thread(seal_to, encrypt_to, client_options)
     async with _client(concurrency, client_options) as client:
         admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
         await client.wait_for_keys()
@@ -158,14 +157,6 @@ class _Opened:
     file: BinaryIO
     survey: Survey
     journal: Journal
-
-
-def _seal(encrypt_to: str | os.PathLike[str] | None, client_options: Mapping[str, Any]) -> Seal | None:
-    if encrypt_to is None:
-        return None
-    key = read_public_key(encrypt_to)
-    refuse_own(key, (client_options.get(name, DEFAULT_KEY_DIR) for name in ("key_dir", "key_rotation_dir")))
-    return Seal(key, locked_required=client_options.get("secure_memory") == "require")
 
 
 def _open(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from nomyo import _core
+from nomyo.batch.sealed import Seal
 from nomyo.errors import SecurityError
+from nomyo.exchange.settings import DEFAULT_KEY_DIR
 from nomyo.memory import SecureBuffer
 
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
@@ -21,6 +23,24 @@ _MISTAKEN: Final = {
     "CERTIFICATE": "a certificate: `openssl x509 -in PATH -noout -pubkey` prints its public key",
     "RSA PUBLIC KEY": "a public key as PKCS#1: `openssl rsa -RSAPublicKey_in -in PATH -pubout` prints it as SPKI",
 }
+
+
+def seal_to(path: str | os.PathLike[str] | None, client_options: Mapping[str, Any]) -> Seal | None:
+    """Return the seal for a public key's file; None where there is none to be sealed for.
+
+    Args:
+        path: As `read_public_key` takes it.
+        client_options: Of the client that sends: the key must be none of its own.
+
+    Raises:
+        ValueError: It holds no public key, or the client's own.
+        OSError: It cannot be read.
+    """
+    if path is None:
+        return None
+    key = read_public_key(path)
+    _refuse_own(key, (client_options.get(name, DEFAULT_KEY_DIR) for name in ("key_dir", "key_rotation_dir")))
+    return Seal(key, locked_required=client_options.get("secure_memory") == "require")
 
 
 def read_public_key(path: str | os.PathLike[str]) -> _core.PublicKey:
@@ -37,24 +57,6 @@ def read_public_key(path: str | os.PathLike[str]) -> _core.PublicKey:
     if isinstance(found, str):
         raise ValueError(f"encrypt_to must be an RSA public key in PEM: {path} holds {found}")
     return found
-
-
-def refuse_own(key: _core.PublicKey, directories: Iterable[Any]) -> None:
-    """Refuse the key pair of the client itself, which is replaced every day: nothing would open the rows then.
-
-    Args:
-        key: That rows are to be sealed for.
-        directories: Where the client has its key pair, or writes a new one; those that are None count for nothing.
-
-    Raises:
-        ValueError: It is the one in such a directory.
-    """
-    for directory in directories:
-        if directory is not None and _public_key_in(Path(os.fspath(directory))) == key:
-            raise ValueError(
-                "encrypt_to must not be the key of the client itself, which is rotated: nothing opens the rows then; "
-                "`nomyo keys generate --key-dir DIR` makes another"
-            )
 
 
 def open_private_key(
@@ -82,6 +84,24 @@ def open_private_key(
             f"{path} can be read or changed by others: set its mode to 0600 (a directory's to 0700)", stacklevel=4
         )
     return key
+
+
+def _refuse_own(key: _core.PublicKey, directories: Iterable[Any]) -> None:
+    """Refuse the key pair of the client itself, which is replaced every day: nothing would open the rows then.
+
+    Args:
+        key: That rows are to be sealed for.
+        directories: Where the client has its key pair, or writes a new one; those that are None count for nothing.
+
+    Raises:
+        ValueError: It is the one in such a directory.
+    """
+    for directory in directories:
+        if directory is not None and _public_key_in(Path(os.fspath(directory))) == key:
+            raise ValueError(
+                "encrypt_to must not be the key of the client itself, which is rotated: nothing opens the rows then; "
+                "`nomyo keys generate --key-dir DIR` makes another"
+            )
 
 
 def _public_key_in(directory: Path) -> _core.PublicKey | None:

@@ -46,6 +46,11 @@ class Seal:
         """Of the key."""
         return self._key.fingerprint
 
+    @property
+    def pem(self) -> str:
+        """The key, as SPKI."""
+        return self._key.pem
+
     def __call__(self, row: bytes) -> bytes:
         """Return the sealed form of a whole row.
 

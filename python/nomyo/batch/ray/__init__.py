@@ -5,7 +5,7 @@
 or, with Ray's own readers and writers:
 
     lines = nomyo.batch.ray.read_lines("/shared/requests.jsonl")
-    answers = lines.map_batches(SecureCompletions, batch_format="pyarrow", compute=ActorPoolStrategy(size=8))
+    answers = lines.map_batches(SecureCompletions, compute=ActorPoolStrategy(size=8))
 
 Rules and promises:
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from nomyo import _core
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import name_of
 from nomyo.batch.ray.node_secrets import check_options, with_secrets
@@ -19,6 +20,7 @@ from nomyo.batch.ray.rate import ClusterRate
 from nomyo.batch.ray.rows import answers_of, rows_of
 from nomyo.batch.records import BadRow, Row, answered, failed
 from nomyo.batch.runner import PATIENCE_S
+from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
@@ -42,6 +44,8 @@ class Options:
     patience: float = PATIENCE_S
     api_key_file: str | None = None
     key_password_file: str | None = None
+    seal_to_pem: str | None = None
+    """Of the public key that rows are sealed for."""
     client_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,7 +71,6 @@ class Outcome:
 
     row: bytes = field(repr=False)
     """Of the output."""
-    failed: bool
     tokens: tuple[int, int] = (0, 0)
     """Of the prompt and of the answer, as the router counts them."""
 
@@ -94,6 +97,7 @@ class Completions:
             patience_s=options.patience,
             tell=_LOG.warning,
         )
+        self._seal = _seal(options)
         self._check = asyncio.Lock()
         self._checked = False
 
@@ -125,9 +129,12 @@ class Completions:
             except (NotSent, DisposedError):
                 return None
             except Exception as error:  # noqa: BLE001 - it is the row's outcome
-                return Outcome(failed(row.line, row.custom_id, error), failed=True)
+                return self._outcome(failed(row.line, row.custom_id, error))
         assert isinstance(row, Row)
-        return Outcome(answered(row, response), failed=False, tokens=_tokens_of(response))
+        return self._outcome(answered(row, response), _tokens_of(response))
+
+    def _outcome(self, row: bytes, tokens: tuple[int, int] = (0, 0)) -> Outcome:
+        return Outcome(row if self._seal is None else self._seal(row), tokens)
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -139,7 +146,6 @@ class SecureCompletions:
 
         answers = requests.map_batches(
             SecureCompletions,
-            batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=2),
             fn_constructor_kwargs={"rate": 2.0},
         )
@@ -190,13 +196,13 @@ class SecureCompletions:
             )
         )
 
-    async def __call__(self, block: pa.Table) -> pa.Table:
+    async def __call__(self, block: Any) -> pa.Table:
         """Return the answers to a block of requests, in their order.
 
         Raises:
             BatchError: The API key is refused, or the router was away for longer than `patience`.
             SecurityError: The router's key matches no pin.
-            TypeError: `batch_format` is not "pyarrow".
+            TypeError: `batch_format` is "pandas".
         """
         rows = rows_of(block)
         await self._completions.check_router()
@@ -214,6 +220,13 @@ class SecureCompletions:
 def path_or_none(path: str | os.PathLike[str] | None) -> str | None:
     """Return a path as text."""
     return None if path is None else os.fspath(path)
+
+
+def _seal(options: Options) -> Seal | None:
+    if options.seal_to_pem is None:
+        return None
+    key = _core.PublicKey.from_pem(options.seal_to_pem)
+    return Seal(key, locked_required=options.client_options.get("secure_memory") == "require")
 
 
 def _client(options: Options) -> SecureCompletionClient:

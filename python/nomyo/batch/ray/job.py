@@ -17,6 +17,7 @@ from ray.data import ActorPoolStrategy
 
 from nomyo.batch.appended import AppendedFile
 from nomyo.batch.governor import Limits
+from nomyo.batch.header import Header
 from nomyo.batch.ray.completions import Completions, Options, path_or_none
 from nomyo.batch.ray.lines import ROWS_PER_BLOCK, dataset_of, parts_of
 from nomyo.batch.ray.output import OutputFolder
@@ -24,6 +25,7 @@ from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.parts import Part, cut, rows_in
 from nomyo.batch.records import BadRow, Mark, Row, read_row
 from nomyo.batch.runner import PATIENCE_S, Summary
+from nomyo.batch.seal_key import seal_to
 from nomyo.errors import BatchError, NomyoError
 
 _PARTS_AT_ONCE: Final = 2
@@ -51,6 +53,7 @@ def run(
     retry_errors: bool = False,
     max_retries: int = 2,
     patience: float = PATIENCE_S,
+    encrypt_to: str | os.PathLike[str] | None = None,
     cpus_per_actor: float = 1.0,
     api_key_file: str | os.PathLike[str] | None = None,
     key_password_file: str | os.PathLike[str] | None = None,
@@ -75,6 +78,8 @@ def run(
         retry_errors: Do rows once more whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
         patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops.
+        encrypt_to: The PEM of an RSA public key, here: rows are sealed for the holder of its private half in the actor
+            that sends them, and `nomyo.batch.read` opens them.
         cpus_per_actor: What Ray reserves for each.
         api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
         key_password_file: Holds the password of the key pair in `key_dir`, on each node.
@@ -91,6 +96,7 @@ def run(
         ray.exceptions.RayError: What goes wrong in the cluster.
     """
     _check_counts(actors=actors, rows_per_part=rows_per_part)
+    seal = seal_to(encrypt_to, {"key_dir": None, "key_rotation_dir": None, **client_options})
     options = Options(
         requests_at_once=concurrency,
         rate=rate,
@@ -99,12 +105,15 @@ def run(
         patience=patience,
         api_key_file=path_or_none(api_key_file),
         key_password_file=path_or_none(key_password_file),
+        seal_to_pem=None if seal is None else seal.pem,
         client_options=client_options,
     )
     source, folder = Path(input).absolute(), Path(output_dir).absolute()
     with source.open("rb") as file:
         survey, parts = cut(file, rows_per_part)
-    with OutputFolder(folder, survey, rows_per_part):
+    sealed_for = None if seal is None else seal.fingerprint
+    header = Header(survey, ordered=True, sealed_for=sealed_for, rows_per_part=rows_per_part)
+    with OutputFolder(folder, header):
         counted = _Counted(folder, parts, retry_errors=retry_errors)
         if counted.left:
             done = dataset_of(counted.left).map_batches(

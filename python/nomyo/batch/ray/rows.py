@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, time, timedelta
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from nomyo.batch.records import BadRow, Row, read_row
@@ -45,27 +46,39 @@ class _Changed(ValueError):  # noqa: N818 - a row, which becomes an outcome
     """A value is not what stood in the file."""
 
 
-def rows_of(block: pa.Table) -> list[Row | BadRow]:
+def rows_of(block: Any) -> list[Row | BadRow]:
     """Return the rows of a block: of the column `text`, or of those that `read_json` makes of OpenAI's batch format.
 
+    Args:
+        block: An Arrow table, or a dict of NumPy arrays, which is Ray's own default.
+
     Raises:
-        TypeError: The block is no Arrow table.
+        TypeError: The block is neither.
         ValueError: It contradicts itself.
     """
-    if not isinstance(block, pa.Table):
-        raise TypeError(
-            'SecureCompletions needs map_batches(..., batch_format="pyarrow"): other formats make floats of'
-            " whole numbers"
-        )
-    _check_block(block)
-    if TEXT not in block.column_names:
-        return [_row_of(_NO_LINE, fields) for fields in block.to_pylist()]
-    texts = block[TEXT].to_pylist()
-    lines = block[LINE].to_pylist() if LINE in block.column_names else [_NO_LINE] * len(texts)
+    columns = _columns_of(block)
+    count = max(map(len, columns.values()), default=0)
+    if TEXT not in columns:
+        return [
+            _row_of(_NO_LINE, dict(zip(columns, fields, strict=True))) for fields in zip(*columns.values(), strict=True)
+        ]
+    lines = columns.get(LINE, [_NO_LINE] * count)
     return [
         read_row(line, text.encode() if isinstance(text, str) else text)
-        for line, text in zip(lines, texts, strict=True)
+        for line, text in zip(lines, columns[TEXT], strict=True)
     ]
+
+
+def _columns_of(block: Any) -> dict[str, list[Any]]:
+    if isinstance(block, pa.Table):
+        _check_block(block)
+        return {name: block[name].to_pylist() for name in block.column_names}
+    if isinstance(block, Mapping):
+        return {name: list(values) for name, values in block.items()}
+    raise TypeError(
+        'SecureCompletions needs the default batch_format of map_batches, or "pyarrow": pandas makes floats of whole'
+        " numbers"
+    )
 
 
 def _check_block(block: pa.Table) -> None:
@@ -90,8 +103,14 @@ def _row_of(line: int, fields: Mapping[str, Any]) -> Row | BadRow:
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    if isinstance(value, np.ndarray):
+        value = list(value)
     if isinstance(value, list):
         return [_without_nulls(each) for each in value]
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        raise _Changed
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, (date, time, timedelta)) or (isinstance(value, float) and abs(value) >= _EXACT):
         raise _Changed
     return value
