@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,14 +33,17 @@ def run_python(*arguments: str, expected: int = 0) -> str:
     path = [REPOSITORY / "python", REPOSITORY / "tests", CLUSTER]
     # Nothing leaves this machine, nor its loopback (by a switch that is named for where it is needed).
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONWARNINGS": "ignore"}
-    finished = subprocess.run(
-        [python, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), **quiet},
-    )
+    # There Ray also notes which cluster runs: a program without an address would join that of another run of the tests.
+    with tempfile.TemporaryDirectory(prefix="ray") as directory:
+        (Path(directory) / "ray").mkdir()  # which Ray's Cluster takes for given
+        finished = subprocess.run(
+            [python, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), **quiet, "RAY_TMPDIR": directory},
+        )
     assert finished.returncode == expected, finished.stdout + finished.stderr
     return finished.stdout
 
@@ -62,9 +66,11 @@ def _noted_to(file: Path, router: NotingRouter) -> Iterator[None]:
     file.touch()
     thread = threading.Thread(target=note)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("kind", ["run", "pipeline"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ import ray
 from two_nodes import TwoNodes, descendants, name_of_process, two_nodes
 
 import nomyo.batch.ray as cluster_batch
-from memory_scan import Needle, Scanner
+from memory_scan import Find, Needle, Scanner
 
 ROWS_BEFORE_THE_SEARCH = 60
 
@@ -31,16 +32,25 @@ def search(nodes: TwoNodes, scanner: Scanner) -> Counter[str]:
     for node in (nodes.first, nodes.second):
         for kind in ("raylet", "gcs_server"):
             for each in node.all_processes.get(kind, []):
-                found.update(f"{find.secret} in {kind}" for find in scanner.process(each.process.pid))
+                found.update(f"{find.secret} in {kind}" for find in memory_of(each.process.pid, scanner))
         for content in object_stores(node.all_processes["raylet"][0].process.pid):
             found.update(f"{needle.secret} in object store" for needle, _ in scanner.content(content))
         for pid in descendants(node.all_processes["raylet"][0].process.pid):
             if "MapWorker" in name_of_process(pid):
-                found.update(f"{find.secret} in actors" for find in scanner.process(pid))
+                found.update(f"{find.secret} in actors" for find in memory_of(pid, scanner))
     for file in nodes.directory.rglob("*"):
         if file.is_file():
             found.update(f"{needle.secret} in files" for needle, _ in scanner.content(file.read_bytes()))
     return found
+
+
+def memory_of(pid: int, scanner: Scanner) -> list[Find]:
+    """Search a process, which stands still meanwhile: one that goes on gives pages back under the search."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        return scanner.process(pid)
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def object_stores(raylet: int) -> Iterator[bytes]:
@@ -69,7 +79,7 @@ def do(kind: str, url: str, source: str, output: str, key_file: str) -> Any:
 
 def main(kind: str, url: str, source: str, output: str, key_file: str, prompt_file: str, seen: str) -> None:
     found: Counter[str] = Counter()
-    with two_nodes(num_cpus=2) as nodes:
+    with two_nodes(num_cpus=2, checks=120) as nodes:
 
         def scanner() -> Scanner:
             # Not before: the job must not have them from here. Ray keeps the arguments of a program, too.

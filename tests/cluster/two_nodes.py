@@ -17,8 +17,6 @@ import ray
 from ray.cluster_utils import Cluster
 
 NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 100 * 1024 * 1024}
-# A dead node is noticed within 2 seconds, instead of half a minute.
-QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
 
 @dataclass
@@ -54,11 +52,14 @@ class TwoNodes:
 
 
 @contextmanager
-def two_nodes(**node: Any) -> Iterator[TwoNodes]:
+def two_nodes(*, checks: int = 4, **node: Any) -> Iterator[TwoNodes]:
+    """Run them; a node that does not answer so many checks, each half a second after the other, is dead."""
+    health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
+    config = {**health, "health_check_failure_threshold": checks}
     # The paths of Ray's sockets have room for 107 characters: not below pytest's own folders.
     with tempfile.TemporaryDirectory(prefix="ray") as directory:
         first = {**NODE, **node, "include_dashboard": False, "temp_dir": directory}
-        cluster = Cluster(initialize_head=True, head_node_args={**first, "_system_config": QUICK})
+        cluster = Cluster(initialize_head=True, head_node_args={**first, "_system_config": config})
         second = cluster.add_node(**{**NODE, **node})
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         ray.data.DataContext.get_current().enable_progress_bars = False
