@@ -19,14 +19,30 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import nomyo.batch
 import peer
 from nomyo import _core
+from nomyo.batch.governor import Limits
+from nomyo.batch.progress import Silent
 from nomyo.serve.listener import Listener
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.echo import EchoModel
 from nomyo.serve.router.router import Router
 from nomyo.serve.router.running import RunningRouter
 
+ROWS = 60
+EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
+"""What comes of so many good rows."""
+NO_COOL_DOWN = Limits(requests_per_s=0, cool_down_s=0)
 Outcome = tuple[str | None, str | None, str | None]
 """custom_id, what the model said, and the error's code."""
+
+
+class Told(Silent):
+    """Keeps the words that a batch tells."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def tell(self, words: str) -> None:
+        self.words.append(words)
 
 
 def request(number: object, **changed: Any) -> dict[str, Any]:

@@ -1,151 +1,22 @@
-"""What fails while a batch runs: a row alone, or the router for all of them."""
+"""What fails while a batch runs, and becomes the outcome of a row or the end of the batch."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import nomyo
 import nomyo.batch
-from batch_scene import NotingRouter, batch, in_background, outcomes, request, rows_of, write_input
-from faults import Answer, FaultyRouter, deaf_host
+from batch_scene import EXPECTED, ROWS, NotingRouter, Told, batch, outcomes, request, rows_of, write_input
+from faults import Answer, FaultyRouter
 from nomyo import BatchError, _core
 from nomyo.batch import sender
-from nomyo.batch.admission import Outage
-from nomyo.batch.governor import Governor, Limits
-from nomyo.batch.governor import pauses as pauses_module
-from nomyo.batch.progress import Silent
-from nomyo.batch.records import Row
-from nomyo.batch.sender import Sender
-from nomyo.errors import APIConnectionError, RateLimitError, ServiceUnavailableError
-from nomyo.response import ChatCompletionResponse
 from nomyo.serve.router.running import RunningRouter
-from virtual_time import VirtualClock
-from waiting import until
 
-ROWS = 60
-NO_COOL_DOWN = Limits(requests_per_s=0, cool_down_s=0)
-EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_input(tmp_path / "in.jsonl", map(request, range(ROWS)))
-
-
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    return tmp_path / "out.jsonl"
-
-
-@pytest.fixture
-def run(faulty_router: FaultyRouter, key_directory: Path, source: Path, output: Path) -> Any:
-    def run(**options: Any) -> nomyo.batch.Summary:
-        given = {"base_url": faulty_router.url, "allow_http": True, "key_dir": key_directory, "concurrency": 4}
-        return nomyo.batch.run(source, output, **{**given, **options})
-
-    return run
-
-
-class Told(Silent):
-    def __init__(self) -> None:
-        self.words: list[str] = []
-
-    def tell(self, words: str) -> None:
-        self.words.append(words)
-
-
-@pytest.fixture
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pauses_module, "FIRST_BACKOFF_S", 0.05)
-    monkeypatch.setattr(pauses_module, "LONGEST_BACKOFF_S", 0.1)
-
-
-def test_router_that_goes_away_for_a_while_costs_no_row(
-    source: Path, output: Path, key_directory: Path, unused_port: int
-) -> None:
-    """It comes back with another key, too."""
-    options = {"base_url": f"http://127.0.0.1:{unused_port}", "allow_http": True, "key_dir": key_directory}
-    told = Told()
-    work = lambda: nomyo.batch.run(source, output, concurrency=4, progress=told, **options)  # noqa: E731
-    with in_background(work) as came:
-        until(lambda: told.words)  # not there yet
-        for _ in range(2):
-            before = output.stat().st_size
-            with NotingRouter(delay_s=0.05, port=unused_port):
-                until(lambda before=before: output.stat().st_size > before)  # type: ignore[misc]
-            time.sleep(0.5)
-        with NotingRouter(port=unused_port):
-            until(lambda: came, timeout_s=60)
-    [summary] = came
-    assert (summary.succeeded, summary.failed) == (ROWS, 0)
-    assert outcomes(output) == EXPECTED
-    assert set(told.words) == {"the router cannot be reached: waiting"}
-
-
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.usefixtures("short_pauses")
-def test_refusal_of_all_pauses_and_costs_no_row(status: int, run: Any, faulty_router: Any, output: Path) -> None:
-    faulty_router.always(Answer(status, b'{"detail": "secret words"}'), 20)
-    told = Told()
-    assert run(progress=told, max_retries=0, limits=NO_COOL_DOWN).failed == 0
-    assert outcomes(output) == EXPECTED
-    assert told.words == [f"the router answered with HTTP {status}: waiting"]
-
-
-def test_pause_lasts_as_long_as_the_router_asks_for_and_holds_all_rows(run: Any, faulty_router: Any) -> None:
-    faulty_router.answers.append(Answer(503, headers={"retry-after": "2"}))
-    with in_background(run) as came:
-        until(lambda: len(faulty_router.posts) >= 4)
-        time.sleep(1.5)
-        assert len(faulty_router.posts) <= 4 + 4, "requests left during the pause"
-    assert came[0].failed == 0
-
-
-@pytest.mark.usefixtures("short_pauses")
-def test_patience_ends(run: Any, faulty_router: Any, output: Path) -> None:
-    faulty_router.always(Answer(503), 1000)
-    began = time.monotonic()
-    with pytest.raises(BatchError, match="HTTP 503: the batch stopped, and the same command goes on"):
-        run(patience=0.5, limits=NO_COOL_DOWN)
-    assert 0.5 <= time.monotonic() - began < 10
-    assert output.read_bytes() == b""
-    faulty_router.reset()
-    assert run(limits=NO_COOL_DOWN).succeeded == ROWS
-
-
-def test_patience_begins_anew_with_every_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, fails = 0.0, 0
-
-    class Slow:
-        async def acquire(self) -> None:
-            nonlocal now
-            now += 0.2
-
-        async def note(self, error: Any) -> float:
-            return 0.0
-
-    async def create(_: Any) -> ChatCompletionResponse:
-        nonlocal fails
-        fails += 1
-        if fails % 3:
-            raise ServiceUnavailableError("")
-        return ChatCompletionResponse()
-
-    async def scene() -> None:
-        sends = Sender(create, Slow(), max_retries=0, patience_s=0.5, tell=lambda _: None)
-        for line in range(1, 10):
-            await sends.send(Row(line, "x", {}))
-
-    monkeypatch.setattr(sender, "time", SimpleNamespace(monotonic=lambda: now))
-    asyncio.run(scene())
-    assert now > 10 * 0.5
+pytest_plugins = ["batch_fixtures"]
 
 
 def test_api_key_that_is_refused_stops_the_batch_at_once(run: Any, faulty_router: Any, output: Path) -> None:
@@ -263,25 +134,6 @@ def test_stop_before_the_start_sends_nothing(run: Any, faulty_router: Any) -> No
     assert faulty_router.posts == []
 
 
-def test_governor_is_asked_before_every_request_and_told_of_refusals(run: Any, faulty_router: Any) -> None:
-    class Noting:
-        asked = 0
-        noted: list[Any] = []  # noqa: RUF012
-
-        async def acquire(self) -> None:
-            self.asked += 1
-
-        async def note(self, error: Any) -> float:
-            self.noted.append(error)
-            return 0.0
-
-    faulty_router.always(Answer(503), 3)
-    noting = Noting()
-    assert run(governor=noting).succeeded == ROWS
-    assert noting.asked == len(faulty_router.posts) == ROWS + 3
-    assert [error.status_code for error in noting.noted] == [503] * 3
-
-
 def test_cancelled_run_leaves_an_output_that_goes_on(
     router: RunningRouter, source: Path, output: Path, key_directory: Path
 ) -> None:
@@ -299,177 +151,6 @@ def test_cancelled_run_leaves_an_output_that_goes_on(
     assert 0 < len(rows_of(output)) < ROWS
     assert nomyo.batch.run(source, output, **options).left == 0
     assert outcomes(output) == EXPECTED
-
-
-def test_pauses_of_an_outage_grow_while_nothing_gets_better_and_begin_anew_later() -> None:
-    clock = VirtualClock()
-    pauses: list[float] = []
-
-    async def scene() -> None:
-        outage = Outage(clock)
-        for calm_s in (0, 0, 0, 0, 0, 0, 0, 0, 100):
-            await clock.sleep(calm_s * 10**9)
-            for _ in range(3):  # all that were under way fail
-                outage.note()
-            began = clock.seconds
-            await outage.over()
-            pauses.append(clock.seconds - began)
-
-    clock.run(scene())
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 1]
-
-
-def test_router_that_is_away_is_asked_once_for_each_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a fake clock; eight rows wait for it together."""
-    clock = VirtualClock()
-    asked: list[float] = []
-    monkeypatch.setattr(sender, "Outage", lambda: Outage(clock))
-
-    async def create(_: Any) -> ChatCompletionResponse:
-        asked.append(clock.seconds)
-        if clock.seconds < 100:
-            raise APIConnectionError("away", sent=False)
-        return ChatCompletionResponse()
-
-    async def scene() -> None:
-        sends = Sender(create, Governor(NO_COOL_DOWN, clock=clock), max_retries=0, patience_s=60, tell=lambda _: None)
-        await asyncio.gather(*(sends.send(Row(line, "x", {})) for line in range(1, 9)))
-
-    clock.run(scene())
-    assert asked == [0, 1, 3, 7, 15, 31, 63, *[123] * 8]
-
-
-def test_service_that_cools_down_is_asked_once_for_each_pause(key_directory: Path, source: Path, output: Path) -> None:
-    """By a fake clock: 503, half an hour without a request, and all goes on at two requests a second."""
-    clock = VirtualClock()
-    sent: list[float] = []
-    told: list[str] = []
-
-    async def create(_: Any) -> ChatCompletionResponse:
-        sent.append(clock.seconds)
-        if len(sent) == 11:
-            raise ServiceUnavailableError("cooling down")
-        return ChatCompletionResponse()
-
-    async def scene() -> None:
-        sends = Sender(create, Governor(Limits(), clock=clock), max_retries=0, patience_s=60, tell=told.append)
-        await asyncio.gather(*(sends.send(Row(line, "x", {})) for line in range(1, 21)))
-
-    clock.run(scene())
-    assert sent == [0.5 * n for n in range(11)] + [1805 + 0.5 * n for n in range(10)]
-    assert told == ["the router answered with HTTP 503: waiting for 1,800 s"]
-
-
-def test_batches_with_the_same_api_key_share_rate_and_pauses(
-    run: Any, faulty_router: Any, source: Path, key_directory: Path, tmp_path: Path
-) -> None:
-    """Two commands beside this process: together they send at the one rate."""
-    options = ["--key-dir", str(key_directory), "--rate", "20"]
-    sources = [write_input(tmp_path / f"in-{n}.jsonl", map(request, range(20))) for n in range(2)]
-    outputs = [tmp_path / f"out-{n}.jsonl" for n in range(2)]
-    works = [partial(batch, *each, faulty_router.url, *options) for each in zip(sources, outputs, strict=True)]
-    began = time.monotonic()
-    with in_background(works[0]) as one, in_background(works[1]) as other:
-        run(rate=20, governor=None)
-    assert one[0].returncode == other[0].returncode == 0, (one[0].stderr, other[0].stderr)
-    assert time.monotonic() - began >= (ROWS + 40 - 1) / 20
-    faulty_router.answers.append(Answer(503, headers={"retry-after": "3"}))
-    write_input(source, map(request, range(100, 101)))
-    with in_background(partial(batch, source, tmp_path / "other", faulty_router.url, *options)):
-        until(lambda: not faulty_router.answers)
-        paused = time.monotonic()
-        time.sleep(0.2)
-        assert (
-            nomyo.batch.run(
-                sources[0], tmp_path / "third", base_url=faulty_router.url, allow_http=True, key_dir=key_directory
-            ).failed
-            == 0
-        )
-        assert time.monotonic() - paused >= 2.7
-
-
-def test_cool_down_of_a_command_is_as_long_as_it_was_told(
-    faulty_router: FaultyRouter, source: Path, output: Path, key_directory: Path
-) -> None:
-    faulty_router.answers.append(Answer(503))
-    began = time.monotonic()
-    done = batch(source, output, faulty_router.url, "--key-dir", str(key_directory), "--cool-down", "3")
-    assert (done.returncode, outcomes(output)) == (0, EXPECTED)
-    assert 3 <= time.monotonic() - began < 50  # without the option, a minute
-
-
-def test_books_that_cannot_be_kept_stop_the_batch_and_fail_no_row(
-    run: Any, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NOMYO_RATE_DIR", str(tmp_path / "no" / "such"))
-    with pytest.raises(FileNotFoundError):
-        run()
-    monkeypatch.setenv("NOMYO_RATE_DIR", str(tmp_path / "rates"))
-    asked = 0
-    acquire = Governor.acquire
-
-    async def failing(self: Governor) -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 10:
-            raise OSError(28, "No space left on device", "books.json")
-        await acquire(self)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Governor, "acquire", failing)
-        with pytest.raises(BatchError, match=r"No space left on device: 'books\.json': the batch stopped"):
-            run()
-    assert len(rows_of(output)) == 10
-    assert run().failed == 0
-
-
-def test_router_that_takes_no_connection_is_away_and_no_row_fails(
-    source: Path, output: Path, key_directory: Path
-) -> None:
-    """Its host does not answer at all: each attempt times out, and says nothing about the row."""
-    with deaf_host() as url:
-        options = {"base_url": url, "allow_http": True, "key_dir": key_directory, "timeout": 0.2}
-        with pytest.raises(BatchError, match="cannot be reached: the batch stopped"):
-            nomyo.batch.run(source, output, max_retries=0, patience=1.5, **options)
-    assert output.read_bytes() == b""
-
-
-@pytest.mark.parametrize(
-    ("fault", "attempts"),
-    [
-        (ServiceUnavailableError(""), 5),
-        (APIConnectionError("", sent=True), 5),
-        (APIConnectionError("", sent=False), None),
-        (RateLimitError(""), None),
-    ],
-    ids=["503", "lost", "away", "429"],
-)
-@pytest.mark.usefixtures("short_pauses")
-def test_row_that_the_router_dies_of_fails_in_the_end_and_holds_nothing_up(
-    fault: Exception, attempts: int | None
-) -> None:
-    """Others are answered meanwhile. What says nothing about a row never is its outcome."""
-    tried = 0
-
-    async def create(body: Any) -> ChatCompletionResponse:
-        nonlocal tried
-        await asyncio.sleep(0.01)
-        if body["line"] == 7:
-            tried += 1
-            if attempts is not None or tried < 10:
-                raise fault
-        return ChatCompletionResponse()
-
-    async def scene() -> Any:
-        sends = Sender(create, Governor(NO_COOL_DOWN), max_retries=0, patience_s=20, tell=lambda _: None)
-        one = asyncio.create_task(sends.send(Row(7, "x", {"line": 7})))
-        while not one.done():
-            await sends.send(Row(8, "y", {"line": 8}))
-        return await asyncio.gather(one, return_exceptions=True)
-
-    [outcome] = asyncio.run(scene())
-    assert outcome == fault if attempts else isinstance(outcome, ChatCompletionResponse)
-    assert tried == (attempts or 10)
 
 
 def test_wrong_password_fails_before_the_first_row(run: Any, output: Path, tmp_path: Path) -> None:
