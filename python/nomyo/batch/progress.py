@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, runtime_checkable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 LINE_INTERVAL_S: Final = 10.0
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Who is told how far a batch is."""
 

@@ -9,6 +9,7 @@ this second name all along.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -54,6 +55,8 @@ def created(path: Path) -> Iterator[int]:
         FileExistsError: There is something by that name, which stays.
         OSError: The disk is full, or fails.
     """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, "there is something by that name, which is never overwritten", str(path))
     new = path.with_name(path.name + _SUFFIX)
     descriptor, nameless = _open_new(new)
     try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ParamSpec
 
 from nomyo.batch.admission import Admission
+from nomyo.batch.client_options import as_of_client, check_names
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.journal import Journal
 from nomyo.batch.lines import Lines, Survey, survey
@@ -25,6 +27,7 @@ from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
 from nomyo.exchange.discreet import discreet
 from nomyo.many import Result, run_many_async
 
+_P = ParamSpec("_P")
 PATIENCE_S = 3600.0
 """Twice the cool-down of a key that the public service was seen to have."""
 _CHECK_S = 10.0
@@ -72,11 +75,6 @@ class Stop:
             sender.stop()
 
 
-def run(input: str | os.PathLike[str], output: str | os.PathLike[str], **options: Any) -> Summary:  # noqa: A002
-    """Do what `run_async` does, where no event loop runs."""
-    return asyncio.run(run_async(input, output, **options))
-
-
 @discreet
 async def run_async(
     input: str | os.PathLike[str],  # noqa: A002 - as `nomyo batch` and subprocess.run have it
@@ -116,7 +114,7 @@ async def run_async(
         encrypt_to: The PEM of an RSA public key (2048 to 8192 bits): rows are sealed for the holder of its private half
             before they are written, and `read` opens them. An output is sealed for one key from its first row on.
         governor: Says when a request may leave, in place of `rate` and `limits`.
-        progress: Is told how far it is.
+        progress: Is told how far it is: an object with the methods of `Progress`.
         stop: Call it, and no more rows are sent.
         client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
 
@@ -130,7 +128,10 @@ async def run_async(
         SecurityError: Plain HTTP, pins, key files.
     """
     _check_options(patience=patience, max_retries=max_retries, rate=rate or 0.0)
-    told = progress or Silent()
+    check_names(client_options)
+    told = Silent() if progress is None else progress
+    if not isinstance(told, Progress):
+        raise TypeError("progress must have the methods of nomyo.batch.Progress: begin, row, tell, end")
     seal = await asyncio.to_thread(seal_to, encrypt_to, client_options)
     async with _client(concurrency, client_options) as client:
         admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
@@ -148,6 +149,23 @@ async def run_async(
             async with opened.journal:
                 (stop or Stop()).attach(sender)
                 return await _Batch(opened, sender, told).run(concurrency, ordered)
+
+
+def _blocking(function: Callable[_P, Coroutine[Any, Any, Summary]]) -> Callable[_P, Summary]:
+    """Return a function that does the same where no event loop runs; it has its parameters and its docstring."""
+
+    @wraps(function)
+    def blocking(*args: _P.args, **kwargs: _P.kwargs) -> Summary:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise TypeError("an event loop runs here: await nomyo.batch.run_async(...)")
+        return asyncio.run(function(*args, **kwargs))
+
+    blocking.__name__ = blocking.__qualname__ = "run"
+    return blocking
+
+
+run = _blocking(run_async)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +197,7 @@ def _open(
 
 
 def _client(concurrency: int, options: dict[str, Any]) -> SecureCompletionClient:
-    """Return a client that does not retry: the batch does, because a pause concerns all rows."""
-    named = {"router_url" if name == "base_url" else name: value for name, value in options.items()}
-    return SecureCompletionClient(**{"max_connections": concurrency, **named, "max_retries": 0})
+    return SecureCompletionClient(**as_of_client({"max_connections": concurrency, **options}))
 
 
 def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:

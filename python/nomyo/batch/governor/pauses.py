@@ -39,7 +39,9 @@ class Pause:
             return
         if asked_s is None and isinstance(error, ServiceUnavailableError):
             asked_s = limits.cool_down_s
-        pause_s = min(max(asked_s or 0.0, self._backoff_s(now_ns)), limits.longest_pause_s)
+        # Whoever asks for next to nothing, and refuses again, is backed off from.
+        pause_s = self._backoff_s(now_ns) if asked_s is None or asked_s < FIRST_BACKOFF_S else asked_s
+        pause_s = min(pause_s, limits.longest_pause_s)
         self._until(now_ns + int(pause_s * SECOND_NS))
 
     def back_off(self, now_ns: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from nomyo import _core
+from nomyo.batch.client_options import as_of_client, check_names
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import name_of
 from nomyo.batch.ray.node_secrets import check_options, with_secrets
@@ -51,6 +52,7 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse secrets, and what is out of range."""
         check_options(self.client_options)
+        check_names(self.client_options)
         for name, least in (("requests_at_once", 1), ("max_retries", 0), ("patience", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int if name != "patience" else (int, float)):
@@ -232,9 +234,8 @@ def _seal(options: Options) -> Seal | None:
 def _client(options: Options) -> SecureCompletionClient:
     """Return a client that does not retry (the sender does), and writes no key where nobody asked for it."""
     given = with_secrets(options.client_options, options.api_key_file, options.key_password_file)
-    named = {"router_url" if name == "base_url" else name: value for name, value in given.items()}
-    defaults = {"max_connections": options.requests_at_once, "key_dir": None, "key_rotation_dir": named.get("key_dir")}
-    return SecureCompletionClient(**{**defaults, **named, "max_retries": 0})
+    defaults = {"max_connections": options.requests_at_once, "key_dir": None, "key_rotation_dir": given.get("key_dir")}
+    return SecureCompletionClient(**as_of_client({**defaults, **given}))
 
 
 def _tokens_of(response: ChatCompletionResponse) -> tuple[int, int]:

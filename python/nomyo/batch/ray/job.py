@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 from ray.data import ActorPoolStrategy
+from ray.util.annotations import RayDeprecationWarning
 
 from nomyo.batch.appended import AppendedFile
 from nomyo.batch.governor import Limits
@@ -116,18 +118,31 @@ def run(
     with OutputFolder(folder, header):
         counted = _Counted(folder, parts, retry_errors=retry_errors)
         if counted.left:
-            done = dataset_of(counted.left).map_batches(
-                PartSender,
-                batch_size=1,
-                batch_format="pyarrow",
-                compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2 * _PARTS_AT_ONCE),
-                num_cpus=cpus_per_actor,
-                max_concurrency=_PARTS_AT_ONCE,
-                fn_constructor_args=(os.fspath(source), os.fspath(folder), options, retry_errors),
+            done = _mapped(
+                counted.left,
+                (os.fspath(source), os.fspath(folder), options, retry_errors),
+                actors=actors,
+                cpus_per_actor=cpus_per_actor,
             )
             for row in done.iter_rows():
                 counted.take(row)
     return counted.summary(survey.rows)
+
+
+def _mapped(parts: Iterable[Part], sender_arguments: tuple[Any, ...], *, actors: int, cpus_per_actor: float) -> Any:
+    """Return a dataset of what becomes of parts."""
+    with warnings.catch_warnings():
+        # Ray 2.64 is to take max_concurrency no more, and has no other name for it yet.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return dataset_of(parts).map_batches(
+            PartSender,
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2 * _PARTS_AT_ONCE),
+            num_cpus=cpus_per_actor,
+            max_concurrency=_PARTS_AT_ONCE,
+            fn_constructor_args=sender_arguments,
+        )
 
 
 class _Counted:

@@ -64,7 +64,7 @@ def rows_of(block: Any) -> list[Row | BadRow]:
         ]
     lines = columns.get(LINE, [_NO_LINE] * count)
     return [
-        read_row(line, text.encode() if isinstance(text, str) else text)
+        read_row(int(line), text.encode() if isinstance(text, str) else text)
         for line, text in zip(lines, columns[TEXT], strict=True)
     ]
 
