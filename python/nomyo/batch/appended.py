@@ -11,7 +11,10 @@ import asyncio
 import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
+
+from nomyo.errors import BatchError
 
 SYNC_INTERVAL_S: Final = 0.1
 
@@ -22,10 +25,12 @@ class AppendedFile:
     Args:
         descriptor: Of the file; is closed with this object.
         most_unsynced: Rows that may not be on the disk yet.
+        path: The name that it must keep; None where somebody else may give it another.
     """
 
-    def __init__(self, descriptor: int, most_unsynced: int) -> None:
+    def __init__(self, descriptor: int, most_unsynced: int, path: Path | None = None) -> None:
         self._descriptor = descriptor
+        self._path = path
         self._most_unsynced = most_unsynced
         self._unsynced = 0
         self._hurry = asyncio.Event()
@@ -36,6 +41,7 @@ class AppendedFile:
         """Write a row, and wait for the disk where too many were not synced.
 
         Raises:
+            BatchError: Somebody removed or replaced the file.
             OSError: The disk is full, or fails; a part of the row may be in the file.
         """
         write_all(self._descriptor, row)
@@ -59,8 +65,8 @@ class AppendedFile:
         """Close the file, as soon as the disk is through with it. Idempotent; what fails now is not told."""
         if self._syncing is not None:
             self._hurry.set()
-            with contextlib.suppress(OSError):
-                await self._syncing
+            with contextlib.suppress(OSError, BatchError):
+                await asyncio.shield(self._syncing)
         if self._descriptor >= 0:
             self._thread.shutdown()
             os.close(self._descriptor)
@@ -80,8 +86,21 @@ class AppendedFile:
             await asyncio.wait_for(self._hurry.wait(), SYNC_INTERVAL_S)
         self._hurry.clear()
         rows = self._unsynced
-        await asyncio.get_running_loop().run_in_executor(self._thread, os.fdatasync, self._descriptor)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._synced)
         self._unsynced -= rows
+
+    def _synced(self) -> None:
+        os.fdatasync(self._descriptor)
+        if self._path is None or _is_at(self._path, self._descriptor):
+            return
+        raise BatchError(f"{self._path.name} was removed, or replaced, while the batch wrote to it: rows may be lost")
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def write_all(descriptor: int, row: bytes | memoryview) -> None:

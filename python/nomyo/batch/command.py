@@ -69,7 +69,7 @@ _BATCH = manual(
     },
     exit_codes={
         0: "Every row has its answer. With --dry-run: no row is bad.",
-        1: "It stopped before its end, and says why: the same command goes on.",
+        1: "It could not begin, or stopped before its end, and says why. After a stop, the same command goes on.",
         2: "The command cannot be run as asked.",
         3: "It went to its end, and rows failed: they are in the output. With --dry-run: rows are bad.",
         130: "Interrupted with Ctrl-C, or by SIGTERM: the same command goes on.",
@@ -209,12 +209,11 @@ def batch(
     try:
         summary = asyncio.run(_until_interrupted(input_path, output, options))
     except (KeyboardInterrupt, asyncio.CancelledError):
+        tell(NAME, "stopped at once: the same command goes on, and sends again what was under way")
         raise typer.Exit(INTERRUPTED) from None
     except FAILURES as error:
         if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:  # click cannot judge it
             raise bad_option(error, _OPTIONS) from None
-        if isinstance(error, OSError) and output.exists():
-            tell(NAME, "what is in the output counts: the same command goes on")
         tell_failure(NAME, error, as_json=as_json)
         raise typer.Exit(FAILED) from None
     raise typer.Exit(_show_summary(summary, as_json=as_json))
@@ -240,7 +239,10 @@ async def _until_interrupted(source: Path, output: Path, options: Mapping[str, A
         if stop.asked:
             task.cancel()
         else:
-            tell(NAME, "stopping when the requests under way are answered; once more stops at once")
+            tell(
+                NAME,
+                "stopping when what is under way is answered; the same command goes on. Once more stops at once",
+            )
             stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -289,8 +291,10 @@ def _as_json(found: Estimate, rate: float) -> dict[str, Any]:
 def _in_words(found: Estimate, rate: float) -> str:
     lines = [f"{found.rows:,} rows, {found.bad_rows:,} of them bad; some {found.prompt_tokens:,} tokens of prompts"]
     lines += [f"  line {row.line}: {row}" for row in found.first_bad_rows]
+    if found.bad_rows > len(found.first_bad_rows):
+        lines.append(f"  and {found.bad_rows - len(found.first_bad_rows):,} more")
     if found.repeated_custom_ids:
-        lines.append(f"{found.repeated_custom_ids:,} rows have a custom_id that an earlier one has: each is sent")
+        lines.append(f"rows with a custom_id that an earlier one has: {found.repeated_custom_ids:,}; each is sent")
     seconds = found.seconds_at(rate)
     if seconds is not None:
         lines.append(f"at {rate:g} requests a second: {seconds:,.0f} s or more")

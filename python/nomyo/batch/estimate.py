@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from nomyo.batch.lines import Lines
-from nomyo.batch.records import BadRow, read_row
+from nomyo.batch.records import BadRow, Row, read_row
+from nomyo.chat import prepare
+from nomyo.errors import NomyoError
 
 _BAD_ROWS_SHOWN: Final = 5
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -46,7 +48,7 @@ def estimate(path: Path) -> Estimate:
     characters = 0
     with path.open("rb") as file:
         for number, content in Lines(file):
-            row = read_row(number, content)
+            row = _checked(read_row(number, content))
             found.rows += 1
             if isinstance(row, BadRow):
                 found.bad_rows += 1
@@ -57,6 +59,19 @@ def estimate(path: Path) -> Estimate:
     found.repeated_custom_ids = sum(one == another for one, another in pairwise(sorted(ids)))
     found.prompt_tokens = characters // _CHARACTERS_PER_TOKEN
     return found
+
+
+def _checked(row: Row | BadRow) -> Row | BadRow:
+    """Refuse a row that cannot be sealed, as a run does; what the router refuses, only a run can tell."""
+    if isinstance(row, BadRow):
+        return row
+    try:
+        call = prepare(row.body, None, None, {})[0]
+        call.check()
+        call.dry_run()
+    except (NomyoError, TypeError, ValueError) as error:
+        return BadRow(row.line, "invalid_request", str(error), row.custom_id)
+    return row
 
 
 def _short_digest(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from nomyo.errors import BatchError
 SUFFIX: Final = ".batch"
 LONGEST_BYTES: Final = 4096
 _FORMAT: Final = 1
+_BEGIN: Final = b'{"format": '
 _ROUNDS: Final = 600_000
 """Of PBKDF2, as for passwords."""
 
@@ -100,15 +102,21 @@ class Header:
         return {"size_bytes": survey.size_bytes, "salt": salt, "pbkdf2_sha256": slow.hex()}
 
 
+def is_foreign(content: bytes) -> bool:
+    """Return whether a file is no header, nor what a power loss left of one: somebody else's, then."""
+    return bool(content.strip(b"\0")) and not content.startswith(_BEGIN)
+
+
 def header_of(output: Path) -> Path:
-    """Return where the header of an output is."""
+    """Return where the header of an output is: beside the file itself, where links lead to it."""
+    output = Path(os.path.realpath(output))
     return output.with_name(output.name + SUFFIX)
 
 
 def sealed_for(output: Path) -> str | None:
     """Return the fingerprint of the key that an output is sealed for, where its header is there and says so."""
     try:
-        with header_of(output.resolve()).open("rb") as file:
+        with header_of(output).open("rb") as file:
             fingerprint = _parsed(file.read(LONGEST_BYTES)).get("sealed_for")
     except OSError:
         return None

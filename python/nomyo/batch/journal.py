@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from pathlib import Path
 from typing import Final, Self
 
 from nomyo.batch.appended import AppendedFile
 from nomyo.batch.done import Done
-from nomyo.batch.header import LONGEST_BYTES, Header, header_of
+from nomyo.batch.header import LONGEST_BYTES, Header, header_of, is_foreign
 from nomyo.batch.lines import Survey
 from nomyo.batch.order import in_order
 from nomyo.batch.records import Mark, read_mark
-from nomyo.batch.rewrite import remove_leftover, replace, sync_directory
+from nomyo.batch.rewrite import check_directory, remove_leftover, replace, sync_directory
 from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
 
@@ -60,17 +59,16 @@ class Journal:
         most_unsynced: int,
         seal: Seal | None = None,
     ) -> None:
-        self._path = output.resolve()  # what is replaced is the file, not a link to it
+        self._path = Path(os.path.realpath(output))  # what is replaced is the file, not a link to it
         self._ordered = ordered
         self._seal = seal
         self._lock = self._take_lock()
         try:
             sealed_for = None if seal is None else seal.fingerprint
             self._check_or_write_header(Header(survey, ordered=ordered, sealed_for=sealed_for))
-            remove_leftover(self._path)
             self.done = Done(survey.lines)
             self._look_through(retry_errors)
-            self._file = AppendedFile(self._open_output(), most_unsynced)
+            self._file = AppendedFile(self._open_output(), most_unsynced, self._path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -97,8 +95,10 @@ class Journal:
 
     async def aclose(self) -> None:
         """Close the output and let go of the lock."""
-        await self._file.aclose()
-        os.close(self._lock)
+        try:
+            await self._file.aclose()
+        finally:
+            os.close(self._lock)
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,6 +107,9 @@ class Journal:
         await self.aclose()
 
     def _take_lock(self) -> int:
+        check_directory(self._path)
+        if self._path.exists() and not self._path.is_file():
+            raise BatchError("the output must be a regular file: a batch resumes from it")
         header = header_of(self._path)
         if not header.exists() and _size_bytes(self._path):
             raise BatchError(f"{self._path.name} holds something else already: name another output")
@@ -121,9 +124,12 @@ class Journal:
 
     def _check_or_write_header(self, header: Header) -> None:
         """Hold an output that was begun to its input; one that has no row yet may become anyone's."""
+        begun, name = os.pread(self._lock, LONGEST_BYTES, 0), header_of(self._path).name
         if _size_bytes(self._path):
-            header.check(os.pread(self._lock, LONGEST_BYTES, 0), self._path.name, header_of(self._path).name)
+            header.check(begun, self._path.name, name)
             return
+        if is_foreign(begun):
+            raise BatchError(f"{name} holds something else already: name another output")
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, header.encoded(), 0)
         os.fsync(self._lock)
@@ -133,6 +139,7 @@ class Journal:
         """Learn what is done, and rid the output of what does not count: torn rows, and errors to retry."""
         if not _size_bytes(self._path):
             return
+        remove_leftover(self._path)
         place = end = 0
         gaps = False
         with open(self._path, "rb") as rows:
@@ -164,12 +171,7 @@ class Journal:
                 replace(self._path, sorted_rows)
 
     def _open_output(self) -> int:
-        # Without O_NONBLOCK, opening a pipe would wait for its reader.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(self._path, flags, _OWNER_ONLY)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise BatchError("the output must be a regular file: a batch resumes from it")
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _OWNER_ONLY)
         os.fsync(descriptor)
         sync_directory(self._path)
         return descriptor

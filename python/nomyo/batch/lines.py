@@ -7,8 +7,12 @@ digest taken along the way, so that a file that is written to meanwhile is notic
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
 from typing import BinaryIO, Final
 
 LONGEST_LINE_BYTES: Final = 64 * 1024 * 1024
@@ -69,10 +73,29 @@ class Lines:
             pass
 
 
-def survey(file: BinaryIO) -> Survey:
-    """Read a whole file, from its beginning; it is at its beginning afterwards."""
+def open_input(path: Path) -> BinaryIO:
+    """Open an input.
+
+    Raises:
+        ValueError: It is no file that can be read twice: a pipe, which nobody may ever write to, a directory.
+        OSError: It cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    raise ValueError("the input must be a file, which can be read twice, and not a pipe")
+
+
+def survey(file: BinaryIO, given_up: Callable[[], bool] = lambda: False) -> Survey:
+    """Read a whole file, from its beginning; it is at its beginning afterwards.
+
+    Args:
+        file: The input.
+        given_up: Whether nobody wants to know any more; what is returned then is of no use.
+    """
     file.seek(0)
     lines = Lines(file)
-    rows = sum(1 for _ in lines)
+    rows = sum(1 for _ in takewhile(lambda _: not given_up(), lines))
     file.seek(0)
     return Survey(rows, lines.number, lines.size_bytes, lines.sha256)

@@ -112,7 +112,7 @@ def _opened(number: int, row: bytes | None, key: _core.PrivateKey | None) -> Ope
         torn = row is not None and not row.endswith(b"\n")
         return Damaged(number, "the row is torn: a batch was killed, or is under way" if torn else "it is no row", torn)
     if not mark.sealed:
-        return row
+        return row if _is_json(row) else Damaged(number, "it is no JSON, or too deep")
     if key is None:
         raise ValueError(f"line {number} is sealed: key_dir or private_key is needed")
     try:
@@ -150,6 +150,15 @@ def _object(number: int, row: Opened) -> dict[str, Any] | Damaged:
     except (ValueError, RecursionError):
         return Damaged(number, "it is no JSON, or too deep")
     return parsed
+
+
+def _is_json(row: bytes) -> bool:
+    """Return whether a row can be parsed; the parser's errors hold the whole of it, and stay here."""
+    try:
+        json.loads(row)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _raise(row: Damaged) -> None:

@@ -8,7 +8,7 @@ A row of the input is an object with `custom_id`, `method`, `url` and `body`; on
 - `error` is null if and only if the row succeeded. It has `code`, `message` and `line`. Where the router refused,
   `response` has its status too, as OpenAI's has.
 - A row is one line of printable ASCII (all else is escaped, as JSON allows), begun and ended in the same way each
-  time: what a broken disk or a power loss left of one can be told from a whole one.
+  time: what a kill or a power loss left of one (an end that is missing, zeros) can be told from a whole one.
 """
 
 from __future__ import annotations

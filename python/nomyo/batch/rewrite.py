@@ -15,7 +15,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_SUFFIX = ".new"
+
+def staged(path: Path) -> Path:
+    """Return the second name that a new file has until it takes a file's own; nobody else's file is called so."""
+    return path.with_name(f".{path.name}.nomyo-new")
 
 
 def replace(path: Path, rows: Iterable[bytes]) -> None:
@@ -28,7 +31,7 @@ def replace(path: Path, rows: Iterable[bytes]) -> None:
     Raises:
         OSError: The disk is full, or fails; the file is as it was.
     """
-    new = path.with_name(path.name + _SUFFIX)
+    new = staged(path)
     descriptor, nameless = _open_new(new)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -38,9 +41,12 @@ def replace(path: Path, rows: Iterable[bytes]) -> None:
             os.fsync(descriptor)
             if nameless:
                 _name(descriptor, new)
+                nameless = False
         os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
+    except BaseException:
+        if not nameless:  # it is ours
+            new.unlink(missing_ok=True)
+        raise
     sync_directory(path)
 
 
@@ -57,7 +63,9 @@ def created(path: Path) -> Iterator[int]:
     """
     if os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, "there is something by that name, which is never overwritten", str(path))
-    new = path.with_name(path.name + _SUFFIX)
+    check_directory(path)
+    remove_leftover(path)
+    new = staged(path)
     descriptor, nameless = _open_new(new)
     try:
         yield descriptor
@@ -75,7 +83,17 @@ def created(path: Path) -> Iterator[int]:
 
 def remove_leftover(path: Path) -> None:
     """Remove what a crash left of a replacement."""
-    path.with_name(path.name + _SUFFIX).unlink(missing_ok=True)
+    staged(path).unlink(missing_ok=True)
+
+
+def check_directory(path: Path) -> None:
+    """Refuse a file for which there is no directory, by the name that was given.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
 
 
 def sync_directory(path: Path) -> None:

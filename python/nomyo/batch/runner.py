@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -14,10 +15,12 @@ from typing import Any, BinaryIO, ParamSpec
 from nomyo.batch.admission import Admission
 from nomyo.batch.client_options import as_of_client, check_names
 from nomyo.batch.governor import Governor, Limits
+from nomyo.batch.header import header_of
 from nomyo.batch.journal import Journal
-from nomyo.batch.lines import Lines, Survey, survey
+from nomyo.batch.lines import Lines, Survey, open_input, survey
 from nomyo.batch.progress import Progress, Silent
 from nomyo.batch.records import BadRow, Row, answered, failed, read_row
+from nomyo.batch.rewrite import staged
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
@@ -28,8 +31,8 @@ from nomyo.exchange.discreet import discreet
 from nomyo.many import Result, run_many_async
 
 _P = ParamSpec("_P")
-PATIENCE_S = 3600.0
-"""Twice the cool-down of a key that the public service was seen to have."""
+PATIENCE_S = 7200.0
+"""Four times the cool-down of a key at the public service: one that begins in the middle of another is waited for."""
 _CHECK_S = 10.0
 
 
@@ -133,11 +136,11 @@ async def run_async(
     if not isinstance(told, Progress):
         raise TypeError("progress must have the methods of nomyo.batch.Progress: begin, row, tell, end")
     seal = await asyncio.to_thread(seal_to, encrypt_to, client_options)
-    async with _client(concurrency, client_options) as client:
+    async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
         await client.wait_for_keys()
         await _check_router(client)
-        opened = await asyncio.to_thread(_open, Path(input), Path(output), ordered, retry_errors, concurrency, seal)
+        opened = await _open(Path(input), Path(output), ordered, retry_errors, concurrency, seal)
         sender = Sender(
             lambda body: client.send(prepare(body, None, None, {})[0]),
             admission,
@@ -148,7 +151,11 @@ async def run_async(
         with opened.file:
             async with opened.journal:
                 (stop or Stop()).attach(sender)
-                return await _Batch(opened, sender, told).run(concurrency, ordered)
+                try:
+                    return await _Batch(opened, sender, told).run(concurrency, ordered)
+                except OSError as error:
+                    error.add_note("what is in the output counts: the same command goes on")
+                    raise
 
 
 def _blocking(function: Callable[_P, Coroutine[Any, Any, Summary]]) -> Callable[_P, Summary]:
@@ -175,29 +182,55 @@ class _Opened:
     file: BinaryIO
     survey: Survey
     journal: Journal
+    stamp: tuple[int, int]
+    """Of the input before it was surveyed."""
 
 
-def _open(
-    source: Path, output: Path, ordered: bool, retry_errors: bool, concurrency: int, seal: Seal | None
-) -> _Opened:
-    if output.exists() and source.samefile(output):
-        raise ValueError("the output must not be the input")
-    file = source.open("rb")
+async def _open(*wanted: Any) -> _Opened:
+    """Open the files of a batch in a thread; whoever cancels this leaves none of them open."""
+    given_up = threading.Event()
+    opening = asyncio.ensure_future(asyncio.to_thread(_open_now, given_up.is_set, *wanted))
     try:
-        if not file.seekable():
-            raise ValueError("the input must be a file, which can be read twice, and not a pipe")
-        counted = survey(file)
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        given_up.set()
+        with suppress(Exception):
+            opened = await opening
+            opened.file.close()
+            await opened.journal.aclose()
+        raise
+
+
+def _open_now(
+    given_up: Callable[[], bool],
+    source: Path,
+    output: Path,
+    ordered: bool,
+    retry_errors: bool,
+    concurrency: int,
+    seal: Seal | None,
+) -> _Opened:
+    real = Path(os.path.realpath(output))
+    for ours in (real, header_of(real), staged(real)):
+        if ours.exists() and source.samefile(ours):
+            raise ValueError("the output must not be the input, nor have it beside it under a name of its own")
+    file = open_input(source)
+    try:
+        stamp = _stamp(file)
+        counted = survey(file, given_up)
         journal = Journal(
             output, counted, ordered=ordered, retry_errors=retry_errors, most_unsynced=concurrency, seal=seal
         )
     except BaseException:
         file.close()
         raise
-    return _Opened(file, counted, journal)
+    return _Opened(file, counted, journal, stamp)
 
 
-def _client(concurrency: int, options: dict[str, Any]) -> SecureCompletionClient:
-    return SecureCompletionClient(**as_of_client({"max_connections": concurrency, **options}))
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    """Return what changes with the content of a file, mostly."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:
@@ -223,6 +256,7 @@ class _Batch:
     def __init__(self, opened: _Opened, sender: Sender, progress: Progress) -> None:
         self._file = opened.file
         self._survey = opened.survey
+        self._stamp = opened.stamp
         self._journal = opened.journal
         self._sender = sender
         self._progress = progress
@@ -254,14 +288,13 @@ class _Batch:
         taken = 0
         for number, content in lines:
             if self._sender.stopping:
+                self._changed = _stamp(self._file) != self._stamp
                 return
             if number > self._journal.done.lines:
                 break
             if number in self._journal.done:
                 continue
-            row = (
-                BadRow(number, "invalid_row", "the line is too long") if content is None else read_row(number, content)
-            )
+            row = read_row(number, content)
             self._under_way[taken] = row
             taken += 1
             yield row

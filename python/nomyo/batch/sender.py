@@ -16,6 +16,7 @@ from nomyo.errors import (
     APIError,
     BatchError,
     NomyoError,
+    RateLimitError,
     SecurityError,
     ServiceUnavailableError,
 )
@@ -43,7 +44,8 @@ class Sender:
         create: Sends a chat completion, in one attempt.
         admission: Says when a request may leave.
         max_retries: Extra attempts of a row where the failure may be its own.
-        patience_s: Seconds for which the router may refuse or be away before the batch stops.
+        patience_s: Seconds for which the router may refuse or be away before the batch stops; it stops at once where a
+            pause would last longer.
         tell: Called with words when the batch pauses.
     """
 
@@ -116,6 +118,10 @@ class Sender:
         """Return when the row is to be sent once more; raise what becomes of it otherwise."""
         judged = verdict(error)
         self._suspicious += isinstance(error, SecurityError)
+        if judged is not Verdict.PAUSE and isinstance(error, APIError):
+            self._trouble_since = None  # the router is there
+            if error.retry_after is not None:
+                await self._noted(error)
         if judged is Verdict.STOP or self._suspicious >= SUSPICIOUS_IN_A_ROW:
             self._give_up(error)
         if judged is Verdict.FAILED:
@@ -124,7 +130,7 @@ class Sender:
             assert isinstance(error, NomyoError)
             await self._pause(error)
             return
-        delay_s = delay_before(attempt, error.retry_after if isinstance(error, APIError) else None)
+        delay_s = delay_before(attempt)
         if attempt > self._max_retries or delay_s is None:
             raise error
         with self._until_stopped():
@@ -135,13 +141,14 @@ class Sender:
         begins = self._trouble_since is None
         if self._trouble_since is None:
             self._trouble_since = now
-        if now - self._trouble_since >= self._patience_s:
-            self._give_up(error)
         pause_s = await self._noted(error)
+        if now + pause_s - self._trouble_since > self._patience_s:
+            self._give_up(error)
         if begins or (pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + 1):
             self._told_until = now + pause_s
             so_long = f" for {pause_s:,.0f} s" if pause_s > _LONG_PAUSE_S else ""
-            self._tell(f"{in_short(error)}: waiting{so_long}")
+            hint = " (a lower rate would spare that)" if isinstance(error, RateLimitError) else ""
+            self._tell(f"{in_short(error)}: waiting{so_long}{hint}")
 
     async def _noted(self, error: NomyoError) -> float:
         """Have everybody wait whom it concerns, and return for how many seconds."""

@@ -186,7 +186,9 @@ class Exchange:
     def _check_reachable(self) -> None:
         self.check_usable()
         if self.settings.plain_http and not self.settings.allow_http:
-            raise SecurityError("the router's URL is plain HTTP; use https://, or allow_http=True for local work")
+            raise SecurityError(
+                "the router's URL is plain HTTP; use https://, or for local work allow_http=True (--allow-http)"
+            )
 
     def _server_key_for(self, call: Call) -> Flow[_core.PublicKey]:
         """Return the router's key; a payload that cannot be sealed is refused before asking for it."""

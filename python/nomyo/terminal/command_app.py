@@ -194,5 +194,6 @@ def in_words(error: BaseException) -> str:
         return f"the router refused (HTTP {error.status_code}): {error.message}{remedy}"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
-        return f"{where}{error.strerror or type(error).__name__}"
+        notes = [f"; {note}" for note in getattr(error, "__notes__", ())]
+        return "".join([where, error.strerror or type(error).__name__, *notes])
     return str(error) or type(error).__name__
