@@ -371,7 +371,8 @@ def test_link_as_output_is_followed(run: Any, source: Path, output: Path) -> Non
 
 
 def test_leftover_of_a_crash_is_removed(run: Any, output: Path) -> None:
-    leftover = output.with_name("out.jsonl.new")
+    run()
+    leftover = rewrite.staged(output)
     leftover.write_text("answers")
     run()
     assert not leftover.exists()
@@ -394,7 +395,7 @@ def test_replaced_file_has_no_second_name_while_it_is_written(
 
     rewrite.replace(path, content())
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o640)
-    assert names == (["file"] if nameless else ["file", "file.new"])
+    assert names == (["file"] if nameless else [".file.nomyo-new", "file"])
     assert os.listdir(tmp_path) == ["file"]
 
 
