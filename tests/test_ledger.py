@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nomyo.batch.governor.ledger import LOOK_NS, Ledger
-from nomyo.batch.governor.limits import SECOND_NS, Limits
+from nomyo.batch.governor.limits import MOST_BURSTS, SECOND_NS, Limits
+from nomyo.batch.governor.pace import Burst, Pace
+from nomyo.batch.governor.pauses import Pause
 from nomyo.errors import (
     APIConnectionError,
     APIError,
@@ -41,11 +43,14 @@ class Machine:
     now_ns: int = NOW_NS
     went: list[tuple[int, int]] = field(default_factory=list)
     """When a request went, and whose it was."""
+    seen: list[Ledger] = field(default_factory=list)
+    """The ledger after each look."""
 
     def look(self, ticket: str) -> int:
         ledger = Ledger.parse(self.text, "boot", self.limits, self.now_ns)
         wait_ns = ledger.ask(self.limits, ticket, self.now_ns)
         self.text = ledger.dump()
+        self.seen.append(ledger)
         return wait_ns
 
     def run(self, processes: int, until_ns: int, dies_at_ns: dict[int, int] | None = None) -> None:
@@ -300,3 +305,54 @@ def test_clock_that_goes_back_gives_nothing_beyond_the_rate() -> None:
     machine.run(2, NOW_NS + 5 * SECOND_NS)
     machine.now_ns = NOW_NS - 1000 * SECOND_NS
     assert machine.look("a") == SECOND_NS
+
+
+# What was known before
+
+
+@given(
+    st.sampled_from(
+        [STEADY, BURSTING, Limits(requests_per_s=20), Limits(requests_per_s=2, burst_requests=3, bursts=3)]
+    ),
+    st.sampled_from([0, SECOND_NS // 4, 3 * SECOND_NS]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=20, deadline=None)
+def test_whatever_was_known_of_books_that_are_whole_is_in_them(
+    limits: Limits, late_ns: int, rng: random.Random
+) -> None:
+    machine = Machine(limits, rng, late_ns)
+    machine.run(3, NOW_NS + 15 * SECOND_NS)
+    told = Ledger.parse(machine.text, "boot", limits, machine.now_ns)
+    for known in machine.seen:
+        assert Ledger.parse(machine.text, "boot", limits, machine.now_ns, known) == told
+
+
+@pytest.mark.parametrize("text", [None, b"", Ledger("boot").dump()], ids=["gone", "damaged", "begun anew"])
+def test_lost_books_count_as_used_up_and_what_was_known_holds_on(text: bytes | None) -> None:
+    known = Ledger.parse(_busy_text(), "boot", BURSTING, LATER_NS)
+    known.pause.until_ns = LATER_NS + 5 * SECOND_NS
+    ledger = Ledger.parse(text, "boot", BURSTING, LATER_NS, known)
+    assert ledger.pause == known.pause
+    assert ledger.pace.joined(known.pace) == ledger.pace
+    assert ledger.pace.joined(Pace.used_up(BURSTING, LATER_NS)) == ledger.pace
+
+
+@pytest.mark.parametrize("limits", [STEADY, BURSTING, Limits(requests_per_s=0)], ids=["steady", "bursting", "free"])
+def test_books_that_were_lost_are_whole_again_for_others(limits: Limits) -> None:
+    known = Ledger.parse(_busy_text(), "boot", BURSTING, LATER_NS)
+    ledger = Ledger.parse(None, "boot", limits, NOW_NS + 3 * SECOND_NS, known)
+    assert Ledger.parse(ledger.dump(), "boot", STEADY, LATER_NS) == ledger
+
+
+def test_of_two_pauses_the_longer_holds_whoever_knew_of_it() -> None:
+    short, long = Ledger("boot", pause=Pause(LATER_NS, 5)), Ledger("boot", pause=Pause(LATER_NS + 1, 2))
+    for written, known in [(short, long), (long, short)]:
+        assert Ledger.parse(written.dump(), "boot", STEADY, LATER_NS, known).pause == long.pause
+
+
+def test_ledger_does_not_grow_with_each_loss() -> None:
+    known = Ledger("boot", Pace(bursts=[Burst(NOW_NS - number, 1) for number in range(MOST_BURSTS, 0, -1)]))
+    ledger = Ledger.parse(None, "boot", BURSTING, NOW_NS, known)
+    assert len(ledger.pace.bursts) == MOST_BURSTS
+    assert ledger.pace.bursts[-1] == Burst(NOW_NS, BURSTING.burst_extra)

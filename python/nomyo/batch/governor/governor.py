@@ -58,7 +58,7 @@ class Governor:
         self._books = OwnMemory() if books is None else books
         self._clock = SystemClock() if clock is None else clock
         self._first = asyncio.Lock()
-        self._paused_until_ns = 0
+        self._known: Ledger | None = None
 
     @classmethod
     @discreet
@@ -110,7 +110,8 @@ class Governor:
     @property
     def paused_s(self) -> float:
         """For how many more seconds nothing is sent because the service asked for it, as far as is known here."""
-        return max(0, self._paused_until_ns - self._clock.now_ns()) / SECOND_NS
+        until_ns = 0 if self._known is None else self._known.pause.until_ns
+        return max(0, until_ns - self._clock.now_ns()) / SECOND_NS
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
@@ -174,12 +175,14 @@ class Governor:
             # Within the lock: what is recorded are the very moments, in the order in which they came.
             now_ns = self._clock.now_ns()
             before = turn.read()
-            ledger = Ledger.parse(before, self._clock.boot, self._limits, now_ns)
+            # What is known holds on where the books were lost: systemd, say, clears /dev/shm of a user who logs out
+            # (RemoveIPC= in logind.conf(5)).
+            ledger = Ledger.parse(before, self._clock.boot, self._limits, now_ns, self._known)
             outcome = step(ledger, now_ns)
             after = ledger.dump()
             if after != before:
                 turn.replace(after)
-            self._paused_until_ns = ledger.pause.until_ns
+            self._known = ledger
         return outcome
 
 

@@ -43,18 +43,31 @@ class Ledger:
     line: list[Place] = field(default_factory=list)
 
     @classmethod
-    def parse(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int) -> Ledger:
-        """Return the ledger that `dump` wrote.
+    def parse(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int, known: Ledger | None = None) -> Ledger:
+        """Return the ledger that `dump` wrote, with what was known of it before.
 
         Where it cannot be read, or speaks of another boot or of times to come, all that the limits allow counts as used
-        up just now: nobody knows what was sent. A pause is forgotten then; the service asks for it again.
+        up just now: nobody knows what was sent. So it does where something is missing that was known: the books were
+        lost meanwhile, and perhaps begun anew. A pause that nobody here knew of is forgotten then; the service asks for
+        it again.
 
         Args:
             text: What was written, or None where there is nothing yet.
             boot: Names the clock's epoch.
             limits: What may have been used up.
             now_ns: The time.
+            known: The ledger when this process saw it last; None where it never did.
         """
+        ledger = cls._read(text, boot, limits, now_ns)
+        if known is None:
+            return ledger
+        pace, pause = ledger.pace.joined(known.pace), ledger.pause.joined(known.pause)
+        if text is None or (pace, pause) != (ledger.pace, ledger.pause):
+            pace = pace.joined(Pace.used_up(limits, now_ns))
+        return cls(boot, pace, pause, ledger.line)
+
+    @classmethod
+    def _read(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int) -> Ledger:
         if text is None:
             return cls(boot)
         try:

@@ -12,6 +12,8 @@ it is asked at, and `tests/test_pace.py` proves them over every window of every 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .limits import MOST_BURSTS, SECOND_NS, Limits
@@ -40,7 +42,7 @@ class Pace:
     @classmethod
     def used_up(cls, limits: Limits, now_ns: int) -> Pace:
         """Return the pace after the most that may have gone until now: for when nobody knows what did."""
-        most = max(limits.steady_requests, limits.burst_requests)
+        most = max(1, limits.steady_requests, limits.burst_requests)  # one of others, where there is no limit
         bursts = [Burst(now_ns, limits.burst_extra) for _ in range(limits.bursts)]
         return cls(now_ns, [now_ns] * most, bursts)
 
@@ -48,6 +50,21 @@ class Pace:
         """Return one of its own, to try on what would happen."""
         return Pace(
             self.last_ns, list(self.recent_ns), [Burst(each.began_ns, each.spent) for each in self.bursts], self.over_ns
+        )
+
+    def joined(self, other: Pace) -> Pace:
+        """Return what both remember together; what is in both counts once."""
+        last_ns = _later(self.last_ns, other.last_ns)
+        recent = {*_numbered(self.recent_ns), *_numbered(other.recent_ns)}
+        spent = dict(_numbered_bursts(self.bursts))
+        for key, more in _numbered_bursts(other.bursts):
+            spent[key] = max(more, spent.get(key, 0))
+        bursts = [Burst(began_ns, spent[began_ns, number]) for began_ns, number in sorted(spent)]
+        return Pace(
+            last_ns,
+            [each for each, _ in sorted(recent) if last_ns is None or each > last_ns - SECOND_NS],
+            bursts[-MOST_BURSTS:],
+            _later(self.over_ns, other.over_ns),
         )
 
     def earliest_ns(self, limits: Limits, now_ns: int) -> int:
@@ -111,3 +128,19 @@ class Pace:
             return room_ns
         # A burst lasts a second: its end, too, lies a window before the beginning of one that is too many.
         return max(room_ns, self.bursts[-limits.bursts].began_ns + SECOND_NS + limits.window_ns)
+
+
+def _later(one_ns: int | None, other_ns: int | None) -> int | None:
+    return max((each for each in (one_ns, other_ns) if each is not None), default=None)
+
+
+def _numbered(moments_ns: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Tell those of the same moment apart: `used_up` has several."""
+    seen = Counter[int]()
+    for each in moments_ns:
+        yield each, seen[each]
+        seen[each] += 1
+
+
+def _numbered_bursts(bursts: list[Burst]) -> Iterator[tuple[tuple[int, int], int]]:
+    return zip(_numbered(each.began_ns for each in bursts), (each.spent for each in bursts), strict=True)

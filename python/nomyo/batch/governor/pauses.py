@@ -30,6 +30,11 @@ class Pause:
     until_ns: int = 0
     strikes: int = 0
 
+    def joined(self, other: Pause) -> Pause:
+        """Return the longer of both."""
+        later = max(self, other, key=lambda each: (each.until_ns, each.strikes))
+        return Pause(later.until_ns, later.strikes)
+
     def note(self, limits: Limits, error: BaseException, now_ns: int) -> None:
         """Pause for what an error asks for; most errors ask for nothing. A pause is never shortened."""
         if not isinstance(error, APIError):
