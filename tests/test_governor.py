@@ -130,22 +130,19 @@ def test_request_that_is_cancelled_takes_no_turn_of_others(directory: Path, cloc
 # Pauses
 
 
-def _fail(governor: Governor, error: BaseException) -> None:
-    async def main() -> None:
-        with pytest.raises(type(error)):
-            async with governor.turn():
-                raise error
-
-    asyncio.run(main())
+async def _fail(governor: Governor, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        async with governor.turn():
+            raise error
 
 
 def test_503_in_one_process_pauses_all_of_them_for_the_cool_down(directory: Path, clock: VirtualClock) -> None:
     one, other = _governors(2, STEADY, directory, clock)
     went: list[float] = []
-    _fail(one, nomyo.ServiceUnavailableError("no"))
-    assert one.paused_s == 1800
 
     async def main() -> None:
+        await _fail(one, nomyo.ServiceUnavailableError("no"))
+        assert one.paused_s == 1800
         await asyncio.gather(_send(other, clock, went, 2), _send(one, clock, went))
 
     clock.run(main())
@@ -173,10 +170,14 @@ def test_pause_reaches_those_without_a_limit(directory: Path, clock: VirtualCloc
     one = _governors(1, STEADY, directory, clock)[0]
     free = _governors(1, Limits(requests_per_s=0), directory, clock)[0]
     went: list[float] = []
-    clock.run(_send(free, clock, went, 100))
-    assert went == [0] * 100
-    _fail(one, nomyo.RateLimitError("no", retry_after="7"))
-    clock.run(_send(free, clock, went, 100))
+
+    async def main() -> None:
+        await _send(free, clock, went, 100)
+        assert went == [0] * 100
+        await _fail(one, nomyo.RateLimitError("no", retry_after="7"))
+        await _send(free, clock, went, 100)
+
+    clock.run(main())
     assert went == [0] * 100 + [7] * 100
 
 
@@ -187,12 +188,12 @@ def test_pause_reaches_those_without_a_limit(directory: Path, clock: VirtualCloc
 )
 def test_error_that_asks_for_no_pause_passes(clock: VirtualClock, error: BaseException) -> None:
     governor = Governor(STEADY, clock=clock)
-    _fail(governor, error)
+    clock.run(_fail(governor, error))
     assert governor.paused_s == 0
 
 
 def test_pause_ends_with_the_boot_and_the_rate_goes_on(directory: Path, clock: VirtualClock) -> None:
-    _fail(_governors(1, BURSTING, directory, clock)[0], nomyo.ServiceUnavailableError("no"))
+    clock.run(_fail(_governors(1, BURSTING, directory, clock)[0], nomyo.ServiceUnavailableError("no")))
     rebooted = VirtualClock("another boot")
     rebooted.now = 3 * SECOND_NS
     went: list[int] = []
@@ -267,20 +268,24 @@ def test_lock_that_is_held_for_long_leads_to_a_word_and_to_no_request(
 
 def test_nothing_goes_where_the_books_cannot_be_written(directory: Path, clock: VirtualClock) -> None:
     governor = _governors(1, STEADY, directory, clock)[0]
-    clock.run(governor.acquire())
-    (directory / "a.new").mkdir()
-    clock.now += SECOND_NS
-    with pytest.raises(OSError):
-        clock.run(governor.acquire())
-    (directory / "a.new").rmdir()
     went: list[float] = []
-    clock.run(_send(governor, clock, went))
+
+    async def main() -> None:
+        await governor.acquire()
+        (directory / "a.new").mkdir()
+        await clock.sleep(SECOND_NS)
+        with pytest.raises(OSError):
+            await governor.acquire()
+        (directory / "a.new").rmdir()
+        await _send(governor, clock, went)
+
+    clock.run(main())
     assert went == [1]
 
 
 def test_damaged_books_cost_a_second_and_no_more(directory: Path, clock: VirtualClock) -> None:
-    governor = _governors(1, BURSTING, directory, clock)[0]
-    clock.run(governor.acquire())
+    before, governor = _governors(2, BURSTING, directory, clock)
+    clock.run(before.acquire())
     (directory / "a.json").write_bytes(b"\0" * 100)
     went: list[float] = []
     clock.run(_send(governor, clock, went, 2))

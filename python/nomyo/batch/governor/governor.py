@@ -59,6 +59,7 @@ class Governor:
         self._clock = SystemClock() if clock is None else clock
         self._first = asyncio.Lock()
         self._known: Ledger | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     @discreet
@@ -128,8 +129,10 @@ class Governor:
 
         Raises:
             OSError: The books cannot be written; nothing may be sent then.
+            RuntimeError: This governor was used in another event loop before.
             SecurityError: Somebody put a link or a file of their own in their place.
         """
+        self._stay_in_one_loop()
         async with self._first:
             ticket = secrets.token_hex(8)
             try:
@@ -150,10 +153,22 @@ class Governor:
 
         Raises:
             OSError: The books cannot be written.
+            RuntimeError: This governor was used in another event loop before.
             SecurityError: Somebody put a link or a file of their own in their place.
         """
+        self._stay_in_one_loop()
         await self._change(lambda ledger, now_ns: ledger.pause.note(self._limits, error, now_ns))
         return self.paused_s
+
+    def _stay_in_one_loop(self) -> None:
+        """Refuse a second event loop always, not only where two tasks happen to wait for the lock between them."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        if self._loop is not loop:
+            raise RuntimeError(
+                "a Governor is of one event loop: make one for each by Governor.shared, and they keep one rate"
+            )
 
     def _ask(self, ledger: Ledger, ticket: str, now_ns: int) -> int:
         return ledger.ask(self._limits, ticket, now_ns)
