@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +136,36 @@ def test_directory_that_goes_away_is_made_again(file: SharedFile, directory: Pat
     directory.rmdir()
     assert _read(file) is None
     _write(file, b"two")
+
+
+@pytest.mark.parametrize("step", ["open_directory", "lock", "read"])
+def test_directory_that_goes_away_within_a_turn_ends_that_turn_and_no_more(
+    file: SharedFile, directory: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    _write(file, b"one")
+    owner, name = {
+        "open_directory": (shared_file, "_open_directory"),
+        "lock": (SharedFile, "_lock"),
+        "read": (shared_file._LockedFile, "read"),
+    }[step]
+    done = getattr(owner, name)
+
+    def then_remove(*arguments: Any) -> Any:
+        outcome = done(*arguments)
+        shutil.rmtree(directory)
+        return outcome
+
+    def have_a_turn() -> None:
+        with file.locked() as turn:
+            turn.read()
+            turn.replace(b"two")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, then_remove)
+        with pytest.raises(BusyError):
+            have_a_turn()
+    _write(file, b"three")
+    assert _read(file) == b"three"
 
 
 def test_lock_that_was_replaced_meanwhile_is_not_believed(

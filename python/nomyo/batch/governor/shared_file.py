@@ -35,7 +35,7 @@ _CAREFULLY: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) |
 
 
 class BusyError(Exception):
-    """Another process has its turn; it lasts a fraction of a millisecond."""
+    """Another process has its turn, or removed the files; to try again a fraction of a millisecond later helps."""
 
 
 class Turn(Protocol):
@@ -45,7 +45,7 @@ class Turn(Protocol):
         """Return the content, or None where there is none."""
 
     def replace(self, content: bytes) -> None:
-        """Replace the content, or leave it as it was and raise an OSError."""
+        """Replace the content, or leave it as it was and raise an OSError, or a BusyError where the files went away."""
 
 
 class OwnMemory:
@@ -106,7 +106,10 @@ class SharedFile:
 
     def _lock(self, directory: int) -> int:
         name = f"{self._name}.lock"
-        lock = _open(self._directory / name, directory, os.O_RDWR | os.O_CREAT)
+        try:
+            lock = _open(self._directory / name, directory, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:
+            raise BusyError from None  # the directory was removed meanwhile: the next turn makes another one
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(lock), os.stat(name, dir_fd=directory, follow_symlinks=False)):
@@ -143,6 +146,8 @@ class _LockedFile:
                 opened.write(content)
             # No fsync: what this is about does not outlive the boot.
             os.replace(staged, self._path.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except FileNotFoundError:
+            raise BusyError from None  # removed meanwhile, and perhaps the directory with it
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
 
