@@ -103,6 +103,19 @@ def test_second_call_sends_what_is_missing_and_nothing_else(source: Path, tmp_pa
     assert router.prompts == []
 
 
+def test_rows_of_a_damaged_part_are_sent_again(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+    _run(source, tmp_path / "out", router)
+    part = tmp_path / "out" / "part-000000000001.jsonl"
+    whole = part.read_bytes()
+    rows = whole.splitlines(keepends=True)
+    part.write_bytes(b"".join([*rows[:4], rows[4][:-9] + b"\n", *rows[5:8]]))
+    router.prompts.clear()
+    summary = _run(source, tmp_path / "out", router)
+    assert sorted(router.prompts) == ["prompt 10 é", "prompt 5 é", "prompt 9 é"]
+    assert (summary.rows, summary.succeeded, summary.failed) == (26, 25, 1)
+    assert [row["id"] for row in rows_of(part)] == [json.loads(row)["id"] for row in rows]
+
+
 def test_rows_that_failed_are_done_once_more_on_demand(source: Path, tmp_path: Path, router: NotingRouter) -> None:
     _run(source, tmp_path / "out", router)
     part = tmp_path / "out" / "part-000000000001.jsonl"

@@ -189,7 +189,7 @@ def test_parts_hold_each_row_once_with_its_line(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.write_bytes(b"\n\na\n\nb\nc\n \nd")
     parts = _cut(source, 2)
-    assert [(part.line, part.rows) for part in parts] == [(1, 2), (6, 2)]
+    assert [(part.line, part.last_line, part.rows) for part in parts] == [(1, 5, 2), (6, 8, 2)]
     assert [row for part in parts for row in rows_in(source, part)] == [
         (3, b"a\n"),
         (5, b"b\n"),
@@ -228,7 +228,7 @@ def _finish(directory: Path, part: Part, *rows: bytes) -> PartFile:
 
 
 def test_finished_part_has_each_row_once_in_order(tmp_path: Path) -> None:
-    part = Part(1, 3, 0, 0, "")
+    part = Part(1, 3, 3, 0, 0, "")
     file = _finish(tmp_path, part, _row(2), _row(1), _row(2), b'{"id":"batch_req_9",', b"\n", _row(3))
     assert (tmp_path / "part-000000000001.jsonl").read_bytes() == _row(1) + _row(2) + _row(3)
     assert [path.name for path in tmp_path.iterdir()] == ["part-000000000001.jsonl"]
@@ -237,7 +237,7 @@ def test_finished_part_has_each_row_once_in_order(tmp_path: Path) -> None:
 
 
 def test_part_that_lacks_rows_is_not_finished(tmp_path: Path) -> None:
-    part = Part(1, 2, 0, 0, "")
+    part = Part(1, 2, 2, 0, 0, "")
     with pytest.raises(BatchError, match="lacks rows"):
         _finish(tmp_path, part, _row(2))
     assert PartFile(tmp_path, part).marks() is None
@@ -247,18 +247,46 @@ def test_part_that_lacks_rows_is_not_finished(tmp_path: Path) -> None:
 def test_torn_row_of_a_killed_actor_is_dropped_before_more_are_appended(tmp_path: Path) -> None:
     unfinished = tmp_path / "unfinished-000000000001.jsonl"
     unfinished.write_bytes(_row(2) + _row(1)[:-5])
-    assert PartFile(tmp_path, Part(1, 2, 0, 0, "")).kept(retry_errors=False) == {2}
+    assert PartFile(tmp_path, Part(1, 2, 2, 0, 0, "")).kept(retry_errors=False) == {2}
     assert unfinished.read_bytes() == _row(2)
 
 
 def test_retried_part_keeps_answers_and_counts_as_unfinished_until_it_is_whole(tmp_path: Path) -> None:
-    part = Part(1, 2, 0, 0, "")
+    part = Part(1, 2, 2, 0, 0, "")
     file = _finish(tmp_path, part, _row(1, error=True), _row(2))
     assert file.kept(retry_errors=True) == {2}
     assert file.marks() is None
     assert file.kept(retry_errors=False) == {1, 2}  # a run that does not retry takes the errors as they were
     file.finish()
     assert [mark.failed for mark in file.marks() or []] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "whole"),
+    [
+        (_row(2) + _row(4)[:-5], {2}),
+        (_row(2)[:-5] + _row(4) + _row(5), {5}),
+        (_row(2) + _row(4), {2, 4}),
+        (_row(2) + _row(4) + b"\n", {2, 4}),
+        (_row(2) + _row(4) + _row(4), {2, 4}),
+        (_row(4) + _row(2) + _row(5), {2, 4, 5}),
+        (_row(2) + _row(4) + _row(6), {2, 4}),
+        (_row(1) + _row(2) + _row(4), {2, 4}),
+        (b"", set()),
+    ],
+)
+def test_damaged_part_is_not_done_and_keeps_what_is_whole(damaged: bytes, whole: set[int], tmp_path: Path) -> None:
+    part = Part(2, 5, 3, 0, 0, "")
+    file = _finish(tmp_path, part, _row(2), _row(4), _row(5))
+    assert [mark.line for mark in file.marks() or []] == [2, 4, 5]
+    (tmp_path / "part-000000000002.jsonl").write_bytes(damaged)
+    assert file.marks() is None
+    assert file.kept(retry_errors=False) == whole
+    missing = [_row(line) for line in (2, 4, 5) if line not in whole]
+    with (tmp_path / "unfinished-000000000002.jsonl").open("ab") as unfinished:
+        unfinished.write(b"".join(missing))
+    file.finish()
+    assert [mark.line for mark in file.marks() or []] == [2, 4, 5]
 
 
 def _header(survey: Survey, rows_per_part: int = 10) -> Header:

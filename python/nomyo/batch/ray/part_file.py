@@ -7,15 +7,18 @@ Rules and promises:
 - Until then, rows are appended to `unfinished-LINE.jsonl` as they are answered, and synced as a batch on one machine
   does (`nomyo.batch.appended`). Who goes on with the part reads them, and sends the others. What a kill tore is
   dropped.
+- A finished file that was damaged since is no finished one: what is whole of it is kept, and the rest sent again.
 - An actor that Ray took for dead and that goes on meanwhile may send rows twice. It cannot double them: a part is
   finished from what is read back, one row a line of the input.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +47,10 @@ class PartFile:
         self._unfinished = directory / _UNFINISHED.format(part.line)
 
     def marks(self) -> list[Mark] | None:
-        """Return what the finished file says of its rows; None where it is not there, or somebody began it anew.
+        """Return what the finished file says of its rows; None where the part is to be done.
+
+        So it is where there is no such file, where somebody began it anew, and where the file is not as `finish` left
+        it: a row is torn, missing or another part's.
 
         Raises:
             OSError: It cannot be read.
@@ -52,10 +58,13 @@ class PartFile:
         if self._unfinished.exists():
             return None
         try:
-            rows = _rows_of([self._finished])
+            with self._finished.open("rb") as file:
+                found = [read_mark(row) for row in file]
         except FileNotFoundError:
             return None
-        return [mark for mark in map(read_mark, rows.values()) if mark is not None]
+        marks = [mark for mark in found if mark is not None and self._part.has(mark.line)]
+        ascending = all(before.line < after.line for before, after in pairwise(marks))
+        return marks if ascending and len(marks) == len(found) == self._part.rows else None
 
     def kept(self, *, retry_errors: bool) -> set[int]:
         """Return the lines whose rows are there already, and rid the unfinished file of all else.
@@ -89,7 +98,7 @@ class PartFile:
             BatchError: Rows are missing; they were not sent then.
         """
         try:
-            rows = _rows_of([self._unfinished])
+            rows = self._rows_of([self._unfinished])
         except FileNotFoundError:
             return  # another actor finished the part, and was slower or faster than Ray thought
         if len(rows) != self._part.rows:
@@ -101,8 +110,19 @@ class PartFile:
     def _rows(self) -> dict[int, bytes]:
         there = [path for path in (self._unfinished, self._finished) if path.exists()]
         with suppress(FileNotFoundError):  # another actor finished the part in between
-            return _rows_of(there)
-        return _rows_of([self._finished])
+            return self._rows_of(there)
+        return self._rows_of([self._finished])
+
+    def _rows_of(self, paths: list[Path]) -> dict[int, bytes]:
+        """Return the whole rows of this part in files, by their lines; of two for one line, the first."""
+        found: dict[int, bytes] = {}
+        for path in paths:
+            with path.open("rb") as file:
+                for row in file:
+                    mark = read_mark(row)
+                    if mark is not None and self._part.has(mark.line) and _is_json(row):
+                        found.setdefault(mark.line, row)
+        return found
 
     def _open(self) -> int:
         return os.open(
@@ -110,16 +130,12 @@ class PartFile:
         )
 
 
-def _rows_of(paths: list[Path]) -> dict[int, bytes]:
-    """Return the whole rows of files, by their lines; of two for one line, the first."""
-    found: dict[int, bytes] = {}
-    for path in paths:
-        with path.open("rb") as file:
-            for row in file:
-                mark = read_mark(row)
-                if mark is not None:
-                    found.setdefault(mark.line, row)
-    return found
+def _is_json(row: bytes) -> bool:
+    """Whether a row is one, and not the beginning of one and the end of another."""
+    with suppress(ValueError):
+        json.loads(row)
+        return True
+    return False
 
 
 def _failed(row: bytes) -> bool:

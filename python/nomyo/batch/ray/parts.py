@@ -25,11 +25,17 @@ class Part:
 
     line: int
     """The first of its lines, from 1."""
+    last_line: int
+    """The last of its lines that is not blank."""
     rows: int
     """Lines that are not blank."""
     offset_bytes: int
     size_bytes: int
     sha256: str
+
+    def has(self, line: int) -> bool:
+        """Whether a line lies in it; a blank one does, too."""
+        return self.line <= line <= self.last_line
 
 
 class _Digested:
@@ -55,18 +61,18 @@ def cut(file: BinaryIO, rows_per_part: int) -> tuple[Survey, list[Part]]:
     digested = _Digested(file)
     lines = Lines(cast("BinaryIO", digested))
     parts: list[Part] = []
-    rows = before_lines = before_bytes = 0
+    rows = before_lines = before_bytes = number = 0
     for number, _ in lines:
         rows += 1
         size_bytes = lines.size_bytes - before_bytes
         if rows < rows_per_part and size_bytes < MOST_BYTES:
             continue
-        parts.append(Part(before_lines + 1, rows, before_bytes, size_bytes, digested.digest.hexdigest()))
+        parts.append(Part(before_lines + 1, number, rows, before_bytes, size_bytes, digested.digest.hexdigest()))
         rows, before_lines, before_bytes = 0, number, lines.size_bytes
         digested.digest = hashlib.sha256()
     if rows:
         size_bytes = lines.size_bytes - before_bytes
-        parts.append(Part(before_lines + 1, rows, before_bytes, size_bytes, digested.digest.hexdigest()))
+        parts.append(Part(before_lines + 1, number, rows, before_bytes, size_bytes, digested.digest.hexdigest()))
     rows = sum(part.rows for part in parts)
     return Survey(rows, lines.number, lines.size_bytes, lines.sha256), parts
 
