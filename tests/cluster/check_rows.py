@@ -324,3 +324,17 @@ def test_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BatchError, match="holds something else already"):
         OutputFolder(tmp_path, _header(_survey(source)))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_empty_header_is_a_new_one_where_nothing_else_is_alone(tmp_path: Path) -> None:
+    source, folder = tmp_path / "in", tmp_path / "out"
+    source.write_bytes(b"a\n")
+    folder.mkdir()
+    (folder / "batch.json").touch()  # a job that was killed as it began
+    with OutputFolder(folder, _header(_survey(source))):
+        assert (folder / "batch.json").stat().st_size > 0
+    (folder / "part-000000000001.jsonl").touch()
+    (folder / "batch.json").write_bytes(b"")
+    with pytest.raises(BatchError, match=r"batch\.json is empty, and out holds rows"):
+        OutputFolder(folder, _header(_survey(source)))
+    assert (folder / "batch.json").read_bytes() == b""

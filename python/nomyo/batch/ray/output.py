@@ -62,6 +62,10 @@ class OutputFolder:
         if begun:
             header.check(begun, self.path.name, _HEADER)
             return
+        if any(file.name != _HEADER for file in self.path.iterdir()):
+            raise BatchError(
+                f"{_HEADER} is empty, and {self.path.name} holds rows, of no known input: name another output"
+            )
         os.pwrite(self._lock, header.encoded(), 0)
         os.fsync(self._lock)
         sync_directory(self.path / _HEADER)
