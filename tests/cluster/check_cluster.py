@@ -183,7 +183,17 @@ def test_job_that_had_to_stop_sends_no_more(
     assert str(caught.value) == "stop"
 
 
-@pytest.mark.parametrize("wrong", [{"actors": 0}, {"rows_per_part": True}, {"api_key": "canary-5d1e"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"actors": 0},
+        {"concurrency": 0},
+        {"rows_per_part": True},
+        {"cpus_per_actor": -1},
+        {"patience": "1"},
+        {"api_key": "canary-5d1e"},
+    ],
+)
 def test_wrong_options_are_refused_before_anything_is_written(
     wrong: dict[str, Any], source: Path, tmp_path: Path, router: NotingRouter
 ) -> None:

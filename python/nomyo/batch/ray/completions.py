@@ -16,6 +16,7 @@ from nomyo import _core
 from nomyo.batch.client_options import as_of_client, check_names
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import name_of
+from nomyo.batch.ray.in_range import check_amounts, check_counts
 from nomyo.batch.ray.node_secrets import check_options, with_secrets
 from nomyo.batch.ray.rate import ClusterRate
 from nomyo.batch.ray.rows import answers_of, rows_of
@@ -53,12 +54,9 @@ class Options:
         """Refuse secrets, and what is out of range."""
         check_options(self.client_options)
         check_names(self.client_options)
-        for name, least in (("requests_at_once", 1), ("max_retries", 0), ("patience", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int if name != "patience" else (int, float)):
-                raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-            if not least <= value < float("inf"):
-                raise ValueError(f"{name} must be a number of {least} or more, not {value}")
+        check_counts(1, requests_at_once=self.requests_at_once)
+        check_counts(0, max_retries=self.max_retries)
+        check_amounts(patience=self.patience)
         self.limits_at(DEFAULT_BASE_URL)
 
     def limits_at(self, base_url: str) -> Limits:

@@ -21,6 +21,7 @@ from nomyo.batch.appended import AppendedFile
 from nomyo.batch.governor import Limits
 from nomyo.batch.header import Header
 from nomyo.batch.ray.completions import Completions, Options, path_or_none
+from nomyo.batch.ray.in_range import check_amounts, check_counts
 from nomyo.batch.ray.lines import ROWS_PER_BLOCK, dataset_of, parts_of
 from nomyo.batch.ray.output import OutputFolder
 from nomyo.batch.ray.part_file import PartFile
@@ -97,7 +98,8 @@ def run(
         TypeError, ValueError: An option is of the wrong type or out of range, or holds a secret.
         ray.exceptions.RayError: What goes wrong in the cluster.
     """
-    _check_counts(actors=actors, rows_per_part=rows_per_part)
+    check_counts(1, actors=actors, concurrency=concurrency, rows_per_part=rows_per_part)
+    check_amounts(cpus_per_actor=cpus_per_actor)
     seal = seal_to(encrypt_to, {"key_dir": None, "key_rotation_dir": None, **client_options})
     options = Options(
         requests_at_once=concurrency,
@@ -277,11 +279,3 @@ def _counts(marks: list[Mark], tokens: Iterable[int] = (0, 0), failure: str | No
         "completion_tokens": completion,
         "failure": failure,
     }
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, not {value}")
