@@ -317,6 +317,20 @@ def test_pipeline_of_lines_gives_the_rows_of_a_batch(source: Path, tmp_path: Pat
     assert json.loads(rows[0]["response"]["body"])["choices"][0]["message"]["content"] == "prompt 1 é"
 
 
+def test_pipeline_of_lines_goes_on_after_rows_that_fail(tmp_path: Path, router: NotingRouter) -> None:
+    """With blocks as Ray hands them out by default, where the lines' numbers are of NumPy."""
+    refused = request(3, body={"model": "m", "messages": "none"})
+    source = write_input(tmp_path / "in.jsonl", [request(1), b"{", refused, request(4)])
+    answers = cluster_batch.read_lines(source).map_batches(
+        cluster_batch.SecureCompletions, concurrency=1, fn_constructor_kwargs={"base_url": router.url, **CLIENT}
+    )
+    rows = sorted(answers.take_all(), key=lambda row: str(row["id"]))
+    assert [row["id"] for row in rows] == [f"batch_req_{line}" for line in (1, 2, 3, 4)]
+    errors = [None if row["error"] is None else (row["error"]["code"], row["error"]["line"]) for row in rows]
+    assert errors == [None, ("invalid_json", 2), ("invalid_request_error", 3), None]
+    assert rows[2]["response"]["status_code"] == 400
+
+
 def test_pipeline_has_blocks_that_are_cheap_to_send_again(source: Path) -> None:
     assert ROWS_PER_BLOCK < 1000
     assert cluster_batch.read_lines(source, rows_per_block=10).materialize().num_blocks() == 3
