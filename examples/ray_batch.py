@@ -1,5 +1,8 @@
 """Send a file of requests, sealed, from all nodes of a Ray cluster: `python ray_batch.py IN.jsonl OUT_DIR`.
 
+Needs the extra: `pip install 'nomyo[ray]'`. In a checkout, after `make setup ray`:
+`PYTHONPATH=python .venv-ray/bin/python examples/ray_batch.py IN.jsonl OUT_DIR`.
+
 The file and the folder must be at the same paths on every node. The API key is each node's own: NOMYO_API_KEY where
 Ray is started, or a file. Started once more after an interruption, it goes on.
 """
@@ -28,6 +31,8 @@ def main() -> int:
             actors=options.actors,
             concurrency=options.concurrency,
             rate=options.rate,
+            retry_errors=options.retry_errors,
+            encrypt_to=options.encrypt_to,
             api_key_file=options.api_key_file,
             allow_http=options.allow_http,
             **({"base_url": options.base_url} if options.base_url else {}),
@@ -47,6 +52,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--actors", type=int, default=2, help="clients in the cluster")
     parser.add_argument("--concurrency", type=int, default=32, help="requests under way in each")
     parser.add_argument("--rate", type=float, help="requests a second of the whole cluster; 0: no limit")
+    parser.add_argument("--retry-errors", action="store_true", help="do rows once more that failed in an earlier run")
+    parser.add_argument("--encrypt-to", help="seal rows for this RSA public key (PEM); `nomyo batch open` reads them")
     parser.add_argument("--base-url", help="the router")
     parser.add_argument("--allow-http", action="store_true", help="allow plain HTTP: for local work only")
     parser.add_argument("--api-key-file", help="holds the API key, on each node; NOMYO_API_KEY by default")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from batch_scene import NotingRouter, line_of, request, rows_of, write_input
+from nomyo._core import PrivateKey, write_key_directory
 from nomyo.batch.governor import Limits
 from process import output_of
 from windows import check_every_window
@@ -144,10 +145,13 @@ def test_all_of_it_holds_with_ray(checks: str) -> None:
 
 def test_example_runs(tmp_path: Path) -> None:
     source = write_input(tmp_path / "in.jsonl", [request(1), request(2), b"{"])
-    example = str(REPOSITORY / "examples" / "ray_batch.py")
+    example, archive = str(REPOSITORY / "examples" / "ray_batch.py"), tmp_path / "archive"
     with NotingRouter() as router:
         options = ["--base-url", router.url, "--allow-http", "--actors", "1", "--rate", "50"]
         printed = run_python(example, str(source), str(tmp_path / "out"), *options, expected=3)
+        write_key_directory(archive, PrivateKey.generate(2048))
+        sealed = ["--encrypt-to", str(archive / "public_key.pem"), "--retry-errors"]
+        run_python(example, str(source), str(tmp_path / "sealed"), *options, *sealed, expected=3)
 
     assert "3 rows: 2 answered, 1 failed" in printed.splitlines()
     assert [row["custom_id"] for row in rows_of(tmp_path / "out" / "part-000000000001.jsonl")] == [
@@ -155,6 +159,7 @@ def test_example_runs(tmp_path: Path) -> None:
         "row-2",
         None,
     ]
+    assert all("sealed" in row for row in rows_of(tmp_path / "sealed" / "part-000000000001.jsonl"))
     assert "--api-key-file" in run_python(example, "--help")
 
 
