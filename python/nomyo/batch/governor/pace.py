@@ -55,17 +55,13 @@ class Pace:
     def joined(self, other: Pace) -> Pace:
         """Return what both remember together; what is in both counts once."""
         last_ns = _later(self.last_ns, other.last_ns)
-        recent = {*_numbered(self.recent_ns), *_numbered(other.recent_ns)}
+        since_ns = -1 if last_ns is None else last_ns - SECOND_NS
+        recent_ns = [[each for each in pace.recent_ns if each > since_ns] for pace in (self, other)]
         spent = dict(_numbered_bursts(self.bursts))
         for key, more in _numbered_bursts(other.bursts):
             spent[key] = max(more, spent.get(key, 0))
         bursts = [Burst(began_ns, spent[began_ns, number]) for began_ns, number in sorted(spent)]
-        return Pace(
-            last_ns,
-            [each for each, _ in sorted(recent) if last_ns is None or each > last_ns - SECOND_NS],
-            bursts[-MOST_BURSTS:],
-            _later(self.over_ns, other.over_ns),
-        )
+        return Pace(last_ns, _joined(*recent_ns), bursts[-MOST_BURSTS:], _later(self.over_ns, other.over_ns))
 
     def earliest_ns(self, limits: Limits, now_ns: int) -> int:
         """Return when the next request may go: `now_ns`, or later."""
@@ -132,6 +128,13 @@ class Pace:
 
 def _later(one_ns: int | None, other_ns: int | None) -> int | None:
     return max((each for each in (one_ns, other_ns) if each is not None), default=None)
+
+
+def _joined(moments_ns: list[int], others_ns: list[int]) -> list[int]:
+    # Nearly always the others are the first of them: at 1,000 requests a second that spares a millisecond each time.
+    if moments_ns[: len(others_ns)] == others_ns:
+        return moments_ns
+    return [each for each, _ in sorted({*_numbered(moments_ns), *_numbered(others_ns)})]
 
 
 def _numbered(moments_ns: Iterable[int]) -> Iterator[tuple[int, int]]:
