@@ -34,8 +34,8 @@ class Limits:
 
     Args:
         requests_per_s: The steady rate, from 0.0001 to 1,000; 0 for no limit. Requests are spaced evenly by it.
-        burst_requests: How many requests one second may hold during a burst, up to twice the steady rate: of more, a
-            service that counts by seconds of its own could see two bursts; 0 for no bursts.
+        burst_requests: How many requests one second may hold during a burst, from the steady rate, rounded up, to twice
+            that: of more, a service that counts by seconds of its own could see two bursts; 0 for no bursts.
         bursts: How many such seconds one window may hold, up to 100.
         burst_window_s: The window's length, from 1 to 3,600 seconds.
         cool_down_s: How long a 503 without `Retry-After` pauses the key, up to a week.
