@@ -282,6 +282,15 @@ def test_books_that_cannot_be_kept_stop_the_batch_and_fail_no_row(
     assert run().failed == 0
 
 
+def test_governor_of_another_event_loop_fails_no_row(run: Any, output: Path) -> None:
+    governor = Governor(NO_COOL_DOWN)
+    asyncio.run(governor.acquire())
+    with pytest.raises(BatchError, match="event loop"):
+        run(governor=governor)
+    assert output.read_bytes() == b""
+    assert run().failed == 0
+
+
 def test_router_that_takes_no_connection_is_away_and_no_row_fails(
     source: Path, output: Path, key_directory: Path
 ) -> None:

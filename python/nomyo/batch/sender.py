@@ -105,8 +105,8 @@ class Sender:
             await self._outage.over()
             try:
                 await self._admission.acquire()
-            except (OSError, NomyoError) as error:
-                self._give_up(error)  # nobody knows what may be sent
+            except Exception as error:  # noqa: BLE001 - whatever it is: nobody knows what may be sent
+                self._give_up(error)
 
     async def _attempt(self, row: Row) -> ChatCompletionResponse | Exception:
         try:
@@ -156,7 +156,7 @@ class Sender:
             return self._outage.note()
         try:
             return await self._admission.note(error)
-        except (OSError, NomyoError) as fault:
+        except Exception as fault:  # noqa: BLE001
             self._give_up(fault)
 
     def _give_up(self, error: Exception) -> NoReturn:

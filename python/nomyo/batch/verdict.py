@@ -52,6 +52,6 @@ def in_short(error: Exception) -> str:
         return f"the router answered with HTTP {error.status_code}"
     if isinstance(error, APIConnectionError):
         return "the router cannot be reached"
-    if isinstance(error, (NomyoError, OSError)):
+    if isinstance(error, (NomyoError, OSError, RuntimeError)):
         return str(error)
     return type(error).__name__
