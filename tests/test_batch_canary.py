@@ -95,7 +95,15 @@ def test_system_calls_of_a_whole_batch_write_content_to_its_output_alone(
     calls.unlink()
     expected = [] if seal else [output.name]
     assert names_written_to(traced) == set(expected)
-    assert names_made(traced) <= {place.name, "out.jsonl", "out.jsonl.batch", "out.jsonl.new", "log", "null", "tty"}
+    assert names_made(traced) <= {
+        place.name,
+        "out.jsonl",
+        "out.jsonl.batch",
+        ".out.jsonl.nomyo-new",
+        "log",
+        "null",
+        "tty",
+    }
     assert CANARY not in shown
     assert "61 rows" in shown or "61/61" in shown, "the progress was not seen"
     assert holders(place) == sorted([source.name, *expected])
