@@ -106,10 +106,12 @@ def test_failed_write_has_changed_nothing(file: SharedFile, directory: Path) -> 
     _write(file, b"before")
     program = PROGRAM + (
         "import resource\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))\n"  # as a full disk does: some bytes, then an error
+        "whole = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1, whole[1]))\n"  # as a full disk does: some bytes, then an error
         "with file.locked() as turn:\n"
         " try: turn.replace(b'too long')\n"
-        " except OSError as error: print(error.errno, error.filename)"
+        " except OSError as error: print(error.errno, error.filename)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, whole)\n"  # coverage has files to write, too
     )
     assert output_of(program, str(directory)) == f"{errno.EFBIG} {directory / 'a.json'}\n"
     assert _read(file) == b"before"
