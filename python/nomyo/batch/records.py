@@ -131,6 +131,15 @@ def answered(row: Row, response: ChatCompletionResponse) -> bytes:
     return failed(row.line, row.custom_id, error)
 
 
+def tokens_of(response: ChatCompletionResponse) -> tuple[int, int]:
+    """Return the tokens of the prompt and of the answer, as the router counts them; 0 where it does not."""
+    usage = response.get("usage")
+    if not isinstance(usage, dict):
+        return 0, 0
+    prompt, completion = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    return prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0
+
+
 def failed(line: int, custom_id: str | None, error: Exception) -> bytes:
     """Return the output's row for an error; it holds the server's own words, where there are some."""
     code, message = _code(error), _message(error)

@@ -19,7 +19,7 @@ from nomyo.batch.header import header_of
 from nomyo.batch.journal import Journal
 from nomyo.batch.lines import Lines, Survey, open_input, survey
 from nomyo.batch.progress import Progress, Silent
-from nomyo.batch.records import BadRow, Row, answered, failed, read_row
+from nomyo.batch.records import BadRow, Row, answered, failed, read_row, tokens_of
 from nomyo.batch.rewrite import staged
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
@@ -138,8 +138,7 @@ async def run_async(
     seal = await asyncio.to_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
-        await client.wait_for_keys()
-        await _check_router(client)
+        await check_router(client)
         opened = await _open(Path(input), Path(output), ordered, retry_errors, concurrency, seal)
         sender = Sender(
             lambda body: client.send(prepare(body, None, None, {})[0]),
@@ -240,11 +239,15 @@ def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits
     return Governor.shared(asked, client.settings.base_url, client.settings.api_key)
 
 
-async def _check_router(client: SecureCompletionClient) -> None:
-    """Refuse before the first row what would be refused for each: plain HTTP, a key that matches no pin.
+async def check_router(client: SecureCompletionClient) -> None:
+    """Refuse before the first row what would be refused for each: key files, plain HTTP, a key that matches no pin.
 
     A router that is away at the beginning is waited for like one that goes away later.
+
+    Raises:
+        SecurityError, OSError: It is refused.
     """
+    await client.wait_for_keys()
     with suppress(APIError, APIConnectionError, TimeoutError):
         async with asyncio.timeout(_CHECK_S):
             await client.fetch_server_public_key()
@@ -313,11 +316,7 @@ class _Batch:
         self._progress.row(failed=result.error is not None, tokens=self._count_tokens(result))
 
     def _count_tokens(self, result: Result) -> int:
-        usage = None if result.response is None else result.response.get("usage")
-        if not isinstance(usage, dict):
-            return 0
-        counted = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        numbers = [number if isinstance(number, int) else 0 for number in counted]
+        numbers = (0, 0) if result.response is None else tokens_of(result.response)
         self._tokens = [total + number for total, number in zip(self._tokens, numbers, strict=True)]
         return sum(numbers)
 

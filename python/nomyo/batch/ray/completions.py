@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -20,18 +19,16 @@ from nomyo.batch.ray.in_range import check_amounts, check_counts
 from nomyo.batch.ray.node_secrets import check_options, with_secrets
 from nomyo.batch.ray.rate import ClusterRate
 from nomyo.batch.ray.rows import answers_of, rows_of
-from nomyo.batch.records import BadRow, Row, answered, failed
-from nomyo.batch.runner import PATIENCE_S
+from nomyo.batch.records import BadRow, Row, answered, failed, tokens_of
+from nomyo.batch.runner import PATIENCE_S, check_router
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
-from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
+from nomyo.errors import BatchError, DisposedError
 from nomyo.exchange.discreet import discreet
 from nomyo.exchange.settings import DEFAULT_BASE_URL
-from nomyo.response import ChatCompletionResponse
 
-_CHECK_S: Final = 10.0
 _LOG: Final = logging.getLogger("nomyo.batch.ray")
 
 
@@ -115,10 +112,7 @@ class Completions:
         async with self._check:
             if self._checked:
                 return
-            await self._client.wait_for_keys()
-            with suppress(APIError, APIConnectionError, TimeoutError):
-                async with asyncio.timeout(_CHECK_S):
-                    await self._client.fetch_server_public_key()
+            await check_router(self._client)
             self._checked = True
 
     async def outcome(self, row: Row | BadRow) -> Outcome | None:
@@ -131,7 +125,7 @@ class Completions:
             except Exception as error:  # noqa: BLE001 - it is the row's outcome
                 return self._outcome(failed(row.line, row.custom_id, error))
         assert isinstance(row, Row)
-        return self._outcome(answered(row, response), _tokens_of(response))
+        return self._outcome(answered(row, response), tokens_of(response))
 
     def _outcome(self, row: bytes, tokens: tuple[int, int] = (0, 0)) -> Outcome:
         return Outcome(row if self._seal is None else self._seal(row), tokens)
@@ -234,11 +228,3 @@ def _client(options: Options) -> SecureCompletionClient:
     given = with_secrets(options.client_options, options.api_key_file, options.key_password_file)
     defaults = {"max_connections": options.requests_at_once, "key_dir": None, "key_rotation_dir": given.get("key_dir")}
     return SecureCompletionClient(**as_of_client({**defaults, **given}))
-
-
-def _tokens_of(response: ChatCompletionResponse) -> tuple[int, int]:
-    usage = response.get("usage")
-    if not isinstance(usage, dict):
-        return 0, 0
-    prompt, completion = (usage.get(name) for name in ("prompt_tokens", "completion_tokens"))
-    return prompt if isinstance(prompt, int) else 0, completion if isinstance(completion, int) else 0
