@@ -14,7 +14,7 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"errors"},
     {"_core"},
-    {"chunks", "error_kinds", "many", "memory", "response", "secure_response"},
+    {"chunks", "error_kinds", "in_range", "many", "memory", "response", "secure_response"},
     {"exchange", "machine"},
     {"client", "chat"},
     {"transports", "terminal"},

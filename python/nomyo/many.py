@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 from .errors import DisposedError
+from .in_range import check_int
 from .response import ChatCompletionResponse
 
 Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
@@ -87,7 +88,7 @@ def run_many(
     create: Callable[[Any], ChatCompletionResponse], requests: Iterable[Any], concurrency: int, ordered: bool
 ) -> Iterator[Result]:
     """Run `create` on every request, in threads; see `SyncSecureChatCompletion.create_many`."""
-    _check_concurrency(concurrency)
+    check_int("concurrency", concurrency, 1)
     return _in_threads(create, iter(requests), concurrency, _Outcomes(ordered))
 
 
@@ -129,7 +130,7 @@ def run_many_async(
     create: Callable[[Any], Awaitable[ChatCompletionResponse]], requests: Requests, concurrency: int, ordered: bool
 ) -> AsyncIterator[Result]:
     """Run `create` on every request, in tasks; see `SecureChatCompletion.create_many`."""
-    _check_concurrency(concurrency)
+    check_int("concurrency", concurrency, 1)
     source = aiter(requests) if isinstance(requests, AsyncIterable) else _as_async(iter(requests))
     return _in_tasks(_Tasks(create, source, concurrency, _Outcomes(ordered)))
 
@@ -216,10 +217,3 @@ class _Tasks:
 async def _as_async(source: Iterator[Any]) -> AsyncGenerator[Any, None]:
     for item in source:
         yield item
-
-
-def _check_concurrency(concurrency: object) -> None:
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int):
-        raise TypeError(f"concurrency must be an int, not {type(concurrency).__name__}")
-    if concurrency < 1:
-        raise ValueError(f"concurrency must be 1 or more, not {concurrency}")

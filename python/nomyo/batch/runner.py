@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec
@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, ParamSpec
 from nomyo.batch.admission import Admission
 from nomyo.batch.client_options import as_of_client, check_names
 from nomyo.batch.governor import Governor, Limits
+from nomyo.batch.governor.limits import limits_at
 from nomyo.batch.header import header_of
 from nomyo.batch.journal import Journal
 from nomyo.batch.lines import Lines, Survey, open_input, survey
@@ -28,6 +29,7 @@ from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
 from nomyo.exchange.discreet import discreet
+from nomyo.in_range import check_int, check_number
 from nomyo.many import Result, run_many_async
 
 _P = ParamSpec("_P")
@@ -130,7 +132,8 @@ async def run_async(
         ValueError, TypeError: An option is out of range or of the wrong type, or `encrypt_to` holds no public key.
         SecurityError: Plain HTTP, pins, key files.
     """
-    _check_options(patience=patience, max_retries=max_retries, rate=rate or 0.0)
+    check_int("max_retries", max_retries, 0)
+    check_number("patience", patience, 0)
     check_names(client_options)
     told = Silent() if progress is None else progress
     if not isinstance(told, Progress):
@@ -233,10 +236,8 @@ def _stamp(file: BinaryIO) -> tuple[int, int]:
 
 
 def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:
-    asked = limits or Limits.of(client.settings.base_url)
-    if rate is not None:
-        asked = replace(asked, requests_per_s=rate)
-    return Governor.shared(asked, client.settings.base_url, client.settings.api_key)
+    settings = client.settings
+    return Governor.shared(limits_at(settings.base_url, limits, rate), settings.base_url, settings.api_key)
 
 
 async def check_router(client: SecureCompletionClient) -> None:
@@ -319,11 +320,3 @@ class _Batch:
         numbers = (0, 0) if result.response is None else tokens_of(result.response)
         self._tokens = [total + number for total, number in zip(self._tokens, numbers, strict=True)]
         return sum(numbers)
-
-
-def _check_options(**options: float) -> None:
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be a number of 0 or more, not {value}")

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from .._core import SecureBuffer
+from ..in_range import check_int, check_number
 from .effects import Timeouts
 from .protocol import check_header_value
 
@@ -78,13 +79,12 @@ class Settings:
             if getattr(self, name) is not None:
                 check_path(name, getattr(self, name))
         check_password("key_rotation_password", self.key_rotation_password)
-        _check_seconds("timeout", self.timeout)
+        for name in ("timeout", "key_rotation_interval", "server_key_ttl"):
+            check_number(name, getattr(self, name), 0, LONGEST_S)
         if self.timeout == 0:
             raise ValueError("timeout must be more than 0")
-        _check_seconds("key_rotation_interval", self.key_rotation_interval)
-        _check_seconds("server_key_ttl", self.server_key_ttl)
-        _check_count("max_retries", self.max_retries, least=0)
-        _check_count("max_connections", self.max_connections, least=1)
+        check_int("max_retries", self.max_retries, 0)
+        check_int("max_connections", self.max_connections, 1)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -188,17 +188,3 @@ def _fingerprints(pins: str | Collection[str] | None) -> frozenset[str]:
 def _check_type(name: str, value: object, wanted: type) -> None:
     if not isinstance(value, wanted):
         raise TypeError(f"{name} must be a {wanted.__name__}, not {type(value).__name__}")
-
-
-def _check_seconds(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
-    if not 0 <= value <= LONGEST_S:
-        raise ValueError(f"{name} must lie between 0 and {LONGEST_S} seconds (ten years)")
-
-
-def _check_count(name: str, value: int, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be {least} or more, not {value}")

@@ -12,14 +12,16 @@ Both answer 429 to what goes beyond, and 503 with a cool-down of 30 minutes for 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 from urllib.parse import urlsplit
 
 from nomyo.exchange.settings import DEFAULT_BASE_URL
+from nomyo.in_range import check_int, check_number
 
 SECOND_NS: Final = 1_000_000_000
+SLOWEST_PER_S: Final = 0.0001
 MOST_PER_S: Final = 1000
 MOST_BURSTS: Final = 100
 LONGEST_WINDOW_S: Final = 3600.0
@@ -67,12 +69,12 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Check the values, and do once what is asked of them for every request."""
-        _check_number("requests_per_s", self.requests_per_s, 0.0001, MOST_PER_S, zero="no limit")
-        _check_number("burst_window_s", self.burst_window_s, 1.0, LONGEST_WINDOW_S)
-        _check_number("cool_down_s", self.cool_down_s, 0.0, LONGEST_PAUSE_S)
-        _check_number("longest_pause_s", self.longest_pause_s, 0.0, LONGEST_PAUSE_S)
-        _check_count("burst_requests", self.burst_requests, 0, MOST_PER_S)
-        _check_count("bursts", self.bursts, 1, MOST_BURSTS)
+        check_number("requests_per_s", self.requests_per_s, SLOWEST_PER_S, MOST_PER_S, zero="no limit")
+        check_number("burst_window_s", self.burst_window_s, 1.0, LONGEST_WINDOW_S)
+        check_number("cool_down_s", self.cool_down_s, 0.0, LONGEST_PAUSE_S)
+        check_number("longest_pause_s", self.longest_pause_s, 0.0, LONGEST_PAUSE_S)
+        check_int("burst_requests", self.burst_requests, 0, MOST_PER_S)
+        check_int("bursts", self.bursts, 1, MOST_BURSTS)
         steady = math.ceil(self.requests_per_s)
         if self.burst_requests and not steady:
             raise ValueError("burst_requests goes with a steady rate: requests_per_s is 0, which is no limit")
@@ -96,18 +98,19 @@ class Limits:
         return max(0, self.burst_requests - self.steady_requests)
 
 
-def _check_number(name: str, value: float, least: float, most: float, zero: str | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if zero is not None and value == 0:
-        return
-    if not least <= value <= most:
-        or_zero = "" if zero is None else f", or 0 ({zero})"
-        raise ValueError(f"{name} must lie between {least:g} and {most:g}{or_zero}, not {value!r}")
+def limits_at(base_url: str, limits: Limits | None, rate: float | None) -> Limits:
+    """Return the rules to keep at a router.
 
+    Args:
+        base_url: The router's.
+        limits: What was asked for in place of the rules there.
+        rate: Requests a second, in place of those of the rules.
 
-def _check_count(name: str, value: int, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
-    if not least <= value <= most:
-        raise ValueError(f"{name} must lie between {least} and {most}, not {value}")
+    Raises:
+        TypeError, ValueError: The rate is out of range.
+    """
+    rules = limits or Limits.of(base_url)
+    if rate is None:
+        return rules
+    check_number("rate", rate, SLOWEST_PER_S, MOST_PER_S, zero="no limit")
+    return replace(rules, requests_per_s=rate)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from nomyo import _core
 from nomyo.batch.client_options import as_of_client, check_names
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import name_of
-from nomyo.batch.ray.in_range import check_amounts, check_counts
+from nomyo.batch.governor.limits import limits_at
 from nomyo.batch.ray.node_secrets import check_options, with_secrets
 from nomyo.batch.ray.rate import ClusterRate
 from nomyo.batch.ray.rows import answers_of, rows_of
@@ -28,6 +28,7 @@ from nomyo.client import SecureCompletionClient
 from nomyo.errors import BatchError, DisposedError
 from nomyo.exchange.discreet import discreet
 from nomyo.exchange.settings import DEFAULT_BASE_URL
+from nomyo.in_range import check_int, check_number
 
 _LOG: Final = logging.getLogger("nomyo.batch.ray")
 
@@ -51,15 +52,10 @@ class Options:
         """Refuse secrets, and what is out of range."""
         check_options(self.client_options)
         check_names(self.client_options)
-        check_counts(1, requests_at_once=self.requests_at_once)
-        check_counts(0, max_retries=self.max_retries)
-        check_amounts(patience=self.patience)
-        self.limits_at(DEFAULT_BASE_URL)
-
-    def limits_at(self, base_url: str) -> Limits:
-        """Return the rules of a router, with what was given in their place."""
-        limits = self.limits or Limits.of(base_url)
-        return limits if self.rate is None else replace(limits, requests_per_s=self.rate)
+        check_int("requests_at_once", self.requests_at_once, 1)
+        check_int("max_retries", self.max_retries, 0)
+        check_number("patience", self.patience, 0)
+        limits_at(DEFAULT_BASE_URL, self.limits, self.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class Completions:
     def __init__(self, options: Options) -> None:
         self._client = _client(options)
         settings = self._client.settings
-        limits = options.limits_at(settings.base_url)
+        limits = limits_at(settings.base_url, options.limits, options.rate)
         rate = ClusterRate(name_of(settings.base_url, settings.api_key or ""), limits)
         self._slots = asyncio.Semaphore(options.requests_at_once)
         self._sender = Sender(

@@ -21,7 +21,6 @@ from nomyo.batch.appended import AppendedFile
 from nomyo.batch.governor import Limits
 from nomyo.batch.header import Header
 from nomyo.batch.ray.completions import Completions, Options, path_or_none
-from nomyo.batch.ray.in_range import check_amounts, check_counts
 from nomyo.batch.ray.lines import ROWS_PER_BLOCK, dataset_of, parts_of
 from nomyo.batch.ray.output import OutputFolder
 from nomyo.batch.ray.part_file import PartFile
@@ -30,6 +29,7 @@ from nomyo.batch.records import BadRow, Mark, Row, read_row
 from nomyo.batch.runner import PATIENCE_S, Summary
 from nomyo.batch.seal_key import seal_to
 from nomyo.errors import BatchError, NomyoError
+from nomyo.in_range import check_int, check_number
 
 _PARTS_AT_ONCE: Final = 2
 """In an actor: while the last rows of one part are awaited, the next has begun."""
@@ -98,8 +98,9 @@ def run(
         TypeError, ValueError: An option is of the wrong type or out of range, or holds a secret.
         ray.exceptions.RayError: What goes wrong in the cluster.
     """
-    check_counts(1, actors=actors, concurrency=concurrency, rows_per_part=rows_per_part)
-    check_amounts(cpus_per_actor=cpus_per_actor)
+    for name, count in (("actors", actors), ("concurrency", concurrency), ("rows_per_part", rows_per_part)):
+        check_int(name, count, 1)
+    check_number("cpus_per_actor", cpus_per_actor, 0)
     seal = seal_to(encrypt_to, {"key_dir": None, "key_rotation_dir": None, **client_options})
     options = Options(
         requests_at_once=concurrency,
