@@ -205,6 +205,19 @@ def test_base_url_of_a_request_is_held_to_https(twin: Twin, router: RunningRoute
         twin.call(chat.create, model="m", messages=HELLO, base_url=router.url)
 
 
+@pytest.mark.parametrize("suffix", ["/", "/v1", "/v1/"])
+def test_address_may_be_that_of_an_openai_server(
+    twin: Twin, router: RunningRouter, key_directory: Path, suffix: str
+) -> None:
+    client = twin.client(router.url + suffix, key_dir=key_directory)
+    chat = twin.chat("https://127.0.0.1:9", key_dir=key_directory, allow_http=True)
+
+    assert client.settings.base_url == router.url
+    with pytest.warns(UserWarning, match="HTTP"):
+        answer = twin.call(chat.create, model="m", messages=HELLO, base_url=router.url + suffix)
+    assert answer.choices[0].message.content == HELLO[0]["content"]
+
+
 def test_api_key_and_base_url_come_from_the_environment(
     twin: Twin, faulty_router: FaultyRouter, key_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

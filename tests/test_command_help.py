@@ -73,7 +73,7 @@ def test_every_option_is_described(command: list[str]) -> None:
     options = section(help_of(command, columns=200), "Options")
     for line in options.splitlines():
         # At this width, the name of an option and its words are on one line, or on two.
-        assert re.match(r"^  (-[a-z], )?--[a-z-]+( \S+)*?  +\S|^  --[a-z-]+ \S+$|^ {10}", line) or not line, line
+        assert re.match(r"^  (-[a-z], )?--[a-z-]+( \S+)*?  +\S|^  --[a-z-]+(, --[a-z-]+)? \S+$|^ {10}", line) or not line, line
     assert "--json" in OPTION.findall(options)
 
 

@@ -60,8 +60,8 @@ class _ChatCompletion:
         """Make a client; its key pair is opened or generated in the background.
 
         Args:
-            base_url: The router; `https://` unless `allow_http`. The default gives way to the
-                environment variable `NOMYO_BASE_URL`.
+            base_url: The router, with or without a final `/v1`; `https://` unless `allow_http`. The default
+                gives way to the environment variable `NOMYO_BASE_URL`.
             allow_http: Allow plain HTTP, with a warning: for local work only.
             api_key: Sent as a bearer token; None reads `NOMYO_API_KEY`.
             secure_memory: True locks what working memory it can and warns once of what it could

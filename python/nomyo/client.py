@@ -57,7 +57,7 @@ class _CompletionClient:
         """Make a client; its key pair is opened or generated in the background.
 
         Args:
-            router_url: The router; `https://` unless `allow_http`.
+            router_url: The router, with or without a final `/v1`; `https://` unless `allow_http`.
             key_size: Bits of the RSA keys it generates, 2048 or 4096.
 
         The other options are those of `SecureChatCompletion`, and so are the errors.

@@ -18,9 +18,9 @@ from nomyo.batch import open_command
 from nomyo.batch.estimate import Estimate, estimate
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
-from nomyo.batch.progress import Bar, Lines, Progress, Silent
+from nomyo.batch.progress import BarProgress, PlainProgress, Progress, Silent
 from nomyo.batch.runner import PATIENCE_S, Stop, Summary, run_async
-from nomyo.exchange.settings import DEFAULT_BASE_URL
+from nomyo.exchange.settings import DEFAULT_BASE_URL, router_address
 from nomyo.terminal.command_app import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
@@ -34,10 +34,18 @@ from nomyo.terminal.command_app import (
     exit_code,
     harden,
     manual,
-    router_url,
     run,
     tell,
     tell_failure,
+)
+from nomyo.terminal.router_options import (
+    AllowHttp,
+    BaseUrl,
+    KeyDir,
+    RequireLockedMemory,
+    ServerKeyFingerprint,
+    Timeout,
+    client_options,
 )
 
 NAME: Final = "nomyo batch"
@@ -140,21 +148,12 @@ def batch(
         typer.Option(metavar="PUBLIC.pem", help="Seal rows for this RSA key; `nomyo batch open` reads them."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rows, and show the first bad ones.")] = False,
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help=f"The router; {DEFAULT_BASE_URL} by default.")
-    ] = None,
-    allow_http: Annotated[bool, typer.Option("--allow-http", help="Allow plain HTTP: for local work only.")] = False,
-    server_key_fingerprint: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SHA256:...", help="Accept this key of the router and no other; repeatable."),
-    ] = None,
-    key_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Use the key pair there; without, a new one in memory.")
-    ] = None,
-    require_locked_memory: Annotated[
-        bool, typer.Option("--require-locked-memory", help="Refuse to work where memory cannot be locked.")
-    ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that each wait for the router may take.", min=0.001)] = 300.0,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    server_key_fingerprint: ServerKeyFingerprint = None,
+    key_dir: KeyDir = None,
+    require_locked_memory: RequireLockedMemory = False,
+    timeout: Timeout = 300.0,
     max_retries: Annotated[
         int, typer.Option(help="Extra attempts of a row after HTTP 500, 502, 504 and timeouts.", min=0)
     ] = 2,
@@ -175,7 +174,6 @@ def batch(
     How far it is goes to stderr, never content. OUT is the only file that gets answers. With --encrypt-to, rows are
     sealed before they are written there, and `nomyo batch open` (see its --help) reads them with the private key.
     """
-    url = router_url(base_url)
     given = {
         "requests_per_s": rate,
         "cool_down_s": cool_down,
@@ -183,7 +181,7 @@ def batch(
         "bursts": bursts,
         "burst_window_s": burst_window,
     }
-    limits = _limits(url, given)
+    limits = _limits(base_url, given)
     if dry_run:
         raise typer.Exit(_show_estimate(input_path, limits.requests_per_s, as_json=as_json))
     if output is None:
@@ -197,13 +195,7 @@ def batch(
         "max_retries": max_retries,
         "encrypt_to": encrypt_to,
         "patience": patience,
-        "base_url": url,
-        "allow_http": allow_http,
-        "secure_memory": "require" if require_locked_memory else True,
-        "timeout": timeout,
-        "server_key_fingerprint": server_key_fingerprint or None,
-        "key_dir": key_dir,
-        "key_rotation_dir": key_dir,
+        **client_options(base_url, allow_http, server_key_fingerprint, key_dir, require_locked_memory, timeout),
         "progress": _progress(quiet=quiet),
     }
     try:
@@ -219,12 +211,11 @@ def batch(
     raise typer.Exit(_show_summary(summary, as_json=as_json))
 
 
-def _limits(url: str, given: Mapping[str, Any]) -> Limits:
+def _limits(base_url: str | None, given: Mapping[str, Any]) -> Limits:
     """Return the rules of a router, with what was given in their place."""
     try:
-        return dataclasses.replace(
-            Limits.of(url), **{name: value for name, value in given.items() if value is not None}
-        )
+        rules = Limits.of(router_address(DEFAULT_BASE_URL if base_url is None else base_url))
+        return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise bad_option(error, _OPTIONS) from None
 
@@ -253,7 +244,7 @@ async def _until_interrupted(source: Path, output: Path, options: Mapping[str, A
 def _progress(*, quiet: bool) -> Progress:
     if quiet or sys.stderr is None:
         return Silent()
-    return Bar(sys.stderr, NAME) if sys.stderr.isatty() else Lines(sys.stderr, NAME)
+    return (BarProgress if sys.stderr.isatty() else PlainProgress)(sys.stderr, NAME)
 
 
 def _show_summary(summary: Summary, *, as_json: bool) -> int:

@@ -77,7 +77,7 @@ class Figures:
         return _duration((self.rows - self.done) / self.rows_per_s)
 
 
-class Lines:
+class PlainProgress:
     """Plain lines, so many seconds apart, for a log file or a pipe.
 
     Args:
@@ -116,7 +116,7 @@ class Lines:
         self.tell(in_words(self._figures))
 
 
-class Bar:
+class BarProgress:
     """A bar in a terminal; needs rich.
 
     Args:

@@ -66,7 +66,7 @@ class Settings:
             TypeError: An option has the wrong type.
             SecurityError: The API key cannot be sent as an HTTP header.
         """
-        self._set("base_url", _base_url(self.base_url))
+        self._set("base_url", router_address(self.base_url))
         self._set("api_key", _api_key(self.api_key))
         self._set("pins", _fingerprints(self.server_key_fingerprint))
         if self.secure_memory not in (True, False, "require"):
@@ -135,8 +135,12 @@ def check_password(name: str, password: object) -> None:
         raise ValueError(f"{name} must have at least {SHORTEST_PASSWORD} characters")
 
 
-def _base_url(url: str) -> str:
-    """Return the router's URL without a trailing slash; the default gives way to the environment."""
+def router_address(url: str) -> str:
+    """Return the router's URL without a final slash or `/v1`; the default gives way to the environment.
+
+    Raises:
+        ValueError, TypeError: It is no router's URL.
+    """
     if isinstance(url, Default):
         url = os.environ.get("NOMYO_BASE_URL") or url
     _check_type("the router's URL", url, str)
@@ -146,7 +150,7 @@ def _base_url(url: str) -> str:
     if fault is not None:
         raise ValueError(f"the router's URL {fault}")
     parts = urlsplit(url)
-    return str(parts._replace(path=parts.path.rstrip("/")).geturl())
+    return str(parts._replace(path=parts.path.rstrip("/").removesuffix("/v1")).geturl())
 
 
 def _url_fault(url: str) -> str | None:

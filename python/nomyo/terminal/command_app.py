@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from nomyo import _core
 from nomyo.errors import APIError, NomyoError
-from nomyo.exchange.settings import DEFAULT_BASE_URL, KEY_SIZES
+from nomyo.exchange.settings import KEY_SIZES
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -34,14 +32,6 @@ _ALIKE: Final = ("security_tier", "server_key_fingerprint", "max_retries", "key_
 API_KEY_VARIABLE: Final = {"NOMYO_API_KEY": "Bearer token for the router. No option takes it: `ps` would show it."}
 BASE_URL_VARIABLE: Final = {"NOMYO_BASE_URL": "The router, where --base-url does not name it."}
 NO_COLOR_VARIABLE: Final = {"NO_COLOR": "Where it is set, nothing is printed in colour."}
-
-
-class Tier(StrEnum):
-    """Security tiers."""
-
-    STANDARD = "standard"
-    HIGH = "high"
-    MAXIMUM = "maximum"
 
 
 def key_sizes(incomplete: str) -> list[str]:
@@ -131,12 +121,6 @@ def run(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
     except typer.Abort:
         raise SystemExit(FAILED) from None
     raise SystemExit(code or 0)
-
-
-def router_url(base_url: str | None) -> str:
-    """Return the router's address, with or without a final /v1 as in `nomyo.openai`; None reads NOMYO_BASE_URL."""
-    url = base_url if base_url is not None else os.environ.get("NOMYO_BASE_URL") or DEFAULT_BASE_URL
-    return url.rstrip("/").removesuffix("/v1")
 
 
 def bad_option(error: ValueError | TypeError, names: Mapping[str, str]) -> typer.BadParameter:

@@ -102,10 +102,9 @@ class _Transport:
     def start(self, settings: Settings, security_tier: str | None) -> None:
         """Open the client below; called once, by the constructors."""
         check_security_tier(security_tier)
-        base_url = settings.base_url.removesuffix("/v1")
         self._security_tier = security_tier
-        self._router = httpx.URL(base_url)
-        self._client = self._open_client(dataclasses.replace(settings, base_url=base_url, max_retries=0))
+        self._router = httpx.URL(settings.base_url)
+        self._client = self._open_client(dataclasses.replace(settings, max_retries=0))
 
     @staticmethod
     def _open_client(settings: Settings) -> SecureCompletionClient | SyncSecureCompletionClient:

@@ -26,13 +26,21 @@ from nomyo.serve.tls_files import check_tls_files
 from nomyo.terminal.command_app import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
-    Tier,
     bad_option,
     command_app,
     manual,
-    router_url,
     run,
     tell_failure,
+)
+from nomyo.terminal.router_options import (
+    AllowHttp,
+    BaseUrl,
+    KeyDir,
+    RequireLockedMemory,
+    SecurityTier,
+    ServerKeyFingerprint,
+    Timeout,
+    client_options,
 )
 
 _log = logging.getLogger("nomyo.proxy")
@@ -71,26 +79,13 @@ def main(arguments: Sequence[str]) -> int:
 def proxy(
     host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
-    base_url: Annotated[
-        str | None, typer.Option(help="The router.", envvar="NOMYO_BASE_URL", show_default="https://api.nomyo.ai")
-    ] = None,
-    allow_http: Annotated[
-        bool, typer.Option("--allow-http", help="Speak plain HTTP to the router: for local work only.")
-    ] = False,
-    key_dir: Annotated[
-        Path | None,
-        typer.Option(help="Directory of the key pair that answers are sealed for.", show_default="in memory only"),
-    ] = None,
-    server_key_fingerprint: Annotated[
-        list[str] | None, typer.Option(help="Pins the router's key: SHA256:...; repeatable.")
-    ] = None,
-    security_tier: Annotated[
-        Tier | None, typer.Option(help="For requests that name none.", case_sensitive=False)
-    ] = None,
-    require_locked_memory: Annotated[
-        bool, typer.Option("--require-locked-memory", help="Refuse what would not fit into locked memory.")
-    ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that the router has for each step of an answer.")] = 60.0,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    key_dir: KeyDir = None,
+    server_key_fingerprint: ServerKeyFingerprint = None,
+    security_tier: SecurityTier = None,
+    require_locked_memory: RequireLockedMemory = False,
+    timeout: Timeout = 60.0,
     max_retries: Annotated[int, typer.Option(help="Further attempts where the router fails.", min=0)] = 2,
     model: Annotated[
         list[str] | None,
@@ -145,13 +140,7 @@ def proxy(
         )
         check_tls_files("nomyo proxy", config.listener)
         client = _client(
-            router_url=router_url(base_url),
-            allow_http=allow_http,
-            secure_memory="require" if require_locked_memory else True,
-            key_dir=key_dir,
-            key_rotation_dir=key_dir,
-            server_key_fingerprint=server_key_fingerprint or None,
-            timeout=timeout,
+            **client_options(base_url, allow_http, server_key_fingerprint, key_dir, require_locked_memory, timeout),
             max_retries=max_retries,
             max_connections=concurrency,
         )

@@ -13,7 +13,6 @@ import typer
 
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import SecurityError
-from nomyo.exchange.settings import DEFAULT_BASE_URL
 from nomyo.memory import SecureBuffer
 from nomyo.terminal.chat.asked import Asked
 from nomyo.terminal.chat.one_prompt import NAME, ask, ask_in_secret
@@ -23,19 +22,27 @@ from nomyo.terminal.command_app import (
     FAILURES,
     INTERRUPTED,
     NO_COLOR_VARIABLE,
-    Tier,
     bad_option,
     command_app,
     exit_code,
     harden,
     manual,
-    router_url,
     run,
     tell,
     tell_failure,
 )
 from nomyo.terminal.key_password import password_for
 from nomyo.terminal.password import STDIN
+from nomyo.terminal.router_options import (
+    AllowHttp,
+    BaseUrl,
+    KeyDir,
+    RequireLockedMemory,
+    SecurityTier,
+    ServerKeyFingerprint,
+    Timeout,
+    client_options,
+)
 
 app = command_app()
 _Act: TypeAlias = Callable[[SecureCompletionClient], Awaitable[None]]
@@ -84,27 +91,18 @@ def chat(
         ),
     ] = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message before all others.")] = None,
-    tier: Annotated[Tier | None, typer.Option(help="The security tier.", case_sensitive=False)] = None,
+    security_tier: SecurityTier = None,
     temperature: Annotated[float | None, typer.Option(help="0 to 2: how free the model is.", min=0, max=2)] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.", min=1)] = None,
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help=f"The router; {DEFAULT_BASE_URL} by default.")
-    ] = None,
-    allow_http: Annotated[bool, typer.Option("--allow-http", help="Allow plain HTTP: for local work only.")] = False,
-    server_key_fingerprint: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SHA256:...", help="Accept this key of the router and no other; repeatable."),
-    ] = None,
-    key_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Use the key pair there; without, a new one in memory.")
-    ] = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    server_key_fingerprint: ServerKeyFingerprint = None,
+    key_dir: KeyDir = None,
     password_file: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Holds the password of that pair; asked for by default.")
     ] = None,
-    require_locked_memory: Annotated[
-        bool, typer.Option("--require-locked-memory", help="Refuse to work where memory cannot be locked.")
-    ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that each wait for the router may take.", min=0.001)] = 300.0,
+    require_locked_memory: RequireLockedMemory = False,
+    timeout: Timeout = 300.0,
     max_retries: Annotated[int, typer.Option(help="Extra attempts after a failure that may pass.", min=0)] = 2,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole answer as JSON, and failures on stderr, too.")
@@ -123,17 +121,11 @@ def chat(
     """
     _check_use(prompt, secret_file, key_dir, password_file, as_json)
     harden(NAME)
-    asked = Asked(model, tier and tier.value, system, _given(temperature=temperature, max_tokens=max_tokens))
-    options = {
-        "router_url": router_url(base_url),
-        "allow_http": allow_http,
-        "secure_memory": "require" if require_locked_memory else True,
-        "timeout": timeout,
-        "max_retries": max_retries,
-        "server_key_fingerprint": server_key_fingerprint or None,
-        "key_dir": key_dir,
-        "key_rotation_dir": key_dir,
-    }
+    asked = Asked(
+        model, security_tier and security_tier.value, system, _given(temperature=temperature, max_tokens=max_tokens)
+    )
+    options = client_options(base_url, allow_http, server_key_fingerprint, key_dir, require_locked_memory, timeout)
+    options["max_retries"] = max_retries
     try:
         with ExitStack() as held:
             options["key_rotation_password"] = _key_password(held, key_dir, password_file)
