@@ -24,6 +24,7 @@ from nomyo.batch.progress import Silent
 from nomyo.serve.listener import Listener
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.echo import EchoModel
+from nomyo.serve.router.refusal import Refusal
 from nomyo.serve.router.router import Router
 from nomyo.serve.router.running import RunningRouter
 
@@ -80,6 +81,8 @@ def line_of(row: dict[str, Any]) -> int:
 class NotingRouter:
     """A real router; `prompts` are what its model was asked, in order, `most` how many it was asked at once.
 
+    To a prompt that is in `refused`, it says 503.
+
     Args:
         delay_s: How long the model thinks.
         port: Where it listens; 0 takes a free one.
@@ -87,6 +90,7 @@ class NotingRouter:
 
     def __init__(self, delay_s: float = 0.0, port: int = 0) -> None:
         self.prompts: list[str] = []
+        self.refused: set[str] = set()
         self.delay_s = delay_s
         self.under_way = self.most = 0
         router = Router(RouterConfig(key_bits=2048, listener=Listener(port=port)))
@@ -110,11 +114,14 @@ class _NotingModel(EchoModel):
         self._noting = noting
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self._noting.prompts.append(request["messages"][-1]["content"])
+        prompt = request["messages"][-1]["content"]
+        self._noting.prompts.append(prompt)
         self._noting.under_way += 1
         self._noting.most = max(self._noting.most, self._noting.under_way)
         await anyio.sleep(self._noting.delay_s)
         self._noting.under_way -= 1
+        if prompt in self._noting.refused:
+            raise Refusal(503, "too much for me")
         return await super().complete(request)
 
 

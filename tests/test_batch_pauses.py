@@ -302,6 +302,23 @@ def test_router_that_takes_no_connection_is_away_and_no_row_fails(
     assert output.read_bytes() == b""
 
 
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_row_that_the_router_dies_of_fails_at_last_where_no_other_is_left(
+    concurrency: int, run: Any, faulty_router: Any, output: Path
+) -> None:
+    """A router that refuses all rows is away, so the batch stops; the one row that is left may be at fault itself."""
+    assert run(limits=NO_COOL_DOWN).failed == 0
+    rows = output.read_bytes().splitlines(keepends=True)
+    output.write_bytes(b"".join(rows[:-1]))
+    faulty_router.always(Answer(503), 1000)
+    began = time.monotonic()
+    assert run(patience=1.0, concurrency=concurrency, limits=NO_COOL_DOWN).failed == 1
+    assert time.monotonic() - began >= 1.0 - 0.1
+    [failed] = [row for row in rows_of(output) if row["error"] is not None]
+    assert failed["error"]["code"] == "service_unavailable_error"
+
+
 @pytest.mark.parametrize(
     ("fault", "attempts"),
     [

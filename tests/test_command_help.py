@@ -72,8 +72,9 @@ def test_help_of_a_group_and_of_the_command_without_extras_has_these_sections_to
 def test_every_option_is_described(command: list[str]) -> None:
     options = section(help_of(command, columns=200), "Options")
     for line in options.splitlines():
-        # At this width, the name of an option and its words are on one line, or on two.
-        assert re.match(r"^  (-[a-z], )?--[a-z-]+( \S+)*?  +\S|^  --[a-z-]+(, --[a-z-]+)? \S+$|^ {10}", line) or not line, line
+        # At this width, the names of an option and its words are on one line, or on two.
+        names = re.match(r"^  (-[a-z], )?--[a-z-]+( \S+)*?  +\S|^  --[a-z-]+(, --[a-z-]+)? \S+$", line)
+        assert names or line.startswith(" " * 10) or not line, line
     assert "--json" in OPTION.findall(options)
 
 

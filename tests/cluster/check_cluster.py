@@ -254,6 +254,19 @@ def test_part_that_was_begun_is_finished_by_an_actor_that_takes_it_over(
     assert len(rows_of(tmp_path / "part-000000000001.jsonl")) == 10
 
 
+def test_row_that_the_router_always_refuses_does_not_keep_a_job_from_its_end(tmp_path: Path) -> None:
+    """The rows of many parts stop the job, the few that are left fail when patience is at its end."""
+    source = write_input(tmp_path / "in.jsonl", [request(number) for number in range(3)])
+    options: dict[str, Any] = {"patience": 6.0, "limits": Limits(requests_per_s=0, cool_down_s=1.0), "rows_per_part": 1}
+    with NotingRouter() as router:
+        router.refused = {f"prompt {number} é" for number in range(3)}
+        with pytest.raises(BatchError, match="HTTP 503"):
+            _run(source, tmp_path / "out", router, **options)
+        router.refused = {"prompt 1 é"}
+        summary = _run(source, tmp_path / "out", router, **options, actors=2)
+    assert (summary.succeeded, summary.failed) == (2, 1)
+
+
 def test_full_disk_is_told_by_its_reason(
     source: Path, tmp_path: Path, router: NotingRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

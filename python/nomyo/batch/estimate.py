@@ -38,13 +38,13 @@ class Estimate:
 
 
 def estimate(path: Path) -> Estimate:
-    """Read a whole input; eight bytes a row stay in memory, to find what is repeated.
+    """Read a whole input; some ten bytes a row stay in memory, to find what is repeated.
 
     Raises:
         OSError: It cannot be read.
     """
     found = Estimate()
-    ids = array("Q")
+    ids = _Digests()
     characters = 0
     with path.open("rb") as file:
         for number, content in Lines(file):
@@ -54,9 +54,9 @@ def estimate(path: Path) -> Estimate:
                 found.bad_rows += 1
                 found.first_bad_rows += [row] if found.bad_rows <= _BAD_ROWS_SHOWN else []
                 continue
-            ids.append(_short_digest(row.custom_id))
+            ids.add(row.custom_id)
             characters += sum(map(len, _texts(row.body["messages"])))
-    found.repeated_custom_ids = sum(one == another for one, another in pairwise(sorted(ids)))
+    found.repeated_custom_ids = ids.repeated()
     found.prompt_tokens = characters // _CHARACTERS_PER_TOKEN
     return found
 
@@ -74,10 +74,22 @@ def _checked(row: Row | BadRow) -> Row | BadRow:
     return row
 
 
-def _short_digest(text: str) -> int:
-    """Return 64 bits: of a million IDs, two are the same by chance once in 37 million batches."""
-    encoded = text.encode(errors="surrogatepass")
-    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")
+class _Digests:
+    """Texts by 64 bits of each: of a million, two are the same by chance once in 37 million batches.
+
+    They are kept in drawers by their first byte, because to sort takes an object for each of those that are sorted.
+    """
+
+    def __init__(self) -> None:
+        self._drawers = [array("Q") for _ in range(256)]
+
+    def add(self, text: str) -> None:
+        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+        self._drawers[digest[0]].append(int.from_bytes(digest, "big"))
+
+    def repeated(self) -> int:
+        """Return how many are the same as an earlier one."""
+        return sum(one == another for drawer in self._drawers for one, another in pairwise(sorted(drawer)))
 
 
 def _texts(messages: Any) -> Iterator[str]:

@@ -301,6 +301,7 @@ class _Batch:
             row = read_row(number, content)
             self._under_way[taken] = row
             taken += 1
+            self._sender.no_more_rows = self._done_before + taken == self._survey.rows
             yield row
         self._changed = lines.sha256 != self._survey.sha256
 

@@ -29,6 +29,9 @@ SUSPICIOUS_IN_A_ROW: Final = 20
 
 LOSSES_OF_ONE_ROW: Final = 5
 """So often is one request unanswered while others are answered, before it is at fault itself."""
+
+LOSSES_OF_A_LAST_ROW: Final = 3
+"""So often at least, and until patience is at its end, where there are no others any more."""
 _LONG_PAUSE_S: Final = 60.0
 """A longer one is told with its length, each time."""
 
@@ -64,6 +67,8 @@ class Sender:
         self._trouble_since: float | None = None
         self._suspicious = 0
         self.stopping = False
+        self.no_more_rows = False
+        """Whether nothing is left to be sent after what was begun: a row that the router dies of would never end."""
         self.failure: BatchError | None = None
         """Why it had to stop."""
 
@@ -82,7 +87,7 @@ class Sender:
         """
         if isinstance(row, BadRow):
             raise row
-        attempt = losses = 0
+        attempt = losses = unanswered = 0
         answers = self._answers
         while True:
             await self._admitted()
@@ -93,11 +98,12 @@ class Sender:
                 return outcome
             if verdict(outcome) is not Verdict.PAUSE:
                 attempt += 1
-            elif _may_be_its_own(outcome) and self._answers > answers:
-                losses, answers = losses + 1, self._answers
+            elif _may_be_its_own(outcome):
+                unanswered += 1
+                losses, answers = losses + (self._answers > answers), self._answers
                 if losses >= LOSSES_OF_ONE_ROW:
                     raise outcome
-            await self._after(outcome, attempt)
+            await self._after(outcome, attempt, alone=self.no_more_rows and unanswered >= LOSSES_OF_A_LAST_ROW)
 
     async def _admitted(self) -> None:
         """Return when a request may be sent."""
@@ -114,8 +120,14 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - it is judged
             return error
 
-    async def _after(self, error: Exception, attempt: int) -> None:
-        """Return when the row is to be sent once more; raise what becomes of it otherwise."""
+    async def _after(self, error: Exception, attempt: int, *, alone: bool) -> None:
+        """Return when the row is to be sent once more; raise what becomes of it otherwise.
+
+        Args:
+            error: Why it has no answer.
+            attempt: How many failures were its own.
+            alone: Whether it may be at fault, and nobody else is left to be answered.
+        """
         judged = verdict(error)
         self._suspicious += isinstance(error, SecurityError)
         if judged is not Verdict.PAUSE and isinstance(error, APIError):
@@ -128,7 +140,7 @@ class Sender:
             raise error
         if judged is Verdict.PAUSE:
             assert isinstance(error, NomyoError)
-            await self._pause(error)
+            await self._pause(error, alone=alone)
             return
         delay_s = delay_before(attempt)
         if attempt > self._max_retries or delay_s is None:
@@ -136,13 +148,15 @@ class Sender:
         with self._until_stopped():
             await asyncio.sleep(delay_s)
 
-    async def _pause(self, error: NomyoError) -> None:
+    async def _pause(self, error: NomyoError, *, alone: bool) -> None:
         now = time.monotonic()
         begins = self._trouble_since is None
         if self._trouble_since is None:
             self._trouble_since = now
         pause_s = await self._noted(error)
         if now + pause_s - self._trouble_since > self._patience_s:
+            if alone:
+                raise error
             self._give_up(error)
         if begins or (pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + 1):
             self._told_until = now + pause_s

@@ -46,6 +46,8 @@ class Options:
     key_password_file: str | None = None
     seal_to_pem: str | None = None
     """Of the public key that rows are sealed for."""
+    no_more_rows: bool = False
+    """Whether a row that the router may die of is one of the last, as in `Sender`."""
     client_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,7 @@ class Completions:
             patience_s=options.patience,
             tell=_LOG.warning,
         )
+        self._sender.no_more_rows = options.no_more_rows
         self._seal = _seal(options)
         self._check = asyncio.Lock()
         self._checked = False

@@ -10,6 +10,7 @@ import asyncio
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,9 +122,10 @@ def run(
     with OutputFolder(folder, header):
         counted = _Counted(folder, parts, retry_errors=retry_errors)
         if counted.left:
+            last = len(counted.left) <= actors * _PARTS_AT_ONCE  # all of them are begun at once
             done = _mapped(
                 counted.left,
-                (os.fspath(source), os.fspath(folder), options, retry_errors),
+                (os.fspath(source), os.fspath(folder), replace(options, no_more_rows=last), retry_errors),
                 actors=actors,
                 cpus_per_actor=cpus_per_actor,
             )
