@@ -16,7 +16,7 @@ LAYERS = [
     {"_core"},
     {"chunks", "error_kinds", "in_range", "many", "memory", "response", "secure_response"},
     {"exchange", "machine"},
-    {"client", "chat"},
+    {"client", "chat", "chat_body"},
     {"transports", "terminal"},
     {"openai", "batch", "serve", "doctor"},
     {"cli"},

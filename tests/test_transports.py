@@ -156,6 +156,19 @@ def test_body_that_is_no_request_is_refused(
     assert faulty_router.received == []
 
 
+def test_two_tiers_are_refused(side: Side, faulty_router: FaultyRouter, key_directory: Path) -> None:
+    """Which one was meant, nobody can tell; the weaker must not win."""
+    client = side.client(faulty_router.url, key_dir=key_directory, http={"headers": {"X-Security-Tier": "high"}})
+    url = f"{faulty_router.url}/chat/completions"
+
+    answer = side.post(client, url, json={**PAYLOAD, "security_tier": "maximum"})
+    assert (answer.status_code, faulty_router.received) == (400, [])
+    assert "the same wherever it is named" in answer.json()["error"]["message"]
+
+    side.post(client, url, json={**PAYLOAD, "security_tier": "high"})
+    assert faulty_router.posts[0].headers["x-security-tier"] == "high"
+
+
 def test_another_address_is_refused(side: Side, faulty_router: FaultyRouter, key_directory: Path) -> None:
     client = side.client("https://127.0.0.1:9", key_dir=key_directory)
 

@@ -4,18 +4,18 @@ Rules:
 
 - Chat completions at the router's own address, and nothing else: all else would travel in clear text.
 - Of the headers, the security tier counts, and where the API key is taken from them, `Authorization`. None is sent on.
-- What would be ignored is refused instead: a query, another address, `api_key` and `base_url` in the body.
+- What would be ignored is refused instead: a query, another address or tier, `api_key` and `base_url` in the body.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
+from ..chat_body import ChatBodyError, read_chat_body
 from ..exchange.effects import Timeouts
 from ..exchange.flow import Call
 from .answers import Answer, refusal
@@ -24,10 +24,7 @@ NOWHERE_URL: Final = "https://sealed.invalid/v1"
 """An address that only a transport answers: no resolver knows a name below `invalid` (RFC 2606, section 2)."""
 
 _PATHS: Final = ("/chat/completions", "/v1/chat/completions")
-# The answer comes in one piece: whether it is made a stream of is decided here, and does not concern the router.
-_NOT_PASSED_ON: Final = frozenset({"stream", "stream_options", "security_tier"})
 _NOWHERE: Final = httpx.URL(NOWHERE_URL)
-_NOT_IN_A_BODY: Final = ("api_key", "base_url")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -56,13 +53,13 @@ def read_request(
         return refusal(404, words)
     if request.url.query:
         return refusal(400, "a query (extra_query, default_query) cannot travel with a sealed request")
-    payload = _parsed(body)
-    if payload is None:
-        return refusal(400, "the body of a chat completion must be a JSON object")
-    for name in _NOT_IN_A_BODY:
-        if name in payload:
-            return refusal(400, f"{name} has no place in a request's body: it belongs to the client")
-    return _asked(request, payload, api_key, security_tier)
+    try:
+        wanted = read_chat_body(body, request.headers.get_list("X-Security-Tier"))
+    except ChatBodyError as error:
+        return refusal(400, str(error))
+    tier = wanted.security_tier or security_tier
+    call = Call(wanted.payload, api_key=api_key, security_tier=tier, timeouts=_timeouts(request))
+    return Asked(call, stream=wanted.stream, include_usage=wanted.include_usage)
 
 
 def bearer_token(headers: Mapping[str, str]) -> str:
@@ -84,25 +81,6 @@ def _fault_of_address(request: httpx.Request, router: httpx.URL) -> str | None:
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-def _parsed(body: bytes) -> dict[str, Any] | None:
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return payload if isinstance(payload, dict) else None
-
-
-def _asked(request: httpx.Request, payload: dict[str, Any], api_key: str | None, security_tier: str | None) -> Asked:
-    options = payload.get("stream_options")
-    tier = request.headers.get("X-Security-Tier") or payload.get("security_tier") or security_tier
-    passed_on = {name: value for name, value in payload.items() if name not in _NOT_PASSED_ON}
-    return Asked(
-        Call(passed_on, api_key=api_key, security_tier=tier, timeouts=_timeouts(request)),
-        stream=payload.get("stream") is True,
-        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
-    )
 
 
 def _timeouts(request: httpx.Request) -> Timeouts | None:

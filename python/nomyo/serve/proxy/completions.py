@@ -14,10 +14,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from nomyo import ChatCompletionResponse, SecureCompletionClient
 from nomyo._core import new_payload_id
+from nomyo.chat_body import ChatBody
 from nomyo.chunks import as_sse, chunks_of
 from nomyo.serve.body import BodyTooLargeError, BodyTooSlowError, read_body
 from nomyo.serve.log import log_without_message
-from nomyo.serve.proxy.chat_request import ChatRequest, check_head, read_chat_request
+from nomyo.serve.proxy.chat_request import check_head, read_chat_request
 from nomyo.serve.proxy.config import ProxyConfig
 from nomyo.serve.proxy.failures import refusal_for, stopping
 from nomyo.serve.proxy.places import Places
@@ -87,7 +88,7 @@ class Completions:
             refusal = Refusal(408, "request_timeout", "The request's body took too long to arrive")
         raise refusal
 
-    async def _answer(self, asked: ChatRequest) -> ChatCompletionResponse:
+    async def _answer(self, asked: ChatBody) -> ChatCompletionResponse:
         async with self._places.turn():
             return await self._client.send_secure_request(
                 asked.payload, new_payload_id(), security_tier=asked.security_tier
@@ -134,7 +135,7 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _told(answer: ChatCompletionResponse, asked: ChatRequest) -> Response:
+def _told(answer: ChatCompletionResponse, asked: ChatBody) -> Response:
     try:
         if asked.stream:
             events = b"".join(as_sse(chunks_of(answer, asked.include_usage)))
