@@ -34,6 +34,7 @@ def main() -> int:
             retry_errors=options.retry_errors,
             encrypt_to=options.encrypt_to,
             api_key_file=options.api_key_file,
+            progress=nomyo.batch.PlainProgress(sys.stderr, "ray_batch"),
             allow_http=options.allow_http,
             **({"base_url": options.base_url} if options.base_url else {}),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import tempfile
 import time
@@ -20,9 +21,9 @@ from batch_scene import NotingRouter, outcome, outcomes, request, rows_of, write
 from nomyo import _core
 from nomyo.batch.governor import Limits
 from nomyo.batch.ray.completions import Options
-from nomyo.batch.ray.job import PartSender
 from nomyo.batch.ray.lines import ROWS_PER_BLOCK
 from nomyo.batch.ray.node_secrets import with_secrets
+from nomyo.batch.ray.part_sender import PartSender
 from nomyo.batch.ray.parts import Part, cut
 from nomyo.batch.ray.rate import ClusterGovernor, ClusterRate
 from nomyo.batch.runner import Summary
@@ -72,8 +73,14 @@ def _joined(output: Path, joined: Path) -> Path:
 
 
 def test_output_is_that_of_a_batch_on_one_machine(source: Path, tmp_path: Path, router: NotingRouter) -> None:
-    summary = _run(source, tmp_path / "out", router)
+    words = io.StringIO()
+    summary = _run(source, tmp_path / "out", router, progress=nomyo.batch.PlainProgress(words, "job"))
     alone = nomyo_batch(source, tmp_path / "alone.jsonl", router)
+    tokens = summary.prompt_tokens + summary.completion_tokens
+    first, last = words.getvalue().splitlines()
+    assert first == "job: 26 rows"
+    assert last.startswith("job: 26 of 26 rows (100.0 %), 1 errors, ")
+    assert f"{tokens:,} tokens" in last
     assert (summary.rows, summary.succeeded, summary.failed, summary.left) == (26, 25, 1, 0)
     assert (summary.prompt_tokens, summary.completion_tokens) == (alone.prompt_tokens, alone.completion_tokens)
     joined = _joined(tmp_path / "out", tmp_path / "joined.jsonl")
@@ -95,8 +102,10 @@ def test_second_call_sends_what_is_missing_and_nothing_else(source: Path, tmp_pa
     _run(source, tmp_path / "out", router)
     (tmp_path / "out" / "part-000000000011.jsonl").unlink()
     router.prompts.clear()
-    summary = _run(source, tmp_path / "out", router)
+    words = io.StringIO()
+    summary = _run(source, tmp_path / "out", router, progress=nomyo.batch.PlainProgress(words, "job"))
     assert (summary.succeeded, summary.failed, summary.done_before) == (25, 1, 16)
+    assert words.getvalue().startswith("job: 26 rows, 16 of them done before\njob: 26 of 26 rows")
     assert len(router.prompts) == 9  # and a bad row
     router.prompts.clear()
     assert _run(source, tmp_path / "out", router).done_before == 26

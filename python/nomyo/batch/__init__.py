@@ -11,8 +11,8 @@ Answers that the holder of a private key alone can read:
 """
 
 from nomyo.batch.governor import Governor, Limits
-from nomyo.batch.progress import Progress
+from nomyo.batch.progress import PlainProgress, Progress
 from nomyo.batch.reading import Damaged, read
 from nomyo.batch.runner import Stop, Summary, run, run_async
 
-__all__ = ["Damaged", "Governor", "Limits", "Progress", "Stop", "Summary", "read", "run", "run_async"]
+__all__ = ["Damaged", "Governor", "Limits", "PlainProgress", "Progress", "Stop", "Summary", "read", "run", "run_async"]

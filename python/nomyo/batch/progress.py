@@ -45,6 +45,18 @@ class Silent:
         """Do nothing."""
 
 
+def checked(progress: Progress | None) -> Progress:
+    """Return who is told; nobody for None.
+
+    Raises:
+        TypeError: It lacks a method.
+    """
+    told = Silent() if progress is None else progress
+    if not isinstance(told, Progress):
+        raise TypeError("progress must have the methods of nomyo.batch.Progress: begin, row, tell, end")
+    return told
+
+
 class Figures:
     """What there is to tell."""
 

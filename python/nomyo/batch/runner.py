@@ -19,7 +19,7 @@ from nomyo.batch.governor.limits import limits_at
 from nomyo.batch.header import header_of
 from nomyo.batch.journal import Journal
 from nomyo.batch.lines import Lines, Survey, open_input, survey
-from nomyo.batch.progress import Progress, Silent
+from nomyo.batch.progress import Progress, checked
 from nomyo.batch.records import BadRow, Row, answered, failed, read_row, tokens_of
 from nomyo.batch.rewrite import staged
 from nomyo.batch.seal_key import seal_to
@@ -135,9 +135,7 @@ async def run_async(
     check_int("max_retries", max_retries, 0)
     check_number("patience", patience, 0)
     check_names(client_options)
-    told = Silent() if progress is None else progress
-    if not isinstance(told, Progress):
-        raise TypeError("progress must have the methods of nomyo.batch.Progress: begin, row, tell, end")
+    told = checked(progress)
     seal = await asyncio.to_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor

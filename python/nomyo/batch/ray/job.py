@@ -6,43 +6,29 @@ and from there to the output.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import pyarrow as pa
 from ray.data import ActorPoolStrategy
 from ray.util.annotations import RayDeprecationWarning
 
-from nomyo.batch.appended import AppendedFile
 from nomyo.batch.governor import Limits
 from nomyo.batch.header import Header
-from nomyo.batch.ray.completions import Completions, Options, path_or_none
-from nomyo.batch.ray.lines import ROWS_PER_BLOCK, dataset_of, parts_of
+from nomyo.batch.progress import Progress, checked
+from nomyo.batch.ray.completions import Options, path_or_none
+from nomyo.batch.ray.lines import ROWS_PER_BLOCK, dataset_of
 from nomyo.batch.ray.output import OutputFolder
 from nomyo.batch.ray.part_file import PartFile
-from nomyo.batch.ray.parts import Part, cut, rows_in
-from nomyo.batch.records import BadRow, Mark, Row, read_row
+from nomyo.batch.ray.part_sender import PARTS_AT_ONCE, PartSender
+from nomyo.batch.ray.parts import Part, cut
 from nomyo.batch.runner import PATIENCE_S, Summary
 from nomyo.batch.seal_key import seal_to
-from nomyo.errors import BatchError, NomyoError
+from nomyo.errors import BatchError
 from nomyo.in_range import check_int, check_number
-
-_PARTS_AT_ONCE: Final = 2
-"""In an actor: while the last rows of one part are awaited, the next has begun."""
-_DONE: Final = pa.schema(
-    [
-        ("rows", pa.int64()),
-        ("failed", pa.int64()),
-        ("prompt_tokens", pa.int64()),
-        ("completion_tokens", pa.int64()),
-        ("failure", pa.string()),
-    ]
-)
 
 
 def run(
@@ -61,6 +47,7 @@ def run(
     cpus_per_actor: float = 1.0,
     api_key_file: str | os.PathLike[str] | None = None,
     key_password_file: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
     **client_options: Any,
 ) -> Summary:
     """Send every row of a file in OpenAI's batch format from the nodes of a Ray cluster.
@@ -87,6 +74,8 @@ def run(
         cpus_per_actor: What Ray reserves for each.
         api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
         key_password_file: Holds the password of the key pair in `key_dir`, on each node.
+        progress: Is told how far it is, some parts at a time: an object with the methods of `nomyo.batch.Progress`. Of
+            pauses, the actors' log `nomyo.batch.ray` tells.
         client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
 
     Returns:
@@ -102,6 +91,7 @@ def run(
     for name, count in (("actors", actors), ("concurrency", concurrency), ("rows_per_part", rows_per_part)):
         check_int(name, count, 1)
     check_number("cpus_per_actor", cpus_per_actor, 0)
+    told = checked(progress)
     seal = seal_to(encrypt_to, {"key_dir": None, "key_rotation_dir": None, **client_options})
     options = Options(
         requests_at_once=concurrency,
@@ -122,15 +112,20 @@ def run(
     with OutputFolder(folder, header):
         counted = _Counted(folder, parts, retry_errors=retry_errors)
         if counted.left:
-            last = len(counted.left) <= actors * _PARTS_AT_ONCE  # all of them are begun at once
+            last = len(counted.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
             done = _mapped(
                 counted.left,
                 (os.fspath(source), os.fspath(folder), replace(options, no_more_rows=last), retry_errors),
                 actors=actors,
                 cpus_per_actor=cpus_per_actor,
             )
-            for row in done.iter_rows():
-                counted.take(row)
+            told.begin(survey.rows, counted.rows, counted.failed)
+            try:
+                for row in done.iter_rows():
+                    counted.take(row)
+                    _tell_of(row, told)
+            finally:
+                told.end()
     return counted.summary(survey.rows)
 
 
@@ -143,11 +138,18 @@ def _mapped(parts: Iterable[Part], sender_arguments: tuple[Any, ...], *, actors:
             PartSender,
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2 * _PARTS_AT_ONCE),
+            compute=ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2 * PARTS_AT_ONCE),
             num_cpus=cpus_per_actor,
-            max_concurrency=_PARTS_AT_ONCE,
+            max_concurrency=PARTS_AT_ONCE,
             fn_constructor_args=sender_arguments,
         )
+
+
+def _tell_of(done: Mapping[str, Any], progress: Progress) -> None:
+    """Tell of the rows of a part, one by one as `Progress` has them; the tokens of all with the first."""
+    tokens = done["prompt_tokens"] + done["completion_tokens"]
+    for number in range(done["rows"]):
+        progress.row(failed=number < done["failed"], tokens=0 if number else tokens)
 
 
 class _Counted:
@@ -161,7 +163,9 @@ class _Counted:
 
     def __init__(self, folder: Path, parts: Iterable[Part], *, retry_errors: bool) -> None:
         self.left: list[Part] = []
-        self._rows = self._failed = self._done_before = 0
+        self.rows = self.failed = 0
+        """Of the parts that are done."""
+        self._done_before = 0
         self._tokens = [0, 0]
         for part in parts:
             marks = PartFile(folder, part).marks()
@@ -173,8 +177,8 @@ class _Counted:
             if failed and retry_errors:
                 self.left.append(part)
             else:
-                self._rows += len(marks)
-                self._failed += failed
+                self.rows += len(marks)
+                self.failed += failed
 
     def take(self, done: Mapping[str, Any]) -> None:
         """Count a part that an actor is through with.
@@ -184,101 +188,10 @@ class _Counted:
         """
         if done["failure"] is not None:
             raise BatchError(done["failure"])
-        self._rows += done["rows"]
-        self._failed += done["failed"]
+        self.rows += done["rows"]
+        self.failed += done["failed"]
         self._tokens = [self._tokens[0] + done["prompt_tokens"], self._tokens[1] + done["completion_tokens"]]
 
     def summary(self, rows: int) -> Summary:
         """Return how the batch stands."""
-        return Summary(rows, self._rows - self._failed, self._failed, self._done_before, *self._tokens)
-
-
-class PartSender:
-    """What each actor of a job is: takes places in the input, gives back counts.
-
-    Args:
-        source: The input's path.
-        folder: The output's.
-        options: Of the client.
-        retry_errors: Whether rows that failed in an earlier run are to be done once more.
-    """
-
-    def __init__(self, source: str, folder: str, options: Options, retry_errors: bool) -> None:
-        self._source = Path(source)
-        self._folder = Path(folder)
-        self._options = options
-        self._retry_errors = retry_errors
-        self._completions: Completions | None = None
-
-    async def __call__(self, block: pa.Table) -> pa.Table:
-        """Send what is left of the parts of a block; what stops the batch is returned, since Ray would print it all."""
-        done = [await self._outcome(part) for part in parts_of(block)]
-        return pa.Table.from_pylist(done, schema=_DONE)
-
-    async def aclose(self) -> None:
-        """Close the client; where no actor's end does."""
-        if self._completions is not None:
-            await self._completions.aclose()
-
-    async def _outcome(self, part: Part) -> dict[str, Any]:
-        try:
-            if self._completions is None:
-                self._completions = Completions(self._options)
-            await self._completions.check_router()
-            return await _Sent(self._completions, PartFile(self._folder, part)).counts(
-                self._source, part, retry_errors=self._retry_errors
-            )
-        except (NomyoError, ValueError, TypeError) as error:
-            return _counts([], failure=str(error))
-        except OSError as error:
-            return _counts([], failure=f"a file cannot be used on one of the nodes: {error.strerror}")
-
-
-class _Sent:
-    """One part, on its way from the input to its file."""
-
-    def __init__(self, completions: Completions, file: PartFile) -> None:
-        self._completions = completions
-        self._file = file
-        self._tokens = [0, 0]
-
-    async def counts(self, source: Path, part: Part, *, retry_errors: bool) -> dict[str, Any]:
-        """Do the part; return what came of it."""
-        marks = await asyncio.to_thread(self._file.marks)
-        if marks is None or (retry_errors and any(mark.failed for mark in marks)):
-            await self._do(source, part, retry_errors=retry_errors)
-            marks = await asyncio.to_thread(self._file.marks)
-        return _counts(marks or [], self._tokens)
-
-    async def _do(self, source: Path, part: Part, *, retry_errors: bool) -> None:
-        kept = await asyncio.to_thread(self._file.kept, retry_errors=retry_errors)
-        content = await asyncio.to_thread(lambda: list(rows_in(source, part)))
-        rows = [read_row(line, text) for line, text in content if line not in kept]
-        async with self._file.appending(part.rows) as file:
-            await self._send(rows, file)
-        if self._completions.failure is not None:
-            raise self._completions.failure
-        await asyncio.to_thread(self._file.finish)
-
-    async def _send(self, rows: Iterable[Row | BadRow], file: AppendedFile) -> None:
-        sent = [asyncio.create_task(self._completions.outcome(row)) for row in rows]
-        try:
-            for first in asyncio.as_completed(sent):
-                outcome = await first
-                if outcome is not None:
-                    await file.append(outcome.row)
-                    self._tokens = [total + more for total, more in zip(self._tokens, outcome.tokens, strict=True)]
-        finally:
-            for each in sent:
-                each.cancel()
-
-
-def _counts(marks: list[Mark], tokens: Iterable[int] = (0, 0), failure: str | None = None) -> dict[str, Any]:
-    prompt, completion = tokens
-    return {
-        "rows": len(marks),
-        "failed": sum(mark.failed for mark in marks),
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "failure": failure,
-    }
+        return Summary(rows, self.rows - self.failed, self.failed, self._done_before, *self._tokens)
