@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,30 +111,28 @@ def run(
     header = Header(survey, ordered=True, sealed_for=sealed_for, rows_per_part=rows_per_part)
     with OutputFolder(folder, header):
         counted = _Counted(folder, parts, retry_errors=retry_errors)
-        if counted.left:
-            last = len(counted.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
-            done = _mapped(
-                counted.left,
-                (os.fspath(source), os.fspath(folder), replace(options, no_more_rows=last), retry_errors),
-                actors=actors,
-                cpus_per_actor=cpus_per_actor,
-            )
-            told.begin(survey.rows, counted.rows, counted.failed)
-            try:
-                for row in done.iter_rows():
-                    counted.take(row)
-                    _tell_of(row, told)
-            finally:
-                told.end()
+        last = len(counted.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
+        sender_arguments = os.fspath(source), os.fspath(folder), replace(options, no_more_rows=last), retry_errors
+        told.begin(survey.rows, counted.rows, counted.failed)
+        try:
+            for row in _done(counted.left, sender_arguments, actors=actors, cpus_per_actor=cpus_per_actor):
+                counted.take(row)
+                _tell_of(row, told)
+        finally:
+            told.end()
     return counted.summary(survey.rows)
 
 
-def _mapped(parts: Iterable[Part], sender_arguments: tuple[Any, ...], *, actors: int, cpus_per_actor: float) -> Any:
-    """Return a dataset of what becomes of parts."""
+def _done(
+    parts: Sequence[Part], sender_arguments: tuple[Any, ...], *, actors: int, cpus_per_actor: float
+) -> Iterable[Mapping[str, Any]]:
+    """Return what becomes of parts, as it does."""
+    if not parts:
+        return ()
     with warnings.catch_warnings():
         # Ray 2.64 is to take max_concurrency no more, and has no other name for it yet.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        return dataset_of(parts).map_batches(
+        done = dataset_of(parts).map_batches(
             PartSender,
             batch_size=1,
             batch_format="pyarrow",
@@ -143,6 +141,8 @@ def _mapped(parts: Iterable[Part], sender_arguments: tuple[Any, ...], *, actors:
             max_concurrency=PARTS_AT_ONCE,
             fn_constructor_args=sender_arguments,
         )
+    outcomes: Iterable[Mapping[str, Any]] = done.iter_rows()
+    return outcomes
 
 
 def _tell_of(done: Mapping[str, Any], progress: Progress) -> None:
