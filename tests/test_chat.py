@@ -205,7 +205,7 @@ def test_base_url_of_a_request_is_held_to_https(twin: Twin, router: RunningRoute
         twin.call(chat.create, model="m", messages=HELLO, base_url=router.url)
 
 
-@pytest.mark.parametrize("suffix", ["/", "/v1", "/v1/"])
+@pytest.mark.parametrize("suffix", ["/", "/v1", "/v1/", "//v1", "/v1/v1/"])
 def test_address_may_be_that_of_an_openai_server(
     twin: Twin, router: RunningRouter, key_directory: Path, suffix: str
 ) -> None:

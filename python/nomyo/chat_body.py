@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nomyo.errors import SecurityError
-from nomyo.exchange.protocol import SECURITY_TIERS, check_security_tier
+from .errors import SecurityError
+from .exchange.protocol import SECURITY_TIERS, check_security_tier
 
 # They would send the request, and the API key with it, wherever its author likes.
 _OF_THE_CLIENT: Final = ("api_key", "base_url")

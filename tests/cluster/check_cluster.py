@@ -273,7 +273,10 @@ def test_row_that_the_router_always_refuses_does_not_keep_a_job_from_its_end(tmp
             _run(source, tmp_path / "out", router, **options)
         router.refused = {"prompt 1 é"}
         summary = _run(source, tmp_path / "out", router, **options, actors=2)
-    assert (summary.succeeded, summary.failed) == (2, 1)
+        assert (summary.succeeded, summary.failed) == (2, 1)
+        router.refused = {f"prompt {number} é" for number in range(3)}
+        with pytest.raises(BatchError, match="HTTP 503"):  # two rows were not begun, for want of a slot
+            _run(source, tmp_path / "other", router, **{**options, "rows_per_part": 3}, concurrency=1)
 
 
 def test_full_disk_is_told_by_its_reason(

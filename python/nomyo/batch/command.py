@@ -195,7 +195,14 @@ def batch(
         "max_retries": max_retries,
         "encrypt_to": encrypt_to,
         "patience": patience,
-        **client_options(base_url, allow_http, server_key_fingerprint, key_dir, require_locked_memory, timeout),
+        **client_options(
+            base_url=base_url,
+            allow_http=allow_http,
+            server_key_fingerprint=server_key_fingerprint,
+            key_dir=key_dir,
+            require_locked_memory=require_locked_memory,
+            timeout=timeout,
+        ),
         "progress": _progress(quiet=quiet),
     }
     try:

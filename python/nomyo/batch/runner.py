@@ -27,7 +27,7 @@ from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
-from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError
+from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError, NomyoError
 from nomyo.exchange.discreet import discreet
 from nomyo.in_range import check_int, check_number
 from nomyo.many import Result, run_many_async
@@ -115,7 +115,7 @@ async def run_async(
         retry_errors: Do rows once more whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
         patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops. It pauses
-            meanwhile, and no row fails.
+            meanwhile, and no row fails, but for one of the last that gets 503, or is lost, each time until then.
         encrypt_to: The PEM of an RSA public key (2048 to 8192 bits): rows are sealed for the holder of its private half
             before they are written, and `read` opens them. An output is sealed for one key from its first row on.
         governor: Says when a request may leave, in place of `rate` and `limits`.
@@ -144,6 +144,7 @@ async def run_async(
         sender = Sender(
             lambda body: client.send(prepare(body, None, None, {})[0]),
             admission,
+            lambda: router_lives(client),
             max_retries=max_retries,
             patience_s=patience,
             tell=told.tell,
@@ -252,6 +253,16 @@ async def check_router(client: SecureCompletionClient) -> None:
             await client.fetch_server_public_key()
 
 
+async def router_lives(client: SecureCompletionClient) -> bool:
+    """Return whether a router gives its key, for which it needs no more than to be there."""
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            await client.fetch_server_public_key()
+    except (NomyoError, OSError):  # TimeoutError is one
+        return False
+    return True
+
+
 class _Batch:
     """One run."""
 
@@ -261,9 +272,11 @@ class _Batch:
         self._stamp = opened.stamp
         self._journal = opened.journal
         self._sender = sender
+        self._sender.nothing_left = lambda: self._taken == self._survey.rows - self._done_before
         self._progress = progress
         self._done_before = opened.journal.done.rows
         self._under_way: dict[int, Row | BadRow] = {}
+        self._taken = 0
         self._tokens = [0, 0]
         self._changed = False
 
@@ -287,7 +300,6 @@ class _Batch:
     def _source(self) -> Iterator[Row | BadRow]:
         """Yield the rows that are to be done, as long as there is somebody to send them."""
         lines = Lines(self._file)
-        taken = 0
         for number, content in lines:
             if self._sender.stopping:
                 self._changed = _stamp(self._file) != self._stamp
@@ -297,9 +309,8 @@ class _Batch:
             if number in self._journal.done:
                 continue
             row = read_row(number, content)
-            self._under_way[taken] = row
-            taken += 1
-            self._sender.no_more_rows = self._done_before + taken == self._survey.rows
+            self._under_way[self._taken] = row
+            self._taken += 1
             yield row
         self._changed = lines.sha256 != self._survey.sha256
 

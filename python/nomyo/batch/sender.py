@@ -29,9 +29,6 @@ SUSPICIOUS_IN_A_ROW: Final = 20
 
 LOSSES_OF_ONE_ROW: Final = 5
 """So often is one request unanswered while others are answered, before it is at fault itself."""
-
-LOSSES_OF_A_LAST_ROW: Final = 3
-"""So often at least, and until patience is at its end, where there are no others any more."""
 _LONG_PAUSE_S: Final = 60.0
 """A longer one is told with its length, each time."""
 
@@ -46,6 +43,7 @@ class Sender:
     Args:
         create: Sends a chat completion, in one attempt.
         admission: Says when a request may leave.
+        router_lives: Whether the router answers anything.
         max_retries: Extra attempts of a row where the failure may be its own.
         patience_s: Seconds for which the router may refuse or be away before the batch stops; it stops at once where a
             pause would last longer.
@@ -53,10 +51,18 @@ class Sender:
     """
 
     def __init__(
-        self, create: Create, admission: Admission, *, max_retries: int, patience_s: float, tell: Callable[[str], None]
+        self,
+        create: Create,
+        admission: Admission,
+        router_lives: Callable[[], Awaitable[bool]],
+        *,
+        max_retries: int,
+        patience_s: float,
+        tell: Callable[[str], None],
     ) -> None:
         self._create = create
         self._admission = admission
+        self._router_lives = router_lives
         self._max_retries = max_retries
         self._patience_s = patience_s
         self._tell = tell
@@ -67,8 +73,8 @@ class Sender:
         self._trouble_since: float | None = None
         self._suspicious = 0
         self.stopping = False
-        self.no_more_rows = False
-        """Whether nothing is left to be sent after what was begun: a row that the router dies of would never end."""
+        self.nothing_left: Callable[[], bool] = lambda: False
+        """Whether all rows were begun."""
         self.failure: BatchError | None = None
         """Why it had to stop."""
 
@@ -87,7 +93,7 @@ class Sender:
         """
         if isinstance(row, BadRow):
             raise row
-        attempt = losses = unanswered = 0
+        attempt = losses = 0
         answers = self._answers
         while True:
             await self._admitted()
@@ -98,12 +104,11 @@ class Sender:
                 return outcome
             if verdict(outcome) is not Verdict.PAUSE:
                 attempt += 1
-            elif _may_be_its_own(outcome):
-                unanswered += 1
-                losses, answers = losses + (self._answers > answers), self._answers
+            elif _may_be_its_own(outcome) and self._answers > answers:
+                losses, answers = losses + 1, self._answers
                 if losses >= LOSSES_OF_ONE_ROW:
                     raise outcome
-            await self._after(outcome, attempt, alone=self.no_more_rows and unanswered >= LOSSES_OF_A_LAST_ROW)
+            await self._after(outcome, attempt)
 
     async def _admitted(self) -> None:
         """Return when a request may be sent."""
@@ -120,14 +125,8 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - it is judged
             return error
 
-    async def _after(self, error: Exception, attempt: int, *, alone: bool) -> None:
-        """Return when the row is to be sent once more; raise what becomes of it otherwise.
-
-        Args:
-            error: Why it has no answer.
-            attempt: How many failures were its own.
-            alone: Whether it may be at fault, and nobody else is left to be answered.
-        """
+    async def _after(self, error: Exception, attempt: int) -> None:
+        """Return when the row is to be sent once more; raise what becomes of it otherwise."""
         judged = verdict(error)
         self._suspicious += isinstance(error, SecurityError)
         if judged is not Verdict.PAUSE and isinstance(error, APIError):
@@ -140,7 +139,7 @@ class Sender:
             raise error
         if judged is Verdict.PAUSE:
             assert isinstance(error, NomyoError)
-            await self._pause(error, alone=alone)
+            await self._pause(error)
             return
         delay_s = delay_before(attempt)
         if attempt > self._max_retries or delay_s is None:
@@ -148,21 +147,34 @@ class Sender:
         with self._until_stopped():
             await asyncio.sleep(delay_s)
 
-    async def _pause(self, error: NomyoError, *, alone: bool) -> None:
+    async def _pause(self, error: NomyoError) -> None:
         now = time.monotonic()
         begins = self._trouble_since is None
         if self._trouble_since is None:
             self._trouble_since = now
         pause_s = await self._noted(error)
-        if now + pause_s - self._trouble_since > self._patience_s:
-            if alone:
-                raise error
-            self._give_up(error)
+        since = self._trouble_since
+        if since is not None and now + pause_s - since > self._patience_s:  # None: another was answered meanwhile
+            await self._out_of_patience(error, now - since)
+            return
         if begins or (pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + 1):
             self._told_until = now + pause_s
             so_long = f" for {pause_s:,.0f} s" if pause_s > _LONG_PAUSE_S else ""
             hint = " (a lower rate would spare that)" if isinstance(error, RateLimitError) else ""
             self._tell(f"{in_short(error)}: waiting{so_long}{hint}")
+
+    async def _out_of_patience(self, error: NomyoError, waited_s: float) -> None:
+        """Stop; or fail a row at which each run would stop, and the batch would never end.
+
+        That is one of the last, for no other's answer tells then whether it is the row. But the router gives its key.
+        """
+        began = self._trouble_since
+        maybe = self.nothing_left() and _may_be_its_own(error) and waited_s >= self._patience_s / 2
+        if not maybe or not await self._router_lives():
+            self._give_up(error)
+        if self._trouble_since == began:  # else another took the blame meanwhile, which may have been its alone
+            self._trouble_since = None
+            raise error
 
     async def _noted(self, error: NomyoError) -> float:
         """Have everybody wait whom it concerns, and return for how many seconds."""

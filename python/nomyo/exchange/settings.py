@@ -150,7 +150,10 @@ def router_address(url: str) -> str:
     if fault is not None:
         raise ValueError(f"the router's URL {fault}")
     parts = urlsplit(url)
-    return str(parts._replace(path=parts.path.rstrip("/").removesuffix("/v1")).geturl())
+    path = parts.path
+    while (shorter := path.rstrip("/").removesuffix("/v1")) != path:  # what is read twice must not change once more
+        path = shorter
+    return str(parts._replace(path=path).geturl())
 
 
 def _url_fault(url: str) -> str | None:

@@ -35,14 +35,13 @@ RequireLockedMemory: TypeAlias = Annotated[
 ]
 SecurityTier: TypeAlias = Annotated[
     Tier | None,
-    typer.Option(
-        "--security-tier", "--tier", help="The security tier, where a request names none.", case_sensitive=False
-    ),
+    typer.Option("--security-tier", "--tier", help="The security tier that is asked for.", case_sensitive=False),
 ]
 Timeout: TypeAlias = Annotated[float, typer.Option(help="Seconds that each wait for the router may take.", min=0.001)]
 
 
 def client_options(
+    *,
     base_url: str | None,
     allow_http: bool,
     server_key_fingerprint: list[str] | None,

@@ -107,7 +107,7 @@ def limits_at(base_url: str, limits: Limits | None, rate: float | None) -> Limit
         rate: Requests a second, in place of those of the rules.
 
     Raises:
-        TypeError, ValueError: The rate is out of range.
+        TypeError, ValueError: The rate is out of range, or does not go with the bursts of the rules.
     """
     rules = limits or Limits.of(base_url)
     if rate is None:

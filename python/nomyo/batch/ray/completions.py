@@ -20,7 +20,7 @@ from nomyo.batch.ray.node_secrets import check_options, with_secrets
 from nomyo.batch.ray.rate import ClusterRate
 from nomyo.batch.ray.rows import answers_of, rows_of
 from nomyo.batch.records import BadRow, Row, answered, failed, tokens_of
-from nomyo.batch.runner import PATIENCE_S, check_router
+from nomyo.batch.runner import PATIENCE_S, check_router, router_lives
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
@@ -46,8 +46,8 @@ class Options:
     key_password_file: str | None = None
     seal_to_pem: str | None = None
     """Of the public key that rows are sealed for."""
-    no_more_rows: bool = False
-    """Whether a row that the router may die of is one of the last, as in `Sender`."""
+    last_parts: bool = False
+    """Whether all parts of the job that are left are begun at once."""
     client_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -88,11 +88,12 @@ class Completions:
         self._sender = Sender(
             lambda body: self._client.send(prepare(body, None, None, {})[0]),
             rate,
+            lambda: router_lives(self._client),
             max_retries=options.max_retries,
             patience_s=options.patience,
             tell=_LOG.warning,
         )
-        self._sender.no_more_rows = options.no_more_rows
+        self._sender.nothing_left = lambda: options.last_parts and not self._slots.locked()
         self._seal = _seal(options)
         self._check = asyncio.Lock()
         self._checked = False

@@ -112,7 +112,7 @@ def run(
     with OutputFolder(folder, header):
         counted = _Counted(folder, parts, retry_errors=retry_errors)
         last = len(counted.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
-        sender_arguments = os.fspath(source), os.fspath(folder), replace(options, no_more_rows=last), retry_errors
+        sender_arguments = os.fspath(source), os.fspath(folder), replace(options, last_parts=last), retry_errors
         told.begin(survey.rows, counted.rows, counted.failed)
         try:
             for row in _done(counted.left, sender_arguments, actors=actors, cpus_per_actor=cpus_per_actor):

@@ -140,7 +140,14 @@ def proxy(
         )
         check_tls_files("nomyo proxy", config.listener)
         client = _client(
-            **client_options(base_url, allow_http, server_key_fingerprint, key_dir, require_locked_memory, timeout),
+            **client_options(
+                base_url=base_url,
+                allow_http=allow_http,
+                server_key_fingerprint=server_key_fingerprint,
+                key_dir=key_dir,
+                require_locked_memory=require_locked_memory,
+                timeout=timeout,
+            ),
             max_retries=max_retries,
             max_connections=concurrency,
         )

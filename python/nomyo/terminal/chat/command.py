@@ -124,7 +124,14 @@ def chat(
     asked = Asked(
         model, security_tier and security_tier.value, system, _given(temperature=temperature, max_tokens=max_tokens)
     )
-    options = client_options(base_url, allow_http, server_key_fingerprint, key_dir, require_locked_memory, timeout)
+    options = client_options(
+        base_url=base_url,
+        allow_http=allow_http,
+        server_key_fingerprint=server_key_fingerprint,
+        key_dir=key_dir,
+        require_locked_memory=require_locked_memory,
+        timeout=timeout,
+    )
     options["max_retries"] = max_retries
     try:
         with ExitStack() as held:
