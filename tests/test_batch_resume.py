@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 import resource
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 import nomyo.batch
-from batch_scene import NotingRouter, batch, command, line_of, outcome, outcomes, request, rows_of, write_input
+from batch_scene import NotingRouter, Told, batch, command, line_of, outcome, outcomes, request, rows_of, write_input
 from nomyo import BatchError
 from nomyo.batch import appended, journal, rewrite
 from nomyo.serve.router.running import RunningRouter
@@ -252,6 +253,39 @@ def test_torn_row_is_cut_off_without_room_for_a_second_file(run: Any, output: Pa
     monkeypatch.setattr(journal, "replace", lambda *_: pytest.fail("the output was written anew"))
     run()
     assert outcomes(output) == EXPECTED
+
+
+REWRITTEN: dict[str, dict[str, Any]] = {
+    "other spaces": {},
+    "text that is not ASCII": {"ensure_ascii": False, "separators": (",", ":")},
+    "another order": {"sort_keys": True},
+}
+
+
+@pytest.mark.parametrize("how", REWRITTEN)
+def test_rows_that_a_tool_of_json_wrote_anew_are_done(how: str, run: Any, noting: NotingRouter, output: Path) -> None:
+    run()
+    before, rows = output.read_bytes(), rows_of(output)
+    output.write_bytes(b"".join(json.dumps(row, **REWRITTEN[how]).encode() + b"\n" for row in rows))
+    assert output.read_bytes() != before
+    summary = run(base_url=noting.url)
+    assert (summary.done_before, noting.prompts) == (ROWS, [])
+    assert rows_of(output) == rows
+    assert output.read_bytes() == before or how == "another order"
+
+
+def test_damaged_lines_are_told_of_and_an_output_of_nothing_else_is_refused(run: Any, output: Path) -> None:
+    run()
+    rows = output.read_bytes().splitlines(keepends=True)
+    output.write_bytes(b"".join([rows[0], rows[1][:40] + b"\n", *rows[2:], rows[1][:50]]))
+    told = Told()
+    assert run(progress=told).failed == 0
+    assert told.words == ["1 damaged lines of the output were dropped"]
+    foreign = b'{"somebody": "else"}\n'
+    output.write_bytes(foreign)
+    with pytest.raises(BatchError, match="holds no row of a batch"):
+        run()
+    assert output.read_bytes() == foreign
 
 
 def test_done_batch_sends_nothing(run: Any, noting: NotingRouter, output: Path) -> None:

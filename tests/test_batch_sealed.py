@@ -71,6 +71,15 @@ def run(router: RunningRouter, key_directory: Path, public: Path, source: Path, 
     return run
 
 
+def test_sealed_rows_that_a_tool_of_json_wrote_anew_are_opened_and_done(run: Any, output: Path, archive: Path) -> None:
+    run()
+    expected = sorted(opened(output, archive), key=str)
+    output.write_bytes(b"".join(json.dumps(row).encode() + b"\n" for row in rows_of(output)))
+    assert sorted(nomyo.batch.read(output, key_dir=archive), key=str) == expected
+    assert run().done_before == ROWS
+    assert sorted(opened(output, archive), key=str) == expected
+
+
 def without_request_ids(rows: bytes) -> list[bytes]:
     return sorted(
         re.sub(rb'"(request_id|id|payload_id)":"[0-9a-z-]{30,}"|"(created|processed_at)":\d+', b"", rows).splitlines()

@@ -246,7 +246,7 @@ def test_part_that_lacks_rows_is_not_finished(tmp_path: Path) -> None:
 
 def test_torn_row_of_a_killed_actor_is_dropped_before_more_are_appended(tmp_path: Path) -> None:
     unfinished = tmp_path / "unfinished-000000000001.jsonl"
-    unfinished.write_bytes(_row(2) + _row(1)[:-5])
+    unfinished.write_bytes(json.dumps(json.loads(_row(2))).encode() + b"\n" + _row(1)[:-5])
     assert PartFile(tmp_path, Part(1, 2, 2, 0, 0, "")).kept(retry_errors=False) == {2}
     assert unfinished.read_bytes() == _row(2)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,7 +26,7 @@ from nomyo.batch.done import Done
 from nomyo.batch.header import LONGEST_BYTES, Header, header_of, is_foreign
 from nomyo.batch.lines import Survey
 from nomyo.batch.order import in_order
-from nomyo.batch.records import Mark, read_mark
+from nomyo.batch.records import Mark, as_written, read_mark
 from nomyo.batch.rewrite import check_directory, remove_leftover, replace, sync_directory
 from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
@@ -67,6 +68,8 @@ class Journal:
             sealed_for = None if seal is None else seal.fingerprint
             self._check_or_write_header(Header(survey, ordered=ordered, sealed_for=sealed_for))
             self.done = Done(survey.lines)
+            self.dropped = 0
+            """Lines of the output that were none of a batch's rows, beside a last one that was torn."""
             self._look_through(retry_errors)
             self._file = AppendedFile(self._open_output(), most_unsynced, self._path)
         except BaseException:
@@ -141,21 +144,30 @@ class Journal:
             return
         remove_leftover(self._path)
         place = end = 0
-        gaps = False
-        with open(self._path, "rb") as rows:
-            for row in rows:
-                start, place = place, place + len(row)
-                mark = read_mark(row)
+        changed = found = False
+        with open(self._path, "rb") as lines:
+            for line in lines:
+                start, place = place, place + len(line)
+                row, mark = _row_of(line)
                 self._check_kind(mark)
+                found = found or mark is not None
+                self.dropped += mark is None and line.endswith(b"\n")
                 if self.done.take(mark, retry_errors=retry_errors):
-                    gaps = gaps or start != end
+                    changed = changed or start != end or row != line
                     end = place
-            if gaps:
-                kept = Done(self.done.lines)
-                rows.seek(0)
-                replace(self._path, (row for row in rows if kept.take(read_mark(row), retry_errors=retry_errors)))
+            if self.dropped and not found:
+                raise BatchError(f"{self._path.name} holds no row of a batch: name another output")
+            if changed:
+                lines.seek(0)
+                replace(self._path, self._kept(lines, retry_errors))
             elif end < place:  # the usual case, and one that needs no room on a full disk
                 os.truncate(self._path, end)
+
+    def _kept(self, lines: Iterable[bytes], retry_errors: bool) -> Iterator[bytes]:
+        kept = Done(self.done.lines)
+        for row, mark in map(_row_of, lines):
+            if kept.take(mark, retry_errors=retry_errors):
+                yield row
 
     def _check_kind(self, mark: Mark | None) -> None:
         """Refuse an output of which somebody else made a mixture: nothing of it is dropped."""
@@ -175,6 +187,12 @@ class Journal:
         os.fsync(descriptor)
         sync_directory(self._path)
         return descriptor
+
+
+def _row_of(line: bytes) -> tuple[bytes, Mark | None]:
+    """Return the row that a line of the output is, and what it says; None for a line that is none."""
+    row = as_written(line)
+    return (line, None) if row is None else (row, read_mark(row))
 
 
 def _size_bytes(path: Path) -> int:

@@ -150,6 +150,24 @@ def failed(line: int, custom_id: str | None, error: Exception) -> bytes:
     return _encoded(line, custom_id, response, {"code": code, "message": message, "line": line})
 
 
+def as_written(line: bytes) -> bytes | None:
+    """Return a line of an output as this module writes it; None where it is no whole row.
+
+    Tools of JSON that read and wrote it leave other spaces, another order, and text that is not ASCII.
+    """
+    if read_mark(line) is not None:
+        return line
+    row = _parsed(line) if line.endswith(b"\n") else None
+    if not isinstance(row, dict) or not {"id", "error"} <= row.keys():
+        return None
+    between = {name: value for name, value in row.items() if name not in ("id", "error")}
+    try:
+        written = _one_line({"id": row["id"], **between, "error": row["error"]})
+    except ValueError:
+        return None
+    return written if read_mark(written) is not None else None
+
+
 def read_mark(row: bytes) -> Mark | None:
     """Return which row of the input a line of the output is for; None where it is not a whole row."""
     return mark_at_ends(row) if row.isascii() and b"\0" not in row else None
@@ -165,6 +183,10 @@ def mark_at_ends(row: bytes | memoryview) -> Mark | None:
 
 def _encoded(line: int, custom_id: str | None, response: Any, error: Any) -> bytes:
     row = {"id": f"batch_req_{line}", "custom_id": custom_id, "response": response, "error": error}
+    return _one_line(row)
+
+
+def _one_line(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
 
 

@@ -283,6 +283,8 @@ class _Batch:
     async def run(self, concurrency: int, ordered: bool) -> Summary:
         self._progress.begin(self._survey.rows, self._done_before, self._journal.done.failed)
         try:
+            if self._journal.dropped:
+                self._progress.tell(f"{self._journal.dropped:,} damaged lines of the output were dropped")
             results = run_many_async(self._sender.send, self._source(), concurrency, ordered)
             async with aclosing(results):  # type: ignore[type-var]
                 async for result in results:
