@@ -135,6 +135,8 @@ def test_key_of_the_router_that_matches_no_pin_is_refused_before_anything_is_wri
         ({"max_retries": 1.5}, TypeError),
         ({"concurrency": 0}, ValueError),
         ({"no_such_option": 1}, TypeError),
+        ({"router_url": "http://127.0.0.1:9"}, TypeError),
+        ({"stop": 3}, TypeError),
     ],
     ids=str,
 )

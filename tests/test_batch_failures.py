@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ pytest_plugins = ["batch_fixtures"]
 
 def test_api_key_that_is_refused_stops_the_batch_at_once(run: Any, faulty_router: Any, output: Path) -> None:
     faulty_router.always(Answer(401), 1000)
-    with pytest.raises(BatchError, match="HTTP 401: the batch stopped"):
+    with pytest.raises(BatchError, match=r"HTTP 401.*\): the batch stopped"):
         run()
     assert len(faulty_router.posts) <= 4
     assert output.read_bytes() == b""
@@ -36,8 +37,27 @@ def test_command_that_had_to_stop_says_why_and_that_it_goes_on(
     faulty_router.always(Answer(401, b'{"detail": "secret words"}'), 1000)
     done = batch(source, output, faulty_router.url, "--key-dir", str(key_directory))
     assert (done.returncode, done.stdout) == (1, "")
-    assert "HTTP 401: the batch stopped, and the same command goes on" in done.stderr
+    assert "(HTTP 401; by default it is that of NOMYO_API_KEY): the batch stopped, and the same command" in done.stderr
     assert "secret" not in done.stderr
+    done = batch(source, output, faulty_router.url, "--key-dir", str(key_directory), "--json")
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["status_code"] == 401
+
+
+def test_address_of_no_router_is_refused_before_anything_is_written(run: Any, faulty_router: Any, output: Path) -> None:
+    with pytest.raises(BatchError, match=rf"there is no router at {faulty_router.url}/v2: .*HTTP 404") as caught:
+        run(base_url=f"{faulty_router.url}/v2")
+    assert caught.value.__context__ is None
+    assert not output.exists()
+
+
+def test_program_that_asks_for_no_progress_finds_in_its_log_why_nothing_happens(
+    source: Path, output: Path, key_directory: Path, unused_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"base_url": f"http://127.0.0.1:{unused_port}", "allow_http": True, "key_dir": key_directory}
+    with pytest.raises(BatchError, match="cannot be reached"):
+        nomyo.batch.run(source, output, patience=2.5, **options)
+    [warning] = [record for record in caplog.records if record.name == "nomyo.batch"]
+    assert f"no answer from {options['base_url']}" in warning.getMessage()
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])

@@ -120,4 +120,13 @@ class DisposedError(NomyoError):
 
 
 class BatchError(NomyoError):
-    """A batch cannot begin, or stopped before its end; the message says why, and whether it can go on."""
+    """A batch cannot begin, or stopped before its end; the message says why, and whether it can go on.
+
+    Args:
+        message: The words.
+        status_code: The router's HTTP status that it stopped for, if there was one.
+    """
+
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code

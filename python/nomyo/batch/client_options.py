@@ -21,6 +21,8 @@ def check_names(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in _KNOWN:
             raise TypeError(f"a batch has no option {name!r}")
+    if "base_url" in options and _ROUTER_URL in options:
+        raise TypeError(f"base_url and {_ROUTER_URL} are two names for one option")
 
 
 def as_of_client(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import glob
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -251,7 +252,8 @@ async def _until_interrupted(source: Path, output: Path, options: Mapping[str, A
 def _progress(*, quiet: bool) -> Progress:
     if quiet or sys.stderr is None:
         return Silent()
-    return (BarProgress if sys.stderr.isatty() else PlainProgress)(sys.stderr, NAME)
+    can_draw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return (BarProgress if can_draw else PlainProgress)(sys.stderr, NAME)
 
 
 def _show_summary(summary: Summary, *, as_json: bool) -> int:

@@ -84,7 +84,7 @@ def open_input(path: Path) -> BinaryIO:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return open(descriptor, "rb")
     os.close(descriptor)
-    raise ValueError("the input must be a file, which can be read twice, and not a pipe")
+    raise ValueError("the input must be a file, which can be read twice, and not a pipe or a directory")
 
 
 def survey(file: BinaryIO, given_up: Callable[[], bool] = lambda: False) -> Survey:

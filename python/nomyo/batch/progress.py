@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, runtime_checkable
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LINE_INTERVAL_S: Final = 10.0
+_LOG: Final = logging.getLogger("nomyo.batch")
 
 
 @runtime_checkable
@@ -30,7 +32,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """Tells nobody anything."""
 
     def begin(self, rows: int, done: int, failed: int) -> None:
         """Do nothing."""
@@ -45,13 +47,21 @@ class Silent:
         """Do nothing."""
 
 
+class Logged(Silent):
+    """Tells the log `nomyo.batch` why nothing happens, which a program that asks for no more should know."""
+
+    def tell(self, words: str) -> None:
+        """Log a warning."""
+        _LOG.warning("%s", words)
+
+
 def checked(progress: Progress | None) -> Progress:
-    """Return who is told; nobody for None.
+    """Return who is told; the log, for None.
 
     Raises:
         TypeError: It lacks a method.
     """
-    told = Silent() if progress is None else progress
+    told = Logged() if progress is None else progress
     if not isinstance(told, Progress):
         raise TypeError("progress must have the methods of nomyo.batch.Progress: begin, row, tell, end")
     return told

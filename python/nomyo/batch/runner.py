@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import wraps
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec
 
@@ -64,18 +65,20 @@ class Stop:
     """Tells a run to send no more rows, and to end when those that were sent are done."""
 
     def __init__(self) -> None:
-        self._sender: Sender | None = None
+        self._heard_by: tuple[asyncio.AbstractEventLoop, Sender] | None = None
         self.asked = False
 
     def __call__(self) -> None:
-        """Stop; from the thread of the event loop."""
+        """Stop; from any thread, and from a signal's handler."""
         self.asked = True
-        if self._sender is not None:
-            self._sender.stop()
+        if self._heard_by is not None:
+            loop, sender = self._heard_by
+            with suppress(RuntimeError):  # the loop is closed, and so is the batch
+                loop.call_soon_threadsafe(sender.stop)
 
     def attach(self, sender: Sender) -> None:
-        """Be heard by a sender from now on."""
-        self._sender = sender
+        """Be heard by a sender from now on; in its event loop."""
+        self._heard_by = asyncio.get_running_loop(), sender
         if self.asked:
             sender.stop()
 
@@ -119,7 +122,8 @@ async def run_async(
         encrypt_to: The PEM of an RSA public key (2048 to 8192 bits): rows are sealed for the holder of its private half
             before they are written, and `read` opens them. An output is sealed for one key from its first row on.
         governor: Says when a request may leave, in place of `rate` and `limits`.
-        progress: Is told how far it is: an object with the methods of `Progress`.
+        progress: Is told how far it is: an object with the methods of `Progress`. By default, the log `nomyo.batch`
+            tells why it pauses.
         stop: Call it, and no more rows are sent.
         client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
 
@@ -132,10 +136,13 @@ async def run_async(
         ValueError, TypeError: An option is out of range or of the wrong type, or `encrypt_to` holds no public key.
         SecurityError: Plain HTTP, pins, key files.
     """
+    check_int("concurrency", concurrency, 1)
     check_int("max_retries", max_retries, 0)
     check_number("patience", patience, 0)
     check_names(client_options)
     told = checked(progress)
+    if not isinstance(stop, Stop | None):
+        raise TypeError("stop must be a nomyo.batch.Stop")
     seal = await asyncio.to_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
@@ -246,11 +253,19 @@ async def check_router(client: SecureCompletionClient) -> None:
 
     Raises:
         SecurityError, OSError: It is refused.
+        BatchError: There is no router at this address.
     """
     await client.wait_for_keys()
-    with suppress(APIError, APIConnectionError, TimeoutError):
-        async with asyncio.timeout(_CHECK_S):
-            await client.fetch_server_public_key()
+    status = None
+    with suppress(APIConnectionError, TimeoutError):
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await client.fetch_server_public_key()
+        except APIError as error:
+            status = error.status_code
+    if status == HTTPStatus.NOT_FOUND:
+        words = f"there is no router at {client.settings.base_url}: it has no public key to give (HTTP {status})"
+        raise BatchError(words, status_code=status)
 
 
 async def router_lives(client: SecureCompletionClient) -> bool:

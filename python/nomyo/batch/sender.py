@@ -29,6 +29,8 @@ SUSPICIOUS_IN_A_ROW: Final = 20
 
 LOSSES_OF_ONE_ROW: Final = 5
 """So often is one request unanswered while others are answered, before it is at fault itself."""
+_LEAST_BETWEEN_S: Final = 10.0
+"""Troubles that follow each other faster are told once."""
 _LONG_PAUSE_S: Final = 60.0
 """A longer one is told with its length, each time."""
 
@@ -68,6 +70,7 @@ class Sender:
         self._tell = tell
         self._outage = Outage()
         self._answers = 0
+        self._told_at = -_LEAST_BETWEEN_S
         self._told_until = 0.0
         self._waiting: set[asyncio.Task[Any]] = set()
         self._trouble_since: float | None = None
@@ -157,11 +160,17 @@ class Sender:
         if since is not None and now + pause_s - since > self._patience_s:  # None: another was answered meanwhile
             await self._out_of_patience(error, now - since)
             return
+        if begins:
+            begins, self._told_at = now >= self._told_at + _LEAST_BETWEEN_S, now
         if begins or (pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + 1):
             self._told_until = now + pause_s
-            so_long = f" for {pause_s:,.0f} s" if pause_s > _LONG_PAUSE_S else ""
-            hint = " (a lower rate would spare that)" if isinstance(error, RateLimitError) else ""
-            self._tell(f"{in_short(error)}: waiting{so_long}{hint}")
+            self._tell(f"{in_short(error)}: waiting{self._how_long(error, pause_s)}")
+
+    def _how_long(self, error: NomyoError, pause_s: float) -> str:
+        if isinstance(error, APIConnectionError):  # a wrong address, perhaps
+            return f", for {self._patience_s:,.0f} s at most"
+        hint = " (a lower rate would spare that)" if isinstance(error, RateLimitError) else ""
+        return f" for {pause_s:,.0f} s{hint}" if pause_s > _LONG_PAUSE_S else hint
 
     async def _out_of_patience(self, error: NomyoError, waited_s: float) -> None:
         """Stop; or fail a row at which each run would stop, and the batch would never end.
@@ -187,7 +196,8 @@ class Sender:
 
     def _give_up(self, error: Exception) -> NoReturn:
         if self.failure is None:
-            self.failure = BatchError(f"{in_short(error)}: the batch stopped, and the same command goes on with it")
+            words = f"{in_short(error)}: the batch stopped, and the same command goes on with it"
+            self.failure = BatchError(words, status_code=error.status_code if isinstance(error, APIError) else None)
         self.stop()
         raise NotSent
 

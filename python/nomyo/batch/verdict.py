@@ -48,10 +48,12 @@ def verdict(error: Exception) -> Verdict:
 
 def in_short(error: Exception) -> str:
     """Say what failed, in words of our own: a server's may quote the request."""
+    if isinstance(error, AuthenticationError):
+        return f"the router refused the API key (HTTP {error.status_code}; by default it is that of NOMYO_API_KEY)"
     if isinstance(error, APIError):
         return f"the router answered with HTTP {error.status_code}"
     if isinstance(error, APIConnectionError):
-        return "the router cannot be reached"
+        return f"the router cannot be reached ({error})"
     if isinstance(error, (NomyoError, OSError, RuntimeError)):
         return str(error)
     return type(error).__name__

@@ -154,8 +154,8 @@ def tell_failure(name: str, error: BaseException, *, as_json: bool = False) -> N
     if not as_json:
         tell(name, words)
         return
-    status = {"status_code": error.status_code} if isinstance(error, APIError) else {}
-    _tell_json(type(error).__name__, words, **status)
+    code = getattr(error, "status_code", None)
+    _tell_json(type(error).__name__, words, **({} if code is None else {"status_code": code}))
 
 
 def exit_code(error: BaseException) -> int:
