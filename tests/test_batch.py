@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -268,6 +269,24 @@ def test_terminal_shows_a_bar(router: RunningRouter, source: Path, output: Path,
     assert "40/40" in shown
     assert " tokens" in shown
     assert "0 errors" in shown
+
+
+def test_narrow_terminal_shows_how_many_and_how_long(
+    router: RunningRouter, source: Path, output: Path, key_directory: Path
+) -> None:
+    words = command(source, output, router.url, "--key-dir", str(key_directory))[3:]
+    with in_terminal(*words, columns=40) as terminal:
+        _, text = terminal.end()
+    assert re.search(r"40/40 ━+ 0:00:00 .*…", plain(text))
+
+
+def test_terminal_that_cannot_draw_gets_lines(
+    router: RunningRouter, source: Path, output: Path, key_directory: Path
+) -> None:
+    words = command(source, output, router.url, "--key-dir", str(key_directory))[3:]
+    with in_terminal(*words, columns=120, env={"TERM": "dumb"}) as terminal:
+        _, text = terminal.end()
+    assert "nomyo batch: 40 of 40 rows (100.0 %), 0 errors" in plain(text)
 
 
 def test_progress_holds_no_content(router: RunningRouter, source: Path, output: Path, key_directory: Path) -> None:

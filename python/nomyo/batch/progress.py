@@ -165,7 +165,7 @@ class BarProgress:
         figures = self._figures
         figures.add(failed=failed, tokens=tokens)
         if self._bar is not None and self._task is not None:
-            words = f"{figures.rows_per_s:,.1f}/s  {figures.tokens:,} tokens  {figures.failed:,} errors"
+            words = f"{figures.rows_per_s:,.1f}/s  {figures.failed:,} errors  {figures.tokens:,} tokens"
             self._bar.update(self._task, completed=figures.done, figures=words)
 
     def tell(self, words: str) -> None:
@@ -196,12 +196,20 @@ def _duration(seconds: float) -> str:
 
 def _rich_bar(stream: TextIO) -> Any:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class FiguresColumn(ProgressColumn):
+        """Gives way first where a terminal is narrow."""
+
+        def render(self, task: Any) -> Text:
+            return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
 
     return Progress(
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        FiguresColumn(),
         console=Console(file=stream),
     )
