@@ -147,6 +147,34 @@ def test_patience_begins_anew_with_every_answer(monkeypatch: pytest.MonkeyPatch)
     assert now > 10 * 0.5
 
 
+def test_troubles_that_follow_each_other_are_told_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    told: list[float] = []
+
+    class Unasked:
+        async def acquire(self) -> None:
+            nonlocal now
+            now += 1.0
+
+        async def note(self, error: BaseException) -> float:
+            return 0.0
+
+    async def create(body: Any) -> ChatCompletionResponse:
+        body["tries"] += 1
+        if body["tries"] == 1:
+            raise RateLimitError("")
+        return ChatCompletionResponse()
+
+    async def scene() -> None:
+        sends = Sender(create, Unasked(), lives, max_retries=0, patience_s=60, tell=lambda _: told.append(now))
+        for line in range(1, 16):
+            await sends.send(Row(line, "x", {"tries": 0}))
+
+    monkeypatch.setattr(sender, "time", SimpleNamespace(monotonic=lambda: now))
+    asyncio.run(scene())
+    assert told == [1, 11, 21]
+
+
 def test_answer_that_comes_while_a_pause_is_noted_ends_the_trouble() -> None:
     async def create(body: Any) -> ChatCompletionResponse:
         body["tries"] += 1

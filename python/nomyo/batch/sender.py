@@ -160,10 +160,10 @@ class Sender:
         if since is not None and now + pause_s - since > self._patience_s:  # None: another was answered meanwhile
             await self._out_of_patience(error, now - since)
             return
-        if begins:
-            begins, self._told_at = now >= self._told_at + _LEAST_BETWEEN_S, now
-        if begins or (pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + 1):
-            self._told_until = now + pause_s
+        if (begins and now >= self._told_at + _LEAST_BETWEEN_S) or (
+            pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + 1
+        ):
+            self._told_at, self._told_until = now, now + pause_s
             self._tell(f"{in_short(error)}: waiting{self._how_long(error, pause_s)}")
 
     def _how_long(self, error: NomyoError, pause_s: float) -> str:
@@ -178,7 +178,7 @@ class Sender:
         That is one of the last, for no other's answer tells then whether it is the row. But the router gives its key.
         """
         began = self._trouble_since
-        maybe = self.nothing_left() and _may_be_its_own(error) and waited_s >= self._patience_s / 2
+        maybe = self.nothing_left() and _may_be_its_own(error) and waited_s > self._patience_s / 2
         if not maybe or not await self._router_lives():
             self._give_up(error)
         if self._trouble_since == began:  # else another took the blame meanwhile, which may have been its alone
