@@ -200,7 +200,9 @@ def _rich_bar(stream: TextIO) -> Any:
     from rich.table import Column
     from rich.text import Text
 
-    class FiguresColumn(ProgressColumn):
+    column: Any = ProgressColumn  # mypy also looks at this where rich is not installed
+
+    class FiguresColumn(column):  # type: ignore[misc]
         """Gives way first where a terminal is narrow."""
 
         def render(self, task: Any) -> Text:
