@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(path: Path) -> Estimate:
-    """Read a whole input; some eleven bytes a row stay in memory, to find what is repeated.
+    """Read a whole input; some eight bytes a row stay in memory, to find what is repeated.
 
     Raises:
         OSError: It cannot be read.
