@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .errors import SecurityError
-from .exchange.protocol import SECURITY_TIERS, check_security_tier
+from .exchange.protocol import NOT_SEALED, OF_THE_CLIENT, SECURITY_TIERS, check_security_tier
 
-# They would send the request, and the API key with it, wherever its author likes.
-_OF_THE_CLIENT: Final = ("api_key", "base_url")
-_NOT_SEALED: Final = frozenset({"security_tier", "stream", "stream_options"})
+_NOT_FOR_THE_ROUTER: Final = NOT_SEALED | {"stream", "stream_options"}
 
 
 class ChatBodyError(ValueError):
@@ -53,14 +51,13 @@ def read_chat_body(body: bytes, header_tiers: Sequence[str]) -> ChatBody:
         ChatBodyError: It cannot be sent, or would not be as it was meant.
     """
     asked = _parsed(body)
-    for name in _OF_THE_CLIENT:
-        if name in asked:
-            raise ChatBodyError(f"{name} has no place in a request's body: it is a setting of what sends it", name)
+    for name in sorted(OF_THE_CLIENT & asked.keys()):
+        raise ChatBodyError(f"{name} has no place in a request's body: it is a setting of what sends it", name)
     stream = asked.get("stream")
     if not isinstance(stream, bool | None):
         raise ChatBodyError("stream must be true or false", "stream")
     return ChatBody(
-        payload={name: value for name, value in asked.items() if name not in _NOT_SEALED},
+        payload={name: value for name, value in asked.items() if name not in _NOT_FOR_THE_ROUTER},
         security_tier=_tier([*header_tiers, asked.get("security_tier")]),
         stream=bool(stream),
         include_usage=_include_usage(asked),

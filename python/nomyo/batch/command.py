@@ -182,7 +182,15 @@ def batch(
         "bursts": bursts,
         "burst_window_s": burst_window,
     }
-    limits = _limits(base_url, given)
+    of_client = client_options(
+        base_url=base_url,
+        allow_http=allow_http,
+        server_key_fingerprint=server_key_fingerprint,
+        key_dir=key_dir,
+        require_locked_memory=require_locked_memory,
+        timeout=timeout,
+    )
+    limits = _limits(of_client["router_url"], given)
     if dry_run:
         raise typer.Exit(_show_estimate(input_path, limits.requests_per_s, as_json=as_json))
     if output is None:
@@ -196,14 +204,7 @@ def batch(
         "max_retries": max_retries,
         "encrypt_to": encrypt_to,
         "patience": patience,
-        **client_options(
-            base_url=base_url,
-            allow_http=allow_http,
-            server_key_fingerprint=server_key_fingerprint,
-            key_dir=key_dir,
-            require_locked_memory=require_locked_memory,
-            timeout=timeout,
-        ),
+        **of_client,
         "progress": _progress(quiet=quiet),
     }
     try:
@@ -219,10 +220,10 @@ def batch(
     raise typer.Exit(_show_summary(summary, as_json=as_json))
 
 
-def _limits(base_url: str | None, given: Mapping[str, Any]) -> Limits:
+def _limits(router_url: str, given: Mapping[str, Any]) -> Limits:
     """Return the rules of a router, with what was given in their place."""
     try:
-        rules = Limits.of(router_address(DEFAULT_BASE_URL if base_url is None else base_url))
+        rules = Limits.of(router_address(router_url))
         return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise bad_option(error, _OPTIONS) from None

@@ -26,7 +26,7 @@ from nomyo.batch.done import Done
 from nomyo.batch.header import LONGEST_BYTES, Header, header_of, is_foreign
 from nomyo.batch.lines import Survey
 from nomyo.batch.order import in_order
-from nomyo.batch.records import Mark, as_written, read_mark
+from nomyo.batch.records import Mark, read_mark, whole_row
 from nomyo.batch.rewrite import check_directory, remove_leftover, replace, sync_directory
 from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
@@ -148,7 +148,7 @@ class Journal:
         with open(self._path, "rb") as lines:
             for line in lines:
                 start, place = place, place + len(line)
-                row, mark = _row_of(line)
+                row, mark = whole_row(line) or (line, None)
                 self._check_kind(mark)
                 found = found or mark is not None
                 self.dropped += mark is None and line.endswith(b"\n")
@@ -165,7 +165,7 @@ class Journal:
 
     def _kept(self, lines: Iterable[bytes], retry_errors: bool) -> Iterator[bytes]:
         kept = Done(self.done.lines)
-        for row, mark in map(_row_of, lines):
+        for row, mark in filter(None, map(whole_row, lines)):
             if kept.take(mark, retry_errors=retry_errors):
                 yield row
 
@@ -187,12 +187,6 @@ class Journal:
         os.fsync(descriptor)
         sync_directory(self._path)
         return descriptor
-
-
-def _row_of(line: bytes) -> tuple[bytes, Mark | None]:
-    """Return the row that a line of the output is, and what it says; None for a line that is none."""
-    row = as_written(line)
-    return (line, None) if row is None else (row, read_mark(row))
 
 
 def _size_bytes(path: Path) -> int:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 from nomyo import _core
 from nomyo.batch.header import sealed_for
 from nomyo.batch.lines import Lines
-from nomyo.batch.records import as_written, read_mark
+from nomyo.batch.records import whole_row
 from nomyo.batch.seal_key import open_private_key
 from nomyo.batch.sealed import open_row
 from nomyo.errors import BatchError, SecurityError
@@ -106,12 +106,12 @@ def opened_rows(file: BinaryIO, key: _core.PrivateKey | None) -> Iterator[Opened
     return _ahead(lambda line: _opened(*line, key), Lines(file, LONGEST_ROW_BYTES))
 
 
-def _opened(number: int, row: bytes | None, key: _core.PrivateKey | None) -> Opened:
-    torn = row is not None and not row.endswith(b"\n")
-    row = None if row is None else as_written(row)
-    mark = None if row is None else read_mark(row)
-    if row is None or mark is None:
+def _opened(number: int, line: bytes | None, key: _core.PrivateKey | None) -> Opened:
+    whole = None if line is None else whole_row(line)
+    if whole is None:
+        torn = line is not None and not line.endswith(b"\n")
         return Damaged(number, "the row is torn: a batch was killed, or is under way" if torn else "it is no row", torn)
+    row, mark = whole
     if not mark.sealed:
         return row if _is_json(row) else Damaged(number, "it is no JSON, or too deep")
     if key is None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nomyo.errors import APIConnectionError, APIError, BatchError, NomyoError
-from nomyo.exchange.protocol import NOT_SEALED, SECURITY_TIERS
+from nomyo.exchange.protocol import OF_THE_CLIENT, SECURITY_TIERS
 from nomyo.response import ChatCompletionResponse
 
 METHOD: Final = "POST"
@@ -30,8 +30,6 @@ _BEGIN: Final = re.compile(rb'\{"id":"batch_req_([1-9][0-9]{0,17})",("sealed":)?
 _END: Final = b"}\n"
 _END_OF_SUCCESS: Final = b',"error":null}\n'
 _WORD: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
-# A row may choose its tier. It must not choose where a request goes, nor which API key goes there.
-_NOT_IN_A_BODY: Final = NOT_SEALED - {"security_tier"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,7 @@ def _fault(row: Mapping[str, Any]) -> str | None:
     body = row.get("body")
     if not isinstance(body, dict):
         return "body must be a JSON object"
-    for name in sorted(_NOT_IN_A_BODY & body.keys()):
+    for name in sorted(OF_THE_CLIENT & body.keys()):
         return f"{name} has no place in a row: it belongs to the whole batch"
     for name in ("model", "messages"):
         if body.get(name) is None:
@@ -150,13 +148,14 @@ def failed(line: int, custom_id: str | None, error: Exception) -> bytes:
     return _encoded(line, custom_id, response, {"code": code, "message": message, "line": line})
 
 
-def as_written(line: bytes) -> bytes | None:
-    """Return a line of an output as this module writes it; None where it is no whole row.
+def whole_row(line: bytes) -> tuple[bytes, Mark] | None:
+    """Return a line of an output as this module writes it, and what it says; None where it is no whole row.
 
     Tools of JSON that read and wrote it leave other spaces, another order, and text that is not ASCII.
     """
-    if read_mark(line) is not None:
-        return line
+    mark = read_mark(line)
+    if mark is not None:
+        return line, mark
     row = _parsed(line) if line.endswith(b"\n") else None
     if not isinstance(row, dict) or not {"id", "error"} <= row.keys():
         return None
@@ -165,7 +164,8 @@ def as_written(line: bytes) -> bytes | None:
         written = _one_line({"id": row["id"], **between, "error": row["error"]})
     except ValueError:
         return None
-    return written if read_mark(written) is not None else None
+    mark = read_mark(written)
+    return None if mark is None else (written, mark)
 
 
 def read_mark(row: bytes) -> Mark | None:

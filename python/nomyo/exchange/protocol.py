@@ -31,8 +31,10 @@ MESSAGE_LIMIT_CHARS = 500
 SHORTEST_SECRET_CHARS = 8
 
 SECURITY_TIERS = ("standard", "high", "maximum")
+# Where a request goes, and which API key goes there: whoever writes a body, or a row of a batch, must not choose them.
+OF_THE_CLIENT = frozenset({"api_key", "base_url"})
 # What a request may be given beside its content: how it travels, never part of what is sealed.
-NOT_SEALED = frozenset({"api_key", "base_url", "security_tier"})
+NOT_SEALED = OF_THE_CLIENT | {"security_tier"}
 
 _ERRORS: dict[int, tuple[type[APIError], str]] = {
     400: (InvalidRequestError, "the router refused the request as malformed"),

@@ -24,7 +24,7 @@ from typing import Final
 
 from nomyo.batch.appended import AppendedFile
 from nomyo.batch.ray.parts import Part
-from nomyo.batch.records import Mark, as_written, read_mark
+from nomyo.batch.records import Mark, read_mark, whole_row
 from nomyo.batch.rewrite import remove_leftover, replace, sync_directory
 from nomyo.errors import BatchError
 
@@ -118,10 +118,8 @@ class PartFile:
         found: dict[int, bytes] = {}
         for path in paths:
             with path.open("rb") as file:
-                for line in file:
-                    row = as_written(line)
-                    mark = None if row is None else read_mark(row)
-                    if row is not None and mark is not None and self._part.has(mark.line) and _is_json(row):
+                for row, mark in filter(None, map(whole_row, file)):
+                    if self._part.has(mark.line) and _is_json(row):
                         found.setdefault(mark.line, row)
         return found
 
