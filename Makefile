@@ -1,4 +1,4 @@
-# Everything a developer runs. Needs Python 3.11 or later, a Rust toolchain and make; the rest goes into .venv.
+# Everything a developer runs. Needs Python, Rust, a C compiler and make (tools/prerequisites.sh checks which); the rest goes into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,14 +8,18 @@ OPENAI := .venv-openai-2 .venv-openai-3
 FRAMEWORKS := .venv-frameworks
 RAY := .venv-ray
 BY_HAND := .venv-by-hand
-CARGO_TEST := cargo test --release --locked --package nomyo-core
+# Optimised as the wheel is, but not at link time: for each of some 25 test programs that takes ten seconds.
+CARGO_TEST := cargo test --release --locked --package nomyo-core --config 'profile.release.lto="off"'
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: setup build demo test test-rust test-arena-model test-python soak lint bench prove wheel reference openai ray node browser screenshots clean
+.PHONY: prerequisites setup build demo test test-all test-rust test-arena-model test-tools test-lowest soak lint bench prove wheel reference openai ray node screenshots clean
 
-setup: $(VENV)/ready build
+setup: build
 
-$(VENV)/ready: pyproject.toml
+prerequisites:
+	@tools/prerequisites.sh '$(PYTHON)' $(VENV)
+
+$(VENV)/ready: pyproject.toml | prerequisites
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
@@ -26,32 +30,51 @@ build: $(VENV)/ready
 	@test -d target/release || echo 'Compiling the Rust core: some minutes, this first time.'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[all]'
 
-demo: setup
+demo: build
 	$(BIN)/nomyo demo
 
-test: setup test-rust test-arena-model test-python
+# What needs Python, Rust, a C compiler and make alone. The tests marked `outside` need more, and are no part of it.
+# More processes than cores: much of a test is waiting.
+TEST_WORKERS ?= 2
+PYTEST := -m pytest -n $(TEST_WORKERS) --dist worksteal -p no:benchmark --durations=20 --durations-min=1
+test: build test-rust
+	$(BIN)/python $(PYTEST) -m 'not outside'
+
+# All of them, with what they need (test-tools installs by apt-get), and with coverage.
+test-all: test-tools build test-rust test-arena-model reference openai ray node wheel
+	$(BIN)/coverage erase
+	$(BIN)/coverage run $(PYTEST)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/python tests/support/coverage_floor.py
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
 
-# The arena under random threads for much longer than `make test` gives them (a failure shows its seed); many clients; a long batch.
+# The arena under random threads for much longer than `make test` gives them (a failure shows its seed); many clients; a long batch;
+# a hostile crowd around both servers. SOAK_S: seconds of the first and of the last.
 SOAK_S ?= 600
 soak: build
 	NOMYO_SOAK_S=$(SOAK_S) $(CARGO_TEST) --test arena_stress
-	$(BIN)/python tests/soak.py
-	$(BIN)/python tests/batch_scale.py
+	$(BIN)/python tests/support/soak.py
+	$(BIN)/python tests/support/batch_scale.py
+	NOMYO_SOAK_S=$(SOAK_S) $(BIN)/python tests/support/hostile_crowd.py
 
 # The arena's sources under a model checker: every order in which two threads can go through them.
 test-arena-model:
 	cargo test $(ARENA_MODEL)
 
-test-python: build reference openai ray node browser wheel
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
-	$(BIN)/python tests/coverage_floor.py
-	$(BIN)/python -m mypy.stubtest nomyo._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
+# What an application with old dependencies gets: the lowest versions that pyproject.toml allows. By hand, some minutes.
+LOWEST := .venv-lowest
+LOWEST_TESTS := client/test_chat client/test_tls proxy/test_proxy_service proxy/test_proxy_chat proxy/test_timed_http \
+  router/test_router_service cli/test_command_help cli/test_chat_interactive
+test-lowest: build
+	test -d $(LOWEST) || $(PYTHON) -m venv $(LOWEST)
+	$(BIN)/python tests/support/lowest_versions.py > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(LOWEST)/bin/python -m pip install --quiet --group dev --requirement $(LOWEST)/requirements.txt
+	echo $(CURDIR)/python > "$$($(LOWEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nomyo.pth"
+	$(LOWEST)/bin/python -m pytest -q $(LOWEST_TESTS:%=tests/%.py)
 
 # The public Python client.
 reference: $(REFERENCE)/ready
@@ -59,7 +82,7 @@ reference: $(REFERENCE)/ready
 # The OpenAI SDK in both majors, and what is built on it: some 500 MB.
 openai: $(OPENAI:=/ready) $(FRAMEWORKS)/ready
 
-# Ray: some 650 MB. It brings coverage, which measures there what `.venv` cannot run.
+# Ray: some 670 MB. It brings coverage, which measures there what `.venv` cannot run.
 ray: $(RAY)/ready
 
 $(OPENAI:=/ready) $(RAY)/ready: tests/suite-requirements.txt
@@ -69,21 +92,20 @@ $(OPENAI:=/ready) $(RAY)/ready: tests/suite-requirements.txt
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-# OpenAI's SDK for Node, which talks to `nomyo proxy` in tests.
+# OpenAI's SDK for Node, which talks to `nomyo proxy` in tests; and pyright, which needs Node, too.
 node: tests/node/node_modules/ready
 
 tests/node/node_modules/ready: tests/node/package-lock.json
 	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
-# Chromium, in which the page of the proxy is tested: Debian's, where there is none yet.
-browser:
-	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null || { echo 'Installing Chromium.' && \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; }
+# The programs of others that tests use.
+test-tools: prerequisites
+	@tools/test-tools.sh
 
 # The pictures of the page in docs/: look at them before they are committed.
-screenshots: build browser
-	$(BIN)/python tests/page_screenshots.py docs/images
+screenshots: build test-tools
+	$(BIN)/python tests/support/page_screenshots.py docs/images
 
 wheel: $(VENV)/ready
 	rm -rf dist
@@ -97,7 +119,8 @@ lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python tests/readme_examples.py
+	$(BIN)/python -m mypy.stubtest nomyo._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
+	$(BIN)/python tests/support/readme_examples.py
 
 # The machine should have nothing else to do. Figures go into docs/: performance.json, the tables of performance.md, plots.
 bench: build reference $(BY_HAND)/ready
@@ -114,7 +137,7 @@ $(BY_HAND)/ready: benches/by-hand-requirements.txt
 
 # Searches the memory of running clients, this one and the public one, for secrets: a table, and whether promises hold.
 prove: build reference
-	$(BIN)/python tests/prove.py
+	$(BIN)/python tests/support/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) tests/node/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(LOWEST) tests/node/node_modules dist target

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from peer import seal_for  # noqa: E402 - the other side of the wire, as the tests have it
+from support.peer import seal_for  # noqa: E402 - the other side of the wire, as the tests have it
 
 OURS = ROOT / ".venv/bin/python"
 REFERENCE = ROOT / ".venv-reference/bin/python"

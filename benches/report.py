@@ -23,7 +23,7 @@ import throughput
 from tables import tables, with_tables
 
 DOCS = Path(__file__).parent.parent / "docs"
-LIBRARIES = ("aiohttp", "httpx", "httpx-aiohttp", "cryptography", "orjson")
+LIBRARIES = ("aiohttp", "httpx", "cryptography", "orjson")
 
 
 def main() -> int:

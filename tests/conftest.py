@@ -6,40 +6,108 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
+import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import FaultyRouter
 from nomyo import _core
 from nomyo.exchange import driver
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
-from scene import Scene
-from tls import Authority, make_authority
-from twins import TWINS, Twin
+from support.faults import FaultyRouter
+from support.scene import Scene
+from support.tls import Authority, make_authority
+from support.twins import TWINS, Twin
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from support.sdk import Sdk
 
-    from page_scene import ProxyProcess, Visit
-    from sdk import Sdk
-
-# A shell has its background jobs ignore SIGINT, and their children inherit that: Ctrl-C would end none of them.
+# A shell has its background jobs ignore SIGINT, nohup has its program ignore SIGHUP, and their children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+with suppress(ImportError):  # in the venvs of the OpenAI SDK
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes says how busy the machine is.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
+
+_SHARED_ROUTERS: list[RunningRouter] = []
+
+SLOW_S = 5
 PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
 
 
+# What a fixture needs beyond Python, Rust, a C compiler and make; so do the tests that take it.
+OUTSIDE = {
+    "browser": "Chromium",
+    "read_only": "root, to mount a file system",
+    "small_disk": "root, to mount a file system",
+}
+
+
+_started: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` deselects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests speak plain HTTP to 127.0.0.1; the warning has a test of its own."""
+    """Let tests speak plain HTTP to 127.0.0.1 (the warning has a test of its own); mark what fixtures need."""
     for item in items:
         item.add_marker(pytest.mark.filterwarnings(PLAIN_HTTP))
+        for fixture in OUTSIDE.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.outside(OUTSIDE[fixture]))
+    _started.clear()  # by what is imported
+
+
+def _note_program(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen":
+        words = arguments[1]
+        first = words if isinstance(words, (str, bytes, os.PathLike)) else next(iter(words))  # type: ignore[call-overload]
+        _started.append(os.fsdecode(first))
+
+
+sys.addaudithook(_note_program)
+REPOSITORY = Path(__file__).parents[1]
+
+
+def _is_ours(program: str) -> bool:
+    """Whether a program is there wherever the tests are: Python with its packages, our scripts, and what builds."""
+    ours = (sys.prefix, f"{REPOSITORY}/tools")
+    return program.startswith(ours) or Path(program).name in {"sh", "make", "cargo", "cc", "uname"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the tests that took long, setting up and tearing down included, without a mark that says why."""
+    reports = [each for kind in terminalreporter.stats.values() for each in kind if isinstance(each, pytest.TestReport)]
+    took_s: Counter[str] = Counter()
+    for report in reports:
+        took_s[report.nodeid] += report.duration  # type: ignore[assignment]
+    explained = {report.nodeid for report in reports if report.keywords.keys() & {"slow", "outside"}}
+    long = [(name, spent) for name, spent in took_s.most_common() if spent > SLOW_S and name not in explained]
+    if long:
+        terminalreporter.section(f"over {SLOW_S} s without a reason (@pytest.mark.slow)")
+        for name, spent in long:
+            terminalreporter.line(f"{spent:6.1f} s {name}")
+
+
+@pytest.fixture(autouse=True)
+def _programs_of_others(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that starts a program of somebody else says so by its mark, so that `make test` leaves it out."""
+    yield
+    others = [program for program in _started if not _is_ours(program)]
+    _started.clear()
+    marked = request.node.get_closest_marker("outside")
+    assert marked or not others, f"{others} may be missing: mark the test `outside`"
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +118,20 @@ def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     """
     for name in [name for name in os.environ if name.startswith(("NOMYO_", "OPENAI_"))]:
         monkeypatch.delenv(name)
+    for name in ("COLUMNS", "LINES"):  # which pytest-xdist sets: terminals have a size of their own
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NOMYO_RATE_DIR", f"{tmp_path}-rates")  # the pauses of one test are no other's
     monkeypatch.chdir(tmp_path)
+    # A command called in this process would harden it for all later tests: their children could dump no core.
+    monkeypatch.setattr(_core, "harden_process", lambda: None)
+    limit = resource.getrlimit(resource.RLIMIT_CORE)
     yield
-    logger = logging.getLogger("nomyo")
-    logger.setLevel(logging.NOTSET)
-    logger.handlers.clear()
+    assert resource.getrlimit(resource.RLIMIT_CORE) == limit, "the process of the tests was hardened"
+    # Whoever replaces a function of `time` or `os` for the whole process replaces it for their threads too.
+    assert all(router.serves for router in _SHARED_ROUTERS), "the test stopped a router that all tests share"
+    for name in ("nomyo", "nomyo.debug"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+        logging.getLogger(name).handlers.clear()
     gc.collect()
 
 
@@ -70,7 +146,7 @@ def twin(request: pytest.FixtureRequest) -> Iterator[Twin]:
 @pytest.fixture(params=("async", "sync"))
 def sdk(request: pytest.FixtureRequest) -> Iterator[Sdk]:
     """The OpenAI SDK's sync and async client in turn."""
-    from sdk import SDKS
+    from support.sdk import SDKS
 
     sdk = SDKS[request.param]()
     yield sdk
@@ -109,13 +185,17 @@ def archive(archive_key: _core.PrivateKey, tmp_path_factory: pytest.TempPathFact
 def router() -> Iterator[RunningRouter]:
     """A local router with the echo model."""
     with RunningRouter(RouterConfig(key_bits=2048)) as running:
+        _SHARED_ROUTERS.append(running)
         yield running
+        _SHARED_ROUTERS.remove(running)
 
 
 @pytest.fixture(scope="session")
 def _shared_faulty_router() -> Iterator[FaultyRouter]:
     with FaultyRouter() as faulty:
+        _SHARED_ROUTERS.append(faulty.running)
         yield faulty
+        _SHARED_ROUTERS.remove(faulty.running)
 
 
 @pytest.fixture
@@ -159,29 +239,3 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     """Messages, a key pair and a router, all of whose secrets a scan can tell."""
     with Scene(tmp_path) as scene:
         yield scene
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium; not for longer than a module, since Playwright keeps an event loop in this thread."""
-    from page_scene import chromium
-
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def shared_proxy(_shared_faulty_router: FaultyRouter) -> Iterator[ProxyProcess]:
-    from page_scene import proxy_process
-
-    with proxy_process(_shared_faulty_router.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def visited(browser: Browser, shared_proxy: ProxyProcess, faulty_router: FaultyRouter) -> Iterator[Visit]:
-    """The proxy's page, not opened yet; at the end nothing on it may have broken, or been stopped by its policy."""
-    from page_scene import visit
-
-    with visit(browser, shared_proxy) as visited:
-        yield visited

@@ -12,6 +12,7 @@ from .errors import (
     APIError,
     AuthenticationError,
     BatchError,
+    ConfigurationError,
     DisposedError,
     ForbiddenError,
     InvalidRequestError,
@@ -21,6 +22,14 @@ from .errors import (
     ServerError,
     ServiceUnavailableError,
 )
+
+try:
+    from . import _core as _core
+except ImportError as _error:
+    if "failed to map segment" not in str(_error):
+        raise
+    _limits = "raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA (`ulimit -d`)"
+    raise ImportError(f"there is not enough memory to load nomyo: {_limits} ({_error})") from None
 from .memory import (
     ProtectionInfo,
     SecureBuffer,
@@ -32,14 +41,13 @@ from .memory import (
     secure_bytearray,
     secure_bytes,
 )
-from .response import ChatCompletionResponse
-from .secure_response import SecureResponse
+from .responses import ChatCompletionResponse, SecureResponse
 
 if TYPE_CHECKING:
     from . import batch
+    from ._create_many import Result
     from .chat import SecureChatCompletion, SyncSecureChatCompletion
     from .client import SecureCompletionClient, SyncSecureCompletionClient
-    from .many import Result
 
 __version__ = "1.0.0"
 
@@ -53,7 +61,7 @@ _IMPORTED_LATE = {
     "batch": "batch",
     "SecureChatCompletion": "chat",
     "SyncSecureChatCompletion": "chat",
-    "Result": "many",
+    "Result": "_create_many",
     "SecureCompletionClient": "client",
     "SyncSecureCompletionClient": "client",
 }
@@ -64,6 +72,7 @@ __all__ = [
     "AuthenticationError",
     "BatchError",
     "ChatCompletionResponse",
+    "ConfigurationError",
     "DisposedError",
     "ForbiddenError",
     "InvalidRequestError",

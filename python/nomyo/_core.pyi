@@ -10,6 +10,7 @@ from typing_extensions import Buffer
 _T = TypeVar("_T")
 
 __all__ = [
+    "KeyFilesCondition",
     "PageLock",
     "PrivateKey",
     "PublicKey",
@@ -23,6 +24,7 @@ __all__ = [
     "fits",
     "harden_process",
     "in_locked_memory",
+    "is_encrypted_key_file",
     "load_key_directory",
     "load_key_pair",
     "memory_status",
@@ -31,7 +33,9 @@ __all__ = [
     "open_key_directory",
     "open_package",
     "open_secret",
+    "refused_calls",
     "replace_key_pair",
+    "rotate_key_directory",
     "seal",
     "seal_bytes",
     "warm_up",
@@ -40,11 +44,11 @@ __all__ = [
 
 @final
 class PublicKey:
-    """The RSA public key of a peer: 2048 to 8192 bits, odd exponent of 65537 or more."""
+    """The RSA public key of a peer: 2048 to 8192 bits, with an odd exponent of 65537 or more."""
 
     @staticmethod
     def from_pem(pem: str | bytes) -> PublicKey:
-        """Read an SPKI PEM. Raises SecurityError where it is not an acceptable RSA key."""
+        """Read an SPKI PEM. Raises SecurityError if it is not an acceptable RSA key."""
 
     @property
     def pem(self) -> str:
@@ -67,11 +71,14 @@ class PrivateKey:
 
     @staticmethod
     def generate(bits: int) -> PrivateKey:
-        """Draw a new pair of 2048 or 4096 bits (ValueError otherwise), exponent 65537. Releases the GIL."""
+        """Generate a new pair of 2048 or 4096 bits with the exponent 65537. Releases the GIL.
+
+        Raises ValueError for any other number of bits.
+        """
 
     @staticmethod
     def from_pem(pem: Buffer, password: str | SecureBuffer | None = None) -> PrivateKey:
-        """Read PKCS#8 PEM, plain, PBES2 or the JavaScript client's form. Raises SecurityError."""
+        """Read a PEM: PKCS#8, plain or encrypted by PBES2, or the JavaScript client's form. Raises SecurityError."""
 
     @property
     def public_key(self) -> PublicKey: ...
@@ -82,10 +89,10 @@ class PrivateKey:
         """Whether `wipe` was called."""
 
     def to_pem(self, password: str | SecureBuffer | None = None) -> SecureBuffer:
-        """Write PKCS#8 PEM into locked memory; with a password, as PBES2."""
+        """Write the key as PKCS#8 PEM into locked memory, encrypted by PBES2 if a password is given."""
 
     def wipe(self) -> None:
-        """Wipe the private half now, or when the last operation under way has ended. Idempotent.
+        """Wipe the private half, now or as soon as the last operation under way has ended. Idempotent.
 
         Any later operation raises DisposedError.
         """
@@ -94,17 +101,18 @@ class PrivateKey:
 class SecureBuffer:
     """Locked, guarded, wiped memory for one secret.
 
-    Made from a size in bytes (zeros) or from bytes-like data. A writable source is wiped after it was copied.
-    `with` locks it, and wipes and closes it at the end. Compares in constant time with bytes-like objects; has no hash;
-    repr shows no content; no pickle, no copy. Use after `close` raises ValueError; in a forked child, SecurityError.
+    It is made of a size in bytes (the content is then zeros) or of bytes-like data. A writable source is wiped after it
+    was copied. `with` locks the buffer, and wipes and closes it at the end. `==` compares with bytes-like objects in
+    constant time. There is no hash, pickle or copy, and repr shows no content. Any use after `close` raises ValueError;
+    in a forked child, SecurityError.
     """
 
     def __new__(cls, data_or_size: Buffer | int, /) -> Self:
-        """Raise MemoryError where there is no memory; BufferError where the data has gaps."""
+        """Raise MemoryError if there is no memory, BufferError if the data is not contiguous."""
 
     @staticmethod
     def from_file(path: str | PathLike[str]) -> SecureBuffer:
-        """Read a whole file straight into locked memory. Raises OSError."""
+        """Read a whole file directly into locked memory. Raises OSError."""
 
     @property
     def data(self) -> memoryview:
@@ -112,43 +120,43 @@ class SecureBuffer:
 
     @property
     def size(self) -> int:
-        """Bytes of content."""
+        """The size of the content in bytes."""
 
     @property
     def address(self) -> int:
-        """Where the content lies in memory."""
+        """The address of the content in memory."""
 
     @property
     def locked(self) -> bool:
-        """Whether all of it is locked in memory now. False once closed."""
+        """Whether all of it is locked in memory now. False after `close`."""
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
 
     def lock(self) -> bool:
-        """Lock it in memory; whether it is locked now."""
+        """Lock it in memory. Returns whether it is locked now."""
 
     def unlock(self) -> bool:
-        """Let the system swap it out again; whether that worked."""
+        """Unlock it, so that the system may swap it out. Returns whether it is unlocked now."""
 
     def zero(self) -> None:
         """Overwrite the content with zeros. The same as `wipe`."""
 
     def wipe(self) -> None:
-        """Overwrite the content with zeros, in a way that no optimiser removes. Nothing is left to do once closed."""
+        """Overwrite the content with zeros, in a way that no optimiser removes. Does nothing after `close`."""
 
     def close(self) -> None:
-        """Wipe the content and give the memory back. Idempotent.
+        """Wipe the content and release the memory. Idempotent.
 
-        Raises BufferError, with the content wiped all the same, while a view is held or an operation is under way.
+        Raises BufferError if a view is held or an operation is under way. The content is wiped even then.
         """
 
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None, /
     ) -> None:
-        """Close it. An exception under way is not replaced by a BufferError."""
+        """Close the buffer. A BufferError does not replace an exception that is already under way."""
 
     def __len__(self) -> int: ...
     def __bytes__(self) -> bytes: ...
@@ -157,11 +165,11 @@ class SecureBuffer:
 
 @final
 class PageLock:
-    """Holds the pages of a caller's own writable buffer in memory; its size cannot change meanwhile.
+    """Locks the pages of a caller's own writable buffer into memory. While it is held, the buffer's size cannot change.
 
-    Pages shared with another PageLock stay locked until the last one is released. With `lock=False` the buffer is held,
-    and can be wiped, but not locked. Raises TypeError where the buffer cannot be written to or has gaps. A SecureBuffer
-    locks itself, and stays locked on release.
+    Pages that several PageLocks share stay locked until the last of them is released. With `lock=False` the buffer is
+    held and can be wiped, but its pages are not locked. Raises TypeError if the buffer is not writable or not
+    contiguous. A SecureBuffer is locked by its own `lock`, and stays locked after the release.
     """
 
     def __new__(cls, buffer: Buffer, /, *, lock: bool = True) -> Self: ...
@@ -170,27 +178,47 @@ class PageLock:
         """Whether every page is locked now."""
 
     def wipe(self) -> None:
-        """Overwrite the buffer with zeros, in a way that no optimiser removes. Raises ValueError once released."""
+        """Overwrite the buffer with zeros, in a way that no optimiser removes. Raises ValueError after `release`."""
 
     def release(self) -> None:
-        """Unlock and let go of the buffer. Idempotent."""
+        """Unlock the pages and release the buffer. Idempotent."""
+
+@final
+class KeyFilesCondition:
+    """What the user should know about key files that were read or written."""
+
+    @property
+    def too_open(self) -> list[str]:
+        """Directories and files whose mode lets other users read or change them."""
+
+    @property
+    def lockless(self) -> bool:
+        """Whether their file system has no locks, so that another process can replace the pair at the same time."""
+
+def is_encrypted_key_file(path: str | PathLike[str]) -> bool:
+    """Return whether a private key's file is encrypted, as PKCS#8 or in the JavaScript client's form.
+
+    Raises SecurityError (a symbolic link that is not followed, a foreign owner, no regular file), OSError.
+    """
 
 def load_key_pair(
     private_key_path: str | PathLike[str],
     public_key_path: str | PathLike[str] | None = None,
     password: str | SecureBuffer | None = None,
-) -> tuple[PrivateKey, list[str]]:
-    """Read a pair from files; the second value names the files whose mode lets others in.
+) -> tuple[PrivateKey, KeyFilesCondition]:
+    """Read a key pair from files. Returns (key, condition of the files).
 
-    Raises SecurityError (cannot be opened, halves do not belong together, symbolic link, foreign owner), OSError.
+    Without `public_key_path`, the public key is derived from the private one.
+    Raises SecurityError (wrong password, damaged, the halves do not belong together, a symbolic link that is not
+    followed, a foreign owner), OSError.
     """
 
 def load_key_directory(
     key_dir: str | PathLike[str], password: str | SecureBuffer | None = None
-) -> tuple[PrivateKey, list[str]]:
-    """Load the pair in a directory, where there must be one: (key, files whose mode is too open).
+) -> tuple[PrivateKey, KeyFilesCondition]:
+    """Load the key pair in a directory. Returns (key, condition of the files).
 
-    Raises SecurityError, OSError.
+    Raises SecurityError (also if the directory has no pair), OSError.
     """
 
 def replace_key_pair(
@@ -199,24 +227,43 @@ def replace_key_pair(
     *,
     key: PrivateKey | None = None,
     new_password: str | SecureBuffer | None = None,
-) -> None:
-    """Replace a pair that `password` opens, by `key` or by itself, under `new_password`; atomically.
+) -> KeyFilesCondition:
+    """Write `key`, or the present pair if `key` is None, under `new_password` over a pair that `password` opens.
 
-    Raises SecurityError, OSError, and ValueError for a new password that is too short.
+    The replacement is atomic. Returns the condition of the files.
+    Raises SecurityError, OSError, and ValueError if the new password is too short.
     """
 
 def open_key_directory(
     key_dir: str | PathLike[str], bits: int, password: str | SecureBuffer | None = None
-) -> tuple[PrivateKey, bool, list[str]]:
-    """Load the pair in a directory, or generate one there: (key, whether it is new, files whose mode is too open).
+) -> tuple[PrivateKey, bool, KeyFilesCondition, str | None]:
+    """Load the key pair in a directory, or generate one of `bits` if there is none.
 
-    Processes that start on one empty directory at once all end with the same pair. Raises SecurityError, OSError.
+    Returns (key, whether it is new, condition of the files, plain). `plain` is the private key's file if a password was
+    given but the file is not encrypted, and otherwise None. If several processes start on one empty directory, all get
+    the same pair. Raises SecurityError, OSError, and ValueError if the password is too short for a new pair.
     """
 
 def write_key_directory(
     key_dir: str | PathLike[str], key: PrivateKey, password: str | SecureBuffer | None = None
-) -> None:
-    """Replace the pair in a directory, atomically. Raises SecurityError, OSError."""
+) -> KeyFilesCondition:
+    """Replace the key pair in a directory atomically, or write the first one there.
+
+    Returns the condition of the files. Raises SecurityError (also if the present pair is encrypted and no password is
+    given), OSError, and ValueError if the password is too short.
+    """
+
+def rotate_key_directory(
+    key_dir: str | PathLike[str],
+    key: PrivateKey,
+    own: list[PublicKey],
+    password: str | SecureBuffer | None = None,
+) -> KeyFilesCondition | None:
+    """Write a key pair atomically, if the directory has none or one of `own` that the password opens.
+
+    Returns the condition of the files, or None if the directory has another pair, which stays as it is.
+    Raises SecurityError, OSError, and ValueError if the password is too short.
+    """
 
 def seal(
     payload: dict[str, Any], key: PublicKey, *, limit_bytes: int = 10485760, processed_at: int | None = None
@@ -224,105 +271,118 @@ def seal(
     """Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
 
     The JSON is that of `json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))`, for the same
-    types; besides, an int may have any size, a SecureBuffer (UTF-8) may stand for any string value, and nesting ends at
-    200 levels below the payload. No more than 48 KiB of it is in memory at a time, beside the objects given; nothing
-    stays behind.
+    types, except that a SecureBuffer (UTF-8) may stand for any string value, a lone surrogate is written as its escape,
+    nesting beyond 200 levels below the payload is refused, and an int may have at most 4,300 digits. At most 48 KiB of
+    the JSON is in memory at a time, and it is wiped.
 
-    Raises ValueError or TypeError that names the path to what JSON cannot hold (`messages[3].content`) and shows no
-    content; ValueError for an empty payload or one of more than `limit_bytes` as JSON (10 MiB); RuntimeError where
+    Raises ValueError or TypeError if JSON cannot hold a value: the message has the path to it (`messages[3].content`)
+    and no content. Raises ValueError if the payload is empty, or larger than `limit_bytes` as JSON; RuntimeError if
     another thread changed the size of a dict meanwhile.
     """
 
 def check_payload(payload: dict[str, Any], *, limit_bytes: int = 10485760) -> None:
-    """Raise whatever `seal` would raise for this payload, without sealing it (a dry run of the same walk)."""
+    """Check a payload: raise the error that `seal` would raise for it, without sealing anything."""
 
 def fits(payload: dict[str, Any], limit_bytes: int) -> bool:
-    """Whether `seal` would take this payload, and its JSON has no more than `limit_bytes`."""
+    """Return whether `seal` would accept this payload with this limit."""
 
 def open_package(
     package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None
 ) -> tuple[Any, str, int | float | None]:
-    """Open a package: (the plaintext JSON, always an object; the algorithm's name; processed_at of the outer object).
+    """Open a package. Returns (the JSON object, the algorithm's name, `processed_at` of the outer object).
 
-    The values are those of `json.loads`, but for NaN and Infinity, which are refused; ints have up to a million digits,
-    nesting ends at 200 levels below the object. Objects are instances of `object_type`, a subclass of dict that can be
-    made without arguments. The plaintext is in locked memory until this returns; nothing stays but the objects.
+    The values are those of `json.loads`, NaN and Infinity among them. JSON objects become instances of `object_type`, a
+    subclass of dict that can be called without arguments. Besides text that is not JSON, these are refused: a field
+    that an object has twice, nesting beyond 200 levels below the object, integers of more than 4,300 digits, and values
+    that would take more than 512 MiB as Python objects.
 
-    Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
+    The plaintext is in locked memory, is checked there before the first Python object is made, and is wiped before this
+    returns. Other threads get the GIL in turn meanwhile.
+
+    Raises the same SecurityError for every failure up to the tag, another that says "not JSON" if the tag is genuine
+    but the plaintext is no such object, and DisposedError if the key was wiped.
     """
 
 def open_secret(
     package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None
 ) -> tuple[SecureBuffer, SecureBuffer | None, dict[str, Any], str, int | float | None]:
-    """Open a package that holds a chat completion, without making Python objects of it.
+    """Open a package that holds a chat completion, without making Python objects of its text.
 
-    Returns its JSON; the first choice's `message.content`, decoded to UTF-8 (U+FFFD for an escaped lone surrogate), or
-    None where that is no string; a dict of the rest; the algorithm's name; processed_at. The rest is what becomes
-    Python objects: id, model, usage, finish_reason (the first choice's) and _metadata, None where not there; objects
-    in it are instances of `object_type`. Of a name that comes twice the last one counts. Raises as `open_package` does.
+    Returns (JSON, content, plain values, the algorithm's name, `processed_at`). Content is the first choice's
+    `message.content` as UTF-8, its escapes resolved (U+FFFD for a lone surrogate), or None if that is no string. The
+    plain values are a dict of id, model, usage, finish_reason (the first choice's) and _metadata, each None if it is
+    missing; JSON objects in it are instances of `object_type`. Raises the same errors as `open_package`.
     """
 
 def seal_bytes(content: bytes, key: PublicKey, context: bytes) -> bytes:
-    """Seal bytes for `key` under a fresh AES-256 key; the result has the form of a package.
+    """Seal bytes for `key` under a fresh AES-256 key. Returns a package that opens in the same `context` only.
 
-    It opens with `open_bytes` in the same `context` only, which says what it is for and is authenticated with it (GCM's
-    associated data): no message of the protocol's, which has none, can stand in its place, nor it in theirs.
+    The context says what the bytes are for. GCM authenticates it as associated data. A message of the protocol has no
+    context, so neither can take the other's place.
 
     Raises ValueError for an empty context.
     """
 
 def open_bytes(package: Buffer, key: PrivateKey, context: bytes) -> SecureBuffer:
-    """Open what `seal_bytes` sealed in the same context; in Python objects there is nothing of it.
+    """Open bytes that `seal_bytes` sealed in the same context. They are written into locked memory and nowhere else.
 
-    Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
+    Raises the same SecurityError for every failure, and DisposedError if the key was wiped.
     """
 
 def warm_up() -> None:
     """Draw the process's first random bytes (some 30 ms), so that no request waits for them. Releases the GIL."""
 
 def can_lock() -> bool:
-    """Whether a page can be locked under the present limit: really tried, then released."""
+    """Return whether a page can be locked under the present limit, by locking one and releasing it."""
 
 def in_locked_memory(function: Callable[[], _T]) -> _T:
-    """Call a function, with locked working memory required of the calling thread; its value.
+    """Call a function and return its value; while it runs, this thread's working memory must be locked.
 
-    Raises SecurityError where sealing, opening or a new SecureBuffer in it would take memory that is not locked, or
-    anything else of the native core in it did.
+    Raises SecurityError if sealing, opening or a new SecureBuffer would take memory that is not locked, or if anything
+    else of the native core took such memory meanwhile.
     """
 
 def new_payload_id() -> str:
-    """Draw a UUID4 (RFC 9562, section 5.4) as text, without letting go of the GIL as `uuid.uuid4` does.
+    """Draw a UUID4 (RFC 9562, section 5.4) as text. Unlike `uuid.uuid4`, this does not release the GIL.
 
-    From the system, for it is no secret: AWS-LC's first random bytes take 30 ms, which would stall the event loop.
+    The random bytes come from the system, since the ID is no secret. AWS-LC's first random bytes take 30 ms, which
+    would block the event loop.
     """
 
 def memory_status() -> dict[str, int]:
-    """Figures of the arena in bytes.
+    """Return figures of the arena, in bytes.
 
     locked_bytes; unlocked_bytes (now); unlocked_peak_bytes (the most in use at one time so far); in_use_bytes;
-    limit_bytes; budget_bytes (what of it the arena takes at most); page_size. `limit_bytes` is -1 where there is
-    no limit.
+    limit_bytes (-1 if there is no limit); budget_bytes (what the arena takes at most of that limit); page_size.
     """
 
 def all_locked() -> bool:
-    """Whether all working memory so far was locked, now and at every moment before: cheap enough for every request."""
+    """Return whether all working memory is locked and always was. Cheap enough to be asked for every request."""
 
 def harden_process() -> None:
-    """Switch off core dumps and ptrace by others, for this process and those that it forks. Idempotent. Raises OSError.
+    """Switch off core dumps and tracing, for this process and the processes that it forks. Idempotent. Raises OSError.
 
-    Afterwards no other process of the same user can attach, nor read this one's memory, unless it holds CAP_SYS_PTRACE
-    or had attached before; nothing dumps core. A program started by execve(2) keeps the limit on core dumps (0, hard
-    too) and can be traced again (prctl(2)). Without root, `/proc/self/mem` and `/proc/self/environ` cannot be opened.
+    Afterwards no other process of the same user can attach to this one (ptrace(2)) or read its memory, unless that
+    process has CAP_SYS_PTRACE or had attached before. A program that this process starts by execve(2) can be traced
+    again (prctl(2)), but its limit on core dumps stays at 0, the hard limit too. If the process is not root's, it can
+    no longer open `/proc/self/mem` and `/proc/self/environ`.
+    """
+
+def refused_calls() -> list[str]:
+    """Return the names of the system's calls that a protection needs and that were refused.
+
+    They are MADV_DONTDUMP, pthread_atfork and atexit.
     """
 
 def dumpable() -> int | None:
-    """Who may dump and trace this process (prctl(2), PR_GET_DUMPABLE): 0 and 2 root alone, 1 its user too.
+    """Return who may dump and trace this process (prctl(2), PR_GET_DUMPABLE); None if the system has no such figure.
 
-    None where the system has no such figure. With 2, core dumps are written, for root to read; with 0 there are none.
+    0: only root may trace it, and no core dumps are written. 1: its user may do both. 2: only root may trace it, and
+    core dumps are written for root to read.
     """
 
 def cpu_features() -> dict[str, bool]:
-    """The instructions that the crypto library picks its code by, and whether this processor has them."""
+    """Return the instructions by which the crypto library chooses its code, and whether this processor has them."""
 
 def crypto_version() -> str:
-    """Name and version of the crypto library."""
+    """Return the name and version of the crypto library."""

@@ -6,38 +6,38 @@ import dataclasses
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
-    Callable,
     Collection,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from .client import SecureCompletionClient, SyncSecureCompletionClient, announce, warn_of_plain_http
-from .exchange.discreet import discreet
-from .exchange.flow import Call
-from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
-from .many import Result, run_many, run_many_async
-from .response import ChatCompletionResponse
-from .secure_response import SecureResponse
+from ._create_many import Result, run_many, run_many_async
+from .client import SecureCompletionClient, SyncSecureCompletionClient
+from .exchange.call import Call
+from .exchange.paths import KeyDir
+from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, Password, SecureMemory, Settings
+from .exchange.startup import check_client, warn_of_plain_http
+from .exchange.tracebacks import clears_traceback
+from .responses import ChatCompletionResponse, SecureResponse
 
 if TYPE_CHECKING:
     import httpx
 
-T = TypeVar("T")
+ClientT = TypeVar("ClientT", SecureCompletionClient, SyncSecureCompletionClient)
 Messages = Sequence[Mapping[str, Any]]
 
 
-class _ChatCompletion:
-    """What the async and the sync client have in common: their options and their end."""
+class _ChatCompletion(Generic[ClientT]):
+    """What the async and the sync client share: their options, and how they are disposed of."""
 
-    _client: SecureCompletionClient | SyncSecureCompletionClient
+    _client: ClientT
 
-    @discreet
+    @clears_traceback
     def __init__(
         self,
         base_url: str = DEFAULT_BASE_URL,
@@ -60,27 +60,32 @@ class _ChatCompletion:
         """Make a client; its key pair is opened or generated in the background.
 
         Args:
-            base_url: The router, with or without a final `/v1`; `https://` unless `allow_http`. The default
-                gives way to the environment variable `NOMYO_BASE_URL`.
+            base_url: The router, with or without a final `/v1`; `https://` unless `allow_http`. If it is not given,
+                the environment variable `NOMYO_BASE_URL` takes precedence over the default.
             allow_http: Allow plain HTTP, with a warning: for local work only.
             api_key: Sent as a bearer token; None reads `NOMYO_API_KEY`.
-            secure_memory: True locks what working memory it can and warns once of what it could
-                not, "require" raises instead, False does not warn.
-            timeout: Seconds that connecting, each wait for data, and the body may take; more than 0.
-            debug: Log each step to stderr, through `logging`: sizes, times, statuses; no content.
+            secure_memory: True locks as much working memory as it can, and warns once if it could not lock all;
+                "require" raises instead; False does not warn.
+            timeout: Seconds that each step of an attempt may take; more than 0. The steps are: connecting (including
+                lookup, proxy and TLS; 60 at most), each 64 KiB of the request, the answer up to the end of its headers,
+                and its body. Bytes that come one by one do not prolong a step. If your model is slow, raise `timeout`,
+                because a request that timed out may be paid for.
+            debug: Log each step of this client to stderr, through `logging`: sizes, times, statuses; no content.
             max_retries: Extra attempts after 429, 500, 502, 503, 504 and network failures, after
                 1 s, 2 s, 4 s, ...; a POST that timed out may have been served, and billed.
             key_dir: Where the key pair is loaded from, or generated into; None keeps it in memory only.
             key_rotation_interval: Seconds between rotations of the key pair; 0 for never.
-            key_rotation_dir: Where a rotated pair is written; with `key_dir=None`, nowhere by default.
+            key_rotation_dir: Where a rotated pair is written, unless another program's pair is there; with
+                `key_dir=None`, nowhere by default.
             key_rotation_password: Opens and encrypts the private key files; at least 8 characters.
             server_key_ttl: Seconds for which the router's key is kept; 0 asks before every request.
             server_key_fingerprint: Pins the router's key, or several: "SHA256:" and the unpadded
                 base64 of SHA-256 over its SPKI DER.
-            max_connections: Connections open at once, and requests that are sealed, sent and opened at once;
-                more wait their turn with nothing sealed yet.
+            max_connections: How many connections are open at once, and how many requests are sealed, sent and opened
+                at once. The rest wait, with nothing sealed yet.
             http_client: Your own `httpx.AsyncClient` (`httpx.Client` for the sync client), for proxies,
-                certificates and the like. It stays yours to close; redirects are not followed all the same.
+                certificates and the like. It stays yours to close. Redirects are not followed in any case. If its
+                transport is not httpx's own, that transport decides how `timeout` bounds the headers.
 
         Raises:
             ValueError, TypeError: An option is out of range or of the wrong type.
@@ -104,11 +109,12 @@ class _ChatCompletion:
             max_connections=max_connections,
             http_client=http_client,
         )
-        announce(settings, stacklevel=4)
+        check_client(settings, stacklevel=4)
         self._client = self._open_client(settings)
+        self._temporary: set[ClientT] = set()
 
     @staticmethod
-    def _open_client(settings: Settings) -> SecureCompletionClient | SyncSecureCompletionClient:
+    def _open_client(settings: Settings) -> ClientT:
         raise NotImplementedError
 
     def dispose(self) -> None:
@@ -117,22 +123,43 @@ class _ChatCompletion:
         Requests under way end with DisposedError, and so does every later call.
         """
         self._client.dispose()
+        self._dispose_temporary()
+
+    def _prepare(
+        self, request: Mapping[str, Any] | None, model: str | None, messages: Messages | None, params: dict[str, Any]
+    ) -> tuple[Call, str | None]:
+        """Do what `prepare` does; a client that was disposed of says that first."""
+        self._client.check_usable()
+        return prepare(request, model, messages, params)
+
+    @contextmanager
+    def _temporary_client(self, base_url: str) -> Iterator[ClientT]:
+        """Lend a client for another router, which uses this one's key pair and ends with it."""
+        client = self._client.with_same_keys(settings_for(self._client.settings, base_url))
+        self._temporary.add(client)
+        try:
+            self._client.check_usable()  # a `dispose` before the line above has not seen the temporary client
+            yield client
+        finally:
+            self._temporary.discard(client)
+
+    def _dispose_temporary(self) -> None:
+        for client in tuple(self._temporary):
+            client.dispose()
 
 
-class SecureChatCompletion(_ChatCompletion):
+class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
     """Chat completions for asyncio, encrypted end to end.
 
     One client serves any number of requests at once, from several event loops too; make one and
     keep it. `async with`, `aclose()` or `dispose()` ends it.
     """
 
-    _client: SecureCompletionClient
-
     @staticmethod
     def _open_client(settings: Settings) -> SecureCompletionClient:
         return SecureCompletionClient.from_settings(settings)
 
-    @discreet
+    @clears_traceback
     async def create(
         self,
         request: Mapping[str, Any] | None = None,
@@ -151,8 +178,8 @@ class SecureChatCompletion(_ChatCompletion):
             params: All other parameters of a chat completion (`temperature`, `tools`, ...), passed
                 on as they are; `stream` is ignored by the router: the full response comes back.
                 Three never enter the payload: `api_key` takes precedence over the client's own,
-                `base_url` sends this one request elsewhere through a temporary client, and
-                `security_tier` is "standard", "high" or "maximum".
+                `base_url` sends this one request elsewhere, through a temporary client with the same key pair,
+                and `security_tier` is "standard", "high" or "maximum".
 
         Returns:
             The decrypted response.
@@ -166,11 +193,16 @@ class SecureChatCompletion(_ChatCompletion):
                 that cannot be opened.
             DisposedError: The client was disposed of.
         """
-        return await self._send(SecureCompletionClient.send, request, model, messages, params)
+        call, base_url = self._prepare(request, model, messages, params)
+        if base_url is None:
+            return await self._client.send(call)
+        with self._temporary_client(base_url) as temporary:
+            async with temporary as client:
+                return await client.send(call)
 
-    acreate = create
+    acreate = create  # for code that follows the naming of OpenAI's first SDKs
 
-    @discreet
+    @clears_traceback
     async def create_secure(
         self,
         request: Mapping[str, Any] | None = None,
@@ -200,7 +232,12 @@ class SecureChatCompletion(_ChatCompletion):
             MemoryError: There is no memory for the answer.
             NomyoError, TypeError, ValueError: As in `create`.
         """
-        return await self._send(SecureCompletionClient.send_secret, request, model, messages, params)
+        call, base_url = self._prepare(request, model, messages, params)
+        if base_url is None:
+            return await self._client.send_secret(call)
+        with self._temporary_client(base_url) as temporary:
+            async with temporary as client:
+                return await client.send_secret(call)
 
     def create_many(
         self,
@@ -209,38 +246,31 @@ class SecureChatCompletion(_ChatCompletion):
         concurrency: int = 32,
         ordered: bool = False,
     ) -> AsyncIterator[Result]:
-        """Send any number of requests, so many at once.
+        """Send any number of requests, at most `concurrency` at once.
 
         Args:
-            requests: Requests as `create` takes them; the next one is taken when there is room for its outcome, so
-                that the input may be endless. An iterable is read in the event loop, and should not block.
-            concurrency: Requests under way at once. More than `max_connections` wait for their turn.
-            ordered: Hand the results out in the order of the requests, instead of as they complete. At most
-                `concurrency` completed ones then wait for one before them.
+            requests: Requests as `create` takes them. The next one is taken when there is room for its outcome, so the
+                input may be endless. An iterable is read in the event loop, and should not block.
+            concurrency: How many requests are under way at once. At most `max_connections` of them are sent at once.
+            ordered: Yield the results in the order of the requests, instead of as they complete. Then at most
+                `concurrency` completed results wait for an earlier one.
 
         Returns:
             An asynchronous iterator of `Result(index, response, error)`: one for every request that was taken from the
             input, with its response or the error that `create` would have raised. Closing it (`aclose`, or leaving a
-            task that is cancelled) cancels what is under way.
+            task that is cancelled) cancels the requests under way.
 
         Raises:
-            TypeError, ValueError: `requests` is not iterable, or `concurrency` no number of 1 or more.
-            DisposedError: From the iterator, after all results: the client was disposed of meanwhile. An error that the
-                input itself raises comes through in the same way.
+            TypeError, ValueError: `requests` is not iterable, or `concurrency` is not a whole number of 1 or more.
+            DisposedError: The client was disposed of. If that happens during iteration, the iterator raises it after
+                all results. It raises an error of the input itself in the same way.
         """
-        return run_many_async(self.create, requests, concurrency, ordered)
-
-    async def _send(self, send: Callable[[SecureCompletionClient, Call], Awaitable[T]], *asked: Any) -> T:
         self._client.check_usable()
-        call, base_url = prepare(*asked)
-        if base_url is None:
-            return await send(self._client, call)
-        elsewhere = settings_for(self._client.settings, base_url)
-        async with SecureCompletionClient.from_settings(elsewhere) as client:
-            return await send(client, call)
+        return run_many_async(self.create, requests, concurrency, ordered)
 
     async def aclose(self) -> None:
         """Do what `dispose` does, and wait until the connections are closed."""
+        self._dispose_temporary()
         await self._client.aclose()
 
     async def __aenter__(self) -> Self:
@@ -255,16 +285,14 @@ class SecureChatCompletion(_ChatCompletion):
         await self.aclose()
 
 
-class SyncSecureChatCompletion(_ChatCompletion):
+class SyncSecureChatCompletion(_ChatCompletion[SyncSecureCompletionClient]):
     """Chat completions without asyncio, encrypted end to end; for any number of threads."""
-
-    _client: SyncSecureCompletionClient
 
     @staticmethod
     def _open_client(settings: Settings) -> SyncSecureCompletionClient:
         return SyncSecureCompletionClient.from_settings(settings)
 
-    @discreet
+    @clears_traceback
     def create(
         self,
         request: Mapping[str, Any] | None = None,
@@ -275,11 +303,17 @@ class SyncSecureChatCompletion(_ChatCompletion):
         **params: Any,
     ) -> ChatCompletionResponse:
         """Send an encrypted chat completion request; see `SecureChatCompletion.create`."""
-        return self._send(SyncSecureCompletionClient.send, request, model, messages, params)
+        call, base_url = self._prepare(request, model, messages, params)
+        if base_url is None:
+            return self._client.send(call)
+        with self._temporary_client(base_url) as temporary, temporary as client:
+            return client.send(call)
 
+    # It awaits nothing, in spite of its name. Both clients have the same methods: a program that calls this alias, too,
+    # changes from one client to the other by `await` alone.
     acreate = create
 
-    @discreet
+    @clears_traceback
     def create_secure(
         self,
         request: Mapping[str, Any] | None = None,
@@ -290,25 +324,21 @@ class SyncSecureChatCompletion(_ChatCompletion):
         **params: Any,
     ) -> SecureResponse:
         """Send a request whose answer never becomes a Python string; see `SecureChatCompletion.create_secure`."""
-        return self._send(SyncSecureCompletionClient.send_secret, request, model, messages, params)
+        call, base_url = self._prepare(request, model, messages, params)
+        if base_url is None:
+            return self._client.send_secret(call)
+        with self._temporary_client(base_url) as temporary, temporary as client:
+            return client.send_secret(call)
 
     def create_many(
         self, requests: Iterable[Mapping[str, Any]], *, concurrency: int = 32, ordered: bool = False
     ) -> Iterator[Result]:
-        """Send any number of requests, so many at once, in threads; see `SecureChatCompletion.create_many`.
+        """Send any number of requests, in threads; see `SecureChatCompletion.create_many`.
 
-        The input is read in the calling thread. Closing the iterator waits for what is under way.
+        The input is read in the calling thread. Closing the iterator waits for the requests under way.
         """
-        return run_many(self.create, requests, concurrency, ordered)
-
-    def _send(self, send: Callable[[SyncSecureCompletionClient, Call], T], *asked: Any) -> T:
         self._client.check_usable()
-        call, base_url = prepare(*asked)
-        if base_url is None:
-            return send(self._client, call)
-        elsewhere = settings_for(self._client.settings, base_url)
-        with SyncSecureCompletionClient.from_settings(elsewhere) as client:
-            return send(client, call)
+        return run_many(self.create, requests, concurrency, ordered)
 
     def close(self) -> None:
         """Do what `dispose` does."""
@@ -332,7 +362,7 @@ def prepare(
     """Return what `create` was asked for: the call, and another router's URL if one was named.
 
     Raises:
-        TypeError: The request is no mapping, or lacks the model or the messages.
+        TypeError: The request is not a mapping, or lacks the model or the messages.
     """
     if request is not None and not isinstance(request, Mapping):
         raise TypeError(f"the request must be a mapping, not {type(request).__name__}")
@@ -351,7 +381,7 @@ def settings_for(settings: Settings, base_url: str) -> Settings:
     Raises:
         ValueError, TypeError: `base_url` is no router's URL.
     """
-    elsewhere = dataclasses.replace(settings, base_url=base_url, key_rotation_interval=0.0)
+    elsewhere = dataclasses.replace(settings, base_url=base_url)
     if elsewhere.plain_http and elsewhere.allow_http and not settings.plain_http:
-        warn_of_plain_http(stacklevel=6)
+        warn_of_plain_http(stacklevel=7)
     return elsewhere

@@ -5,35 +5,41 @@ Most programs want `SecureChatCompletion` (`nomyo.chat`), which is built on this
 
 from __future__ import annotations
 
-import warnings
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from .exchange.discreet import discreet
+from .exchange.call import Call
 from .exchange.driver import run_async, run_sync
-from .exchange.effects import Flow
-from .exchange.flow import Call, Exchange
+from .exchange.flow import Exchange
 from .exchange.http import AsyncHttp, SyncHttp
-from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings, check_path
-from .exchange.trace import enable_debug_log
-from .memory import check_working_memory
-from .response import ChatCompletionResponse
-from .secure_response import SecureResponse
+from .exchange.paths import KeyDir
+from .exchange.settings import (
+    DEFAULT_BASE_URL,
+    DEFAULT_KEY_DIR,
+    ClientOptions,
+    Password,
+    SecureMemory,
+    Settings,
+)
+from .exchange.signatures import refuse_unknown, shows_options
+from .exchange.startup import check_client
+from .exchange.tracebacks import clears_traceback
+from .responses import ChatCompletionResponse, SecureResponse
 
 if TYPE_CHECKING:
     import httpx
-
-T = TypeVar("T")
+    from typing_extensions import Buffer
 
 
 class _CompletionClient:
-    """What the async and the sync client have in common: their options and their end."""
+    """What the async and the sync client share: their options, and how they are disposed of."""
 
     _http: AsyncHttp | SyncHttp
 
-    @discreet
+    @clears_traceback
+    @shows_options()
     def __init__(
         self,
         router_url: str = DEFAULT_BASE_URL,
@@ -42,17 +48,10 @@ class _CompletionClient:
         *,
         api_key: str | None = None,
         timeout: float = 60.0,
-        debug: bool = False,
         max_retries: int = 2,
         key_size: int = 4096,
-        key_dir: KeyDir | None = DEFAULT_KEY_DIR,
-        key_rotation_interval: float = 86_400.0,
-        key_rotation_dir: KeyDir | None = DEFAULT_KEY_DIR,
-        key_rotation_password: Password | None = None,
-        server_key_ttl: float = 300.0,
-        server_key_fingerprint: str | Collection[str] | None = None,
-        max_connections: int = 100,
         http_client: httpx.AsyncClient | httpx.Client | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         """Make a client; its key pair is opened or generated in the background.
 
@@ -62,25 +61,19 @@ class _CompletionClient:
 
         The other options are those of `SecureChatCompletion`, and so are the errors.
         """
+        refuse_unknown(type(self), options)
         settings = Settings(
             base_url=router_url,
             allow_http=allow_http,
             api_key=api_key,
             secure_memory=secure_memory,
             timeout=timeout,
-            debug=debug,
             max_retries=max_retries,
             key_size=key_size,
-            key_dir=key_dir,
-            key_rotation_interval=key_rotation_interval,
-            key_rotation_dir=key_rotation_dir,
-            key_rotation_password=key_rotation_password,
-            server_key_ttl=server_key_ttl,
-            server_key_fingerprint=server_key_fingerprint,
-            max_connections=max_connections,
             http_client=http_client,
+            **options,
         )
-        announce(settings, stacklevel=4)
+        check_client(settings, stacklevel=4)
         self.start(settings)
 
     @classmethod
@@ -90,10 +83,16 @@ class _CompletionClient:
         client.start(settings)
         return client
 
-    def start(self, settings: Settings) -> None:
+    def with_same_keys(self, settings: Settings) -> Self:
+        """Make a client for another router that uses this client's key pair, and does not wipe it when it ends."""
+        client = type(self).__new__(type(self))
+        client.start(settings, self._exchange.with_same_keys(settings))
+        return client
+
+    def start(self, settings: Settings, exchange: Exchange | None = None) -> None:
         """Open the keys and the connection pool; called once, by the constructors."""
         self._http = self._open_http(settings)
-        self._exchange = Exchange(settings)
+        self._exchange = Exchange(settings) if exchange is None else exchange
         weakref.finalize(self, self._http.close)
 
     @staticmethod
@@ -127,32 +126,39 @@ class SecureCompletionClient(_CompletionClient):
     def _open_http(settings: Settings) -> AsyncHttp:
         return AsyncHttp(settings)
 
-    @discreet
+    @clears_traceback
     async def generate_keys(
         self,
+        options: Mapping[str, Any] | None = None,
+        /,
         *,
         key_size: int | None = None,
         save_to_file: bool = False,
-        key_dir: KeyDir = "client_keys",
+        key_dir: KeyDir = DEFAULT_KEY_DIR,
         password: Password | None = None,
     ) -> None:
         """Generate a fresh RSA key pair and use it from now on.
 
         Args:
+            options: The options as one mapping, instead of keywords or beside them; `keySize`, `saveToFile` and
+                `keyDir` are known in it, too.
             key_size: 2048 or 4096 bits; the client's own `key_size` by default.
             save_to_file: Whether to replace the pair in `key_dir`, atomically.
             key_dir: The directory for the files.
-            password: Encrypts the private key's file; at least 8 characters.
+            password: Encrypts the private key's file; at least 8 characters. The client's own `key_rotation_password`
+                by default.
 
         Raises:
-            ValueError, TypeError: The size is another, the password too short, or `key_dir` no path.
-            SecurityError: The directory is a symbolic link or belongs to somebody else.
+            ValueError, TypeError: The size is not allowed, the password is too short, or `key_dir` is not a path.
+            SecurityError: The directory is a symbolic link or belongs to somebody else; or no password is given, and
+                the pair in it is encrypted (`nomyo keys password --no-password` removes a password).
             OSError: The files cannot be written.
             DisposedError: The client was disposed of.
         """
-        await self._run(self._exchange.generate_keys(key_size, saved_to(key_dir, save_to_file), password))
+        named = {"key_size": key_size, "save_to_file": save_to_file, "key_dir": key_dir, "password": password}
+        await run_async(self._exchange.generate_keys(options, named), self._http)
 
-    @discreet
+    @clears_traceback
     async def load_keys(
         self, private_key_path: KeyDir, public_key_path: KeyDir | None = None, password: Password | None = None
     ) -> None:
@@ -168,20 +174,30 @@ class SecureCompletionClient(_CompletionClient):
             OSError: The files cannot be read.
             DisposedError: The client was disposed of.
         """
-        await self._run(self._exchange.load_keys(private_key_path, public_key_path, password))
+        await run_async(self._exchange.load_keys(private_key_path, public_key_path, password), self._http)
 
-    @discreet
+    @clears_traceback
     async def wait_for_keys(self) -> None:
-        """Wait until there is a key pair, as each request does; an error of its files comes before the first then.
+        """Wait until there is a key pair, as each request does. So errors of its files come before the first request.
 
         Raises:
             SecurityError: The key directory cannot be used, or a password is wrong.
             OSError: A file cannot be read or written.
             DisposedError: The client was disposed of.
         """
-        await self._run(self._exchange.keys_ready())
+        await run_async(self._exchange.keys_ready(), self._http)
 
-    @discreet
+    @clears_traceback
+    async def wait_for_server_key(self) -> None:
+        """Wait until the router's key is known; the requests that follow need not ask for it.
+
+        Raises:
+            SecurityError, APIError, APIConnectionError: As in `fetch_server_public_key`.
+            DisposedError: The client was disposed of.
+        """
+        await run_async(self._exchange.server_key_ready(), self._http)
+
+    @clears_traceback
     async def fetch_server_public_key(self) -> str:
         """Ask the router for its public key.
 
@@ -193,9 +209,9 @@ class SecureCompletionClient(_CompletionClient):
             APIError, APIConnectionError: The router did not give it.
             DisposedError: The client was disposed of.
         """
-        return await self._run(self._exchange.fetch_server_key())
+        return await run_async(self._exchange.fetch_server_key(), self._http)
 
-    @discreet
+    @clears_traceback
     async def encrypt_payload(self, payload: Mapping[str, Any]) -> bytes:
         """Seal a payload for the router.
 
@@ -206,29 +222,29 @@ class SecureCompletionClient(_CompletionClient):
             The package, ready to be sent.
 
         Raises:
-            TypeError, ValueError: The payload is no mapping, empty, not JSON, or larger than 10 MiB;
+            TypeError, ValueError: The payload is not a mapping, empty, not JSON, or larger than 10 MiB;
                 the message names the path.
             SecurityError, APIError, APIConnectionError: As in `fetch_server_public_key`.
             DisposedError: The client was disposed of.
         """
-        return await self._run(self._exchange.seal(Call(payload)))
+        return await run_async(self._exchange.seal(Call(payload)), self._http)
 
-    @discreet
-    async def decrypt_response(self, encrypted: bytes, payload_id: str) -> ChatCompletionResponse:
+    @clears_traceback
+    async def decrypt_response(self, encrypted: Buffer, payload_id: str) -> ChatCompletionResponse:
         """Open an answer that was sealed for the present key pair.
 
         Args:
-            encrypted: The package as it came.
-            payload_id: Is put into the response's `_metadata`.
+            encrypted: The package as it came: bytes, or another buffer (bytearray, memoryview, ...).
+            payload_id: The ID that the response's `_metadata` gets.
 
         Raises:
-            TypeError: `encrypted` is not bytes.
+            TypeError: `encrypted` is not a buffer.
             SecurityError: The package cannot be opened, for whatever reason.
             DisposedError: The client was disposed of.
         """
-        return await self._run(self._exchange.open(encrypted, payload_id))
+        return await run_async(self._exchange.open(encrypted, payload_id), self._http)
 
-    @discreet
+    @clears_traceback
     async def send_secure_request(
         self,
         payload: Mapping[str, Any],
@@ -255,11 +271,11 @@ class SecureCompletionClient(_CompletionClient):
 
     async def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""
-        return await self._run(self._exchange.send(call))
+        return await run_async(self._exchange.send(call), self._http)
 
     async def send_secret(self, call: Call) -> SecureResponse:
         """Send a prepared call, and open the answer into locked memory."""
-        return await self._run(self._exchange.send_secret(call))
+        return await run_async(self._exchange.send_secret(call), self._http)
 
     async def aclose(self) -> None:
         """Do what `dispose` does, and wait until the connections are closed."""
@@ -277,9 +293,6 @@ class SecureCompletionClient(_CompletionClient):
         """Dispose of the client."""
         await self.aclose()
 
-    async def _run(self, flow: Flow[T]) -> T:
-        return await run_async(flow, self._http)
-
 
 class SyncSecureCompletionClient(_CompletionClient):
     """Key management, sealing and opening, without asyncio; for any number of threads."""
@@ -290,46 +303,54 @@ class SyncSecureCompletionClient(_CompletionClient):
     def _open_http(settings: Settings) -> SyncHttp:
         return SyncHttp(settings)
 
-    @discreet
+    @clears_traceback
     def generate_keys(
         self,
+        options: Mapping[str, Any] | None = None,
+        /,
         *,
         key_size: int | None = None,
         save_to_file: bool = False,
-        key_dir: KeyDir = "client_keys",
+        key_dir: KeyDir = DEFAULT_KEY_DIR,
         password: Password | None = None,
     ) -> None:
         """Generate a fresh RSA key pair; see `SecureCompletionClient.generate_keys`."""
-        self._run(self._exchange.generate_keys(key_size, saved_to(key_dir, save_to_file), password))
+        named = {"key_size": key_size, "save_to_file": save_to_file, "key_dir": key_dir, "password": password}
+        run_sync(self._exchange.generate_keys(options, named), self._http)
 
-    @discreet
+    @clears_traceback
     def load_keys(
         self, private_key_path: KeyDir, public_key_path: KeyDir | None = None, password: Password | None = None
     ) -> None:
         """Load a key pair from PEM files; see `SecureCompletionClient.load_keys`."""
-        self._run(self._exchange.load_keys(private_key_path, public_key_path, password))
+        run_sync(self._exchange.load_keys(private_key_path, public_key_path, password), self._http)
 
-    @discreet
+    @clears_traceback
     def wait_for_keys(self) -> None:
         """Wait until there is a key pair; see `SecureCompletionClient.wait_for_keys`."""
-        self._run(self._exchange.keys_ready())
+        run_sync(self._exchange.keys_ready(), self._http)
 
-    @discreet
+    @clears_traceback
+    def wait_for_server_key(self) -> None:
+        """Wait until the router's key is known; see `SecureCompletionClient.wait_for_server_key`."""
+        run_sync(self._exchange.server_key_ready(), self._http)
+
+    @clears_traceback
     def fetch_server_public_key(self) -> str:
         """Ask the router for its public key; see `SecureCompletionClient.fetch_server_public_key`."""
-        return self._run(self._exchange.fetch_server_key())
+        return run_sync(self._exchange.fetch_server_key(), self._http)
 
-    @discreet
+    @clears_traceback
     def encrypt_payload(self, payload: Mapping[str, Any]) -> bytes:
         """Seal a payload for the router; see `SecureCompletionClient.encrypt_payload`."""
-        return self._run(self._exchange.seal(Call(payload)))
+        return run_sync(self._exchange.seal(Call(payload)), self._http)
 
-    @discreet
-    def decrypt_response(self, encrypted: bytes, payload_id: str) -> ChatCompletionResponse:
+    @clears_traceback
+    def decrypt_response(self, encrypted: Buffer, payload_id: str) -> ChatCompletionResponse:
         """Open an answer; see `SecureCompletionClient.decrypt_response`."""
-        return self._run(self._exchange.open(encrypted, payload_id))
+        return run_sync(self._exchange.open(encrypted, payload_id), self._http)
 
-    @discreet
+    @clears_traceback
     def send_secure_request(
         self,
         payload: Mapping[str, Any],
@@ -342,11 +363,11 @@ class SyncSecureCompletionClient(_CompletionClient):
 
     def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""
-        return self._run(self._exchange.send(call))
+        return run_sync(self._exchange.send(call), self._http)
 
     def send_secret(self, call: Call) -> SecureResponse:
         """Send a prepared call, and open the answer into locked memory."""
-        return self._run(self._exchange.send_secret(call))
+        return run_sync(self._exchange.send_secret(call), self._http)
 
     def close(self) -> None:
         """Do what `dispose` does."""
@@ -362,36 +383,3 @@ class SyncSecureCompletionClient(_CompletionClient):
     ) -> None:
         """Dispose of the client."""
         self.dispose()
-
-    def _run(self, flow: Flow[T]) -> T:
-        return run_sync(flow, self._http)
-
-
-def saved_to(key_dir: KeyDir, save_to_file: bool) -> KeyDir | None:
-    """Return where a pair is to be saved, or None."""
-    if not save_to_file:
-        return None
-    check_path("key_dir", key_dir)
-    return key_dir
-
-
-def announce(settings: Settings, *, stacklevel: int) -> None:
-    """Turn the debug log on where asked, and warn once of what weakens a new client.
-
-    Raises:
-        SecurityError: `secure_memory="require"`, and memory cannot be locked.
-    """
-    if settings.debug:
-        enable_debug_log()
-    check_working_memory(settings.secure_memory, stacklevel=stacklevel + 1)
-    if settings.plain_http and settings.allow_http:
-        warn_of_plain_http(stacklevel=stacklevel + 1)
-
-
-def warn_of_plain_http(*, stacklevel: int) -> None:
-    """Warn of a router that is spoken to without TLS."""
-    warnings.warn(
-        "the router is spoken to over plain HTTP: whoever is on the way can read the API key and"
-        " replace the router's key; never do this in production",
-        stacklevel=stacklevel,
-    )

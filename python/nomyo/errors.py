@@ -9,11 +9,12 @@
     │   ├── ServerError                  500
     │   └── ServiceUnavailableError      503
     ├── APIConnectionError           no answer: network failure or timeout
+    │   └── ConfigurationError           a variable, file or proxy of this machine stands in the way; never retried
     ├── SecurityError                plain HTTP, header injection, pins, keys, every failure to open a package
     ├── DisposedError                the client was disposed of
     └── BatchError                   a batch cannot begin, or stopped before its end
 
-Mistakes in the call itself (a payload that is no mapping, a tier that does not exist) are
+Mistakes in the call itself (a payload that is not a mapping, a tier that does not exist) are
 `ValueError` or `TypeError`. No error holds plaintext, keys or tokens, in its message or in
 its context.
 """
@@ -24,7 +25,22 @@ from typing import Any, ClassVar
 
 
 class NomyoError(Exception):
-    """The root of all errors that nomyo defines."""
+    """The root of all errors that nomyo defines.
+
+    Each error has `message`, `status_code` and `error_details`, so one handler can serve all of them.
+
+    Args:
+        message: What went wrong, in words that quote nothing of the request.
+    """
+
+    status_code: int | None = None
+    """The HTTP status, if the router answered with an error."""
+    error_details: Any = None
+    """The router's error body, if there was one."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class APIError(NomyoError):
@@ -32,9 +48,13 @@ class APIError(NomyoError):
 
     Args:
         message: The server's own words, bounded and without control characters.
-        status_code: The HTTP status; where it is not given, the one that the class stands for, if any.
-        error_details: The parsed error body, or None where it was not JSON.
-        retry_after: The server's `Retry-After` header as it came, if it sent one.
+        status_code: The HTTP status. If it is not given, the status of the class, if it has one.
+        error_details: The error body, parsed to a depth of 100. If the body was not JSON, its text (4,096 characters at
+            most); None if there was no body. `[API key]` and `[credentials]` replace those of the request that the
+            server quoted.
+        retry_after: The seconds that the server's `Retry-After` header asks for, as text. A date is converted by the
+            answer's own `Date`. None if the server sent no such header.
+        sent: True if this is the answer to a prompt; False if only the router's key was asked for.
     """
 
     _status: ClassVar[int | None] = None
@@ -46,17 +66,18 @@ class APIError(NomyoError):
         error_details: Any = None,
         *,
         retry_after: str | None = None,
+        sent: bool = True,
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.status_code = self._status if status_code is None else status_code
         self.error_details = error_details
         self.retry_after = retry_after
+        self.sent = sent
 
     def __reduce__(self) -> tuple[type[APIError], tuple[str, int | None, Any], dict[str, Any]]:
         """Pickle with all arguments; `Exception` alone would keep the message only."""
         arguments = (self.message, self.status_code, self.error_details)
-        return type(self), arguments, {"retry_after": self.retry_after}
+        return type(self), arguments, {"retry_after": self.retry_after, "sent": self.sent}
 
 
 class InvalidRequestError(APIError):
@@ -99,16 +120,30 @@ class APIConnectionError(NomyoError):
     """No answer came, after all retries: network failure or timeout.
 
     Args:
-        message: What went wrong, in words that hold nothing of the request.
+        message: What went wrong, in words that quote nothing of the request.
         timed_out: Whether a timeout ended the last attempt.
-        sent: Whether the prompt, sealed, may have reached the router, which may then bill it. False where there was no
-            connection, and where the router's key was all that was asked for.
+        sent: Whether the sealed prompt may have reached the router, which may then bill it. False if there was no
+            connection, or if only the router's key was asked for.
+        untrusted: Whether the router's certificate was refused.
     """
 
-    def __init__(self, message: str, *, timed_out: bool = False, sent: bool = True) -> None:
+    def __init__(self, message: str, *, timed_out: bool = False, sent: bool = True, untrusted: bool = False) -> None:
         super().__init__(message)
         self.timed_out = timed_out
         self.sent = sent
+        self.untrusted = untrusted
+
+
+class ConfigurationError(APIConnectionError):
+    """No request can be answered until a setting of this machine is changed; nothing is retried.
+
+    Args:
+        message: Which variable, file or proxy it is, what is wrong with it, and what to do; without credentials.
+        sent: Whether an earlier attempt may have brought the sealed prompt to the router.
+    """
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message, sent=sent)
 
 
 class SecurityError(NomyoError):
@@ -123,8 +158,8 @@ class BatchError(NomyoError):
     """A batch cannot begin, or stopped before its end; the message says why, and whether it can go on.
 
     Args:
-        message: The words.
-        status_code: The router's HTTP status that it stopped for, if there was one.
+        message: Why the batch stopped, and whether it can go on.
+        status_code: The router's HTTP status for which the batch stopped, if there was one.
     """
 
     def __init__(self, message: str, *, status_code: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a program can ask of locked memory, and do with it.
+"""Locked memory for programs: what this machine can protect, and buffers for secrets.
 
 `SecureBuffer` (from the native core) is memory of our own: locked, guarded, wiped.
 `SecureByteContext` locks and wipes the caller's own buffer, where it lies.
@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 import threading
-import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +17,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from . import _core
 from ._core import PageLock, SecureBuffer, harden_process
+from ._warn import log_named, warn
 from .errors import SecurityError
 
 __all__ = [
@@ -36,22 +35,30 @@ __all__ = [
     "warn_of_unlocked",
 ]
 
-logger = logging.getLogger("nomyo")
+logger = log_named("nomyo")
 
 Method: TypeAlias = Literal["mlock", "zero-only", "none"]
 LockableT = TypeVar("LockableT", bound=bytearray | memoryview | SecureBuffer)
 T = TypeVar("T")
 
 
-# What an RSA-4096 key pair, its generation and small requests take, two of them sealed at once: measured, with nothing
-# left unlocked at any time, from a limit of 312 KiB on. The arena may lock 7/8 of it (arena/budget.rs).
-LEAST_LIMIT_BYTES = 320 * 1024
-LEAST_BUDGET_BYTES = 280 * 1024
-_ADVICE = f"raise it with `ulimit -l` ({LEAST_LIMIT_BYTES // 1024} KiB at least) or grant CAP_IPC_LOCK"
+# What an RSA-4096 key pair, its generation, and two small requests sealed at once need. Measured: from a limit of 312
+# KiB on, nothing is unlocked at any time. The arena may lock 7/8 of the limit (arena/budget.rs).
+MIN_LIMIT_BYTES = 320 * 1024
+MIN_BUDGET_BYTES = 280 * 1024
+_ADVICE = f"raise it with `ulimit -l` ({MIN_LIMIT_BYTES // 1024} KiB at least) or grant CAP_IPC_LOCK"
+
+
+_REFUSALS = {
+    "MADV_DONTDUMP": "core dumps would include secrets: the system refuses MADV_DONTDUMP; call nomyo.harden_process(), "
+    "after which there are none",
+    "pthread_atfork": "forked children could use what they inherit, or hang: the system refuses pthread_atfork",
+    "atexit": "work under way at exit is not waited for: the system refuses atexit",
+}
 
 
 class _Switch:
-    """Whether `SecureByteContext` and its relatives protect where they are not told."""
+    """Whether `SecureByteContext` protects if its `use_secure` is None."""
 
     enabled = True
 
@@ -65,12 +72,15 @@ class ProtectionInfo(Mapping[str, Any]):
     """
 
     can_lock: bool
-    """Whether a page more can be locked now, under the present limit: really tried."""
+    """Whether one more page can be locked now, under the present limit. This was tried."""
     is_platform_secure: bool
-    """Whether all working memory is locked: `method` is "mlock", and the limit leaves room for what clients need."""
+    """Whether all working memory is locked: `method` is "mlock", and the limit is large enough for clients.
+
+    It is also False if the system refuses another call that protections rest on; `details` names that call.
+    """
     method: Method
     details: str
-    """For people: the limit, and what to do about a weakness."""
+    """A text for people: the limit, and what to do about a weakness."""
 
     def __getitem__(self, key: str) -> Any:
         """Return a value by any of its names."""
@@ -110,10 +120,10 @@ def get_memory_protection_info() -> ProtectionInfo:
     Source: mlock(2) on a fresh page under the present RLIMIT_MEMLOCK; the page is released again.
     """
     can_lock = _core.can_lock()
-    # Where our own locks have used the limit up, no page more can be locked, and yet memory is.
+    # If our own locks have used up the limit, no further page can be locked, but memory is locked.
     locks = can_lock or _core.memory_status()["locked_bytes"] > 0
     method: Method = ("mlock" if locks else "zero-only") if _Switch.enabled else "none"
-    secure = can_lock and method == "mlock" and _shortfall() is None
+    secure = can_lock and method == "mlock" and _shortfall() is None and not _refusals()
     return ProtectionInfo(can_lock, secure, method, _details(can_lock))
 
 
@@ -121,7 +131,8 @@ def _details(can_lock: bool) -> str:
     status = _core.memory_status()
     use = f"{status['locked_bytes'] // 1024} KiB locked, {status['unlocked_bytes'] // 1024} KiB not"
     advice = "" if can_lock and _shortfall() is None else f": {_ADVICE}"
-    return f"{_ability(can_lock, status)} under {_limit(status)} ({use}){advice}"
+    refusals = "".join(f"; {refusal}" for refusal in _refusals())
+    return f"{_ability(can_lock, status)} under {_limit(status)} ({use}){advice}{refusals}"
 
 
 def _ability(can_lock: bool, status: Mapping[str, int]) -> str:
@@ -139,26 +150,33 @@ def _limit(status: Mapping[str, int]) -> str:
 
 
 def _shortfall() -> str | None:
-    """Say what part of the working memory is not locked, or could not be; None where there is none."""
+    """Return which part of the working memory is not locked, or could not be; None if all is or could be."""
     status = _core.memory_status()
     if status["unlocked_bytes"] > 0:
         return f"{status['unlocked_bytes'] // 1024} KiB of working memory are not locked under {_limit(status)}"
-    if status["budget_bytes"] >= LEAST_BUDGET_BYTES:
+    if status["budget_bytes"] >= MIN_BUDGET_BYTES:
         return None
-    if 0 <= status["limit_bytes"] < LEAST_LIMIT_BYTES:
+    if 0 <= status["limit_bytes"] < MIN_LIMIT_BYTES:
         return f"{_limit(status)} on locked memory is too small for the working memory"
     return (
         "the limit on locked memory was too small for the working memory when nomyo was imported, and counts from then"
     )
 
 
+def _refusals() -> list[str]:
+    """Return what the system refuses besides locks, with its consequences."""
+    # A process that dumps no core has nothing to leave out of a dump (prctl(2), PR_SET_DUMPABLE).
+    kept = {"MADV_DONTDUMP"} if _core.dumpable() == 0 else set()
+    return [_REFUSALS[call] for call in _core.refused_calls() if call not in kept]
+
+
 def enable_secure_memory() -> None:
-    """Have `SecureByteContext` protect again where it is not told otherwise."""
+    """Let new `SecureByteContext`s lock and wipe again, unless `use_secure` says otherwise."""
     _Switch.enabled = True
 
 
 def disable_secure_memory() -> None:
-    """Have new `SecureByteContext`s neither lock nor wipe where they are not told otherwise.
+    """Let new `SecureByteContext`s neither lock nor wipe, unless `use_secure` says otherwise.
 
     Clients are not affected: the native core locks and wipes all the same.
     """
@@ -169,7 +187,7 @@ def _is_writable(buffer: object) -> bool:
     try:
         with memoryview(buffer) as view:  # type: ignore[arg-type]
             return not view.readonly
-    except TypeError:  # no buffer at all: a str, say
+    except TypeError:  # not a buffer: a str, for example
         return False
 
 
@@ -179,12 +197,12 @@ class SecureByteContext(Generic[LockableT]):
     Args:
         buffer: A bytearray, writable memoryview or `SecureBuffer`. It is locked where it lies
             (whole pages, mlock(2)), and cannot change its size meanwhile.
-        use_secure: Whether to lock and wipe; None asks `enable_secure_memory` and its opposite.
+        use_secure: Whether to lock and wipe. None means yes, unless `disable_secure_memory` was called.
 
     Raises:
         TypeError: The buffer is not writable.
 
-    Copies that the program makes of the content are its own affair.
+    Copies that the program makes of the content are not protected.
     """
 
     def __init__(self, buffer: LockableT, use_secure: bool | None = None) -> None:
@@ -250,7 +268,7 @@ class SecureByteContext(Generic[LockableT]):
 class _Wiping(Generator[Any, Any, T], Coroutine[Any, Any, T]):
     """Awaits another awaitable, and leaves a context when that ends.
 
-    A coroutine function with `try ... finally` would not do: a task that is cancelled before its
+    A coroutine function with `try ... finally` is not enough: a task that is cancelled before its
     first step never enters the function, and so never reaches the `finally`.
     """
 
@@ -315,35 +333,36 @@ _warned = threading.Event()
 
 
 def check_working_memory(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
-    """Hold a client's `secure_memory` against what the machine gives, when the client is made.
+    """Check, when a client is made, whether the machine can give what its `secure_memory` asks for.
 
     Raises:
-        SecurityError: "require", and the working memory cannot be locked.
+        SecurityError: `secure_memory` is "require", and the working memory cannot be locked, or the system refuses
+            another protection.
     """
     if secure_memory is not False:
         status = _core.memory_status()
         shortfall = _shortfall() if _core.can_lock() else f"{_ability(False, status)} under {_limit(status)}"
-        _complain(secure_memory, shortfall, stacklevel + 1)
+        _warn_or_raise(secure_memory, shortfall, stacklevel + 1, _refusals())
 
 
 def check_nothing_unlocked(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
-    """Hold a client's `secure_memory` against what is not locked now: cheap enough for every request.
+    """Check a client's `secure_memory` against the memory that is unlocked now. Cheap enough for every request.
 
     Raises:
-        SecurityError: "require", and part of the working memory is not locked.
+        SecurityError: `secure_memory` is "require", and part of the working memory is not locked.
     """
     if secure_memory is False or _core.all_locked():
         return
     if _core.memory_status()["unlocked_bytes"] > 0:
-        _complain(secure_memory, _shortfall(), stacklevel + 1)
+        _warn_or_raise(secure_memory, _shortfall(), stacklevel + 1)
 
 
 def warn_of_unlocked(secure_memory: bool | Literal["require"], *answer: SecureBuffer | None, stacklevel: int) -> None:
-    """Warn once where a client's work has taken memory that is not locked, though it has given it back since.
+    """Warn once if a client's work used memory that is not locked, even if it was released since.
 
     Args:
         secure_memory: The client's option; only True warns.
-        answer: The buffers that the work gave, which are not part of the working memory.
+        answer: The buffers of the result, which are not part of the working memory.
         stacklevel: As in `warnings.warn`.
     """
     if secure_memory is not True or _warned.is_set():
@@ -357,15 +376,19 @@ def warn_of_unlocked(secure_memory: bool | Literal["require"], *answer: SecureBu
     }
     shortfall = " and ".join(f"{_kib(size_bytes)} of {name}" for name, size_bytes in parts.items() if size_bytes)
     if shortfall:
-        _complain(secure_memory, f"{shortfall} could not be locked under {_limit(status)}", stacklevel + 1)
+        _warn_or_raise(secure_memory, f"{shortfall} could not be locked under {_limit(status)}", stacklevel + 1)
 
 
-def _complain(secure_memory: bool | Literal["require"], shortfall: str | None, stacklevel: int) -> None:
-    if shortfall is None:
+def _warn_or_raise(
+    secure_memory: bool | Literal["require"], shortfall: str | None, stacklevel: int, refusals: Sequence[str] = ()
+) -> None:
+    if shortfall is None and not refusals:
         return
     if secure_memory == "require":
-        raise SecurityError(f'secure_memory="require": {shortfall}; {_ADVICE}')
+        faults = [] if shortfall is None else [f"{shortfall}; {_ADVICE}"]
+        raise SecurityError(f'secure_memory="require": {"; ".join([*faults, *refusals])}')
     if not _warned.is_set():
         _warned.set()
-        message = f"{shortfall}. Secrets are wiped all the same, but may reach swap; {_ADVICE}"
-        warnings.warn(message, stacklevel=stacklevel)
+        swapped = f"{shortfall}. Secrets are wiped all the same, but may reach swap; {_ADVICE}"
+        message = "; ".join([*([] if shortfall is None else [swapped]), *refusals])
+        warn(message, stacklevel=stacklevel)

@@ -9,18 +9,18 @@
 
 Rules:
 
-- What the SDK takes from the environment for OpenAI's service never reaches the router: not `OPENAI_API_KEY`, not
+- Variables of the environment for OpenAI's service never reach the router: not `OPENAI_API_KEY`, not
   `OPENAI_BASE_URL`, not `OPENAI_CUSTOM_HEADERS`. Ours are `NOMYO_API_KEY` and `NOMYO_BASE_URL`.
-- Whatever the router does not offer is refused before anything leaves: by the transport, and where the SDK would go
-  around it (WebSockets), here. Should it find another way, that leads nowhere.
-- Retries and timeouts are the SDK's alone.
+- Whatever the router does not offer is refused before anything leaves. The transport refuses it; WebSockets, which go
+  around the transport, are refused here. If the SDK found another way around, its address would lead nowhere.
+- Only the SDK retries, and only its timeouts hold.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 import httpx
 
@@ -35,50 +35,66 @@ except ModuleNotFoundError as error:
 if not hasattr(openai.OpenAI, "_auth_headers"):  # before 2.34 its requests and its WebSockets cannot be told apart
     raise ImportError("nomyo.openai needs version 2.34 or later of the OpenAI SDK: pip install 'nomyo[openai]'")
 
-from .client import announce
-from .exchange.discreet import discreet
-from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
+from .exchange.settings import DEFAULT_BASE_URL, ClientOptions, SecureMemory, Settings
+from .exchange.signatures import shows_options
+from .exchange.startup import check_client
+from .exchange.tracebacks import clears_traceback
 from .transports import AsyncSecureTransport, SecureTransport
-from .transports.asked import NOWHERE_URL, bearer_token
+from .transports.request import NOWHERE_URL, bearer_token
 
 __all__ = ["AsyncOpenAI", "OpenAI"]
 
-# Ways of the SDK to other services, each with an authentication of its own.
+# Options of the SDK that lead to other services, each with an authentication of its own.
 _NOT_OFFERED: Final = ("provider", "workload_identity", "data_residency", "websocket_base_url")
 _NO_KEY: Final = "none"
 
 
-class _HeaderKey:
-    """For transports: the API key of each request is what the SDK put into its header, for keys can change there."""
+class _KeyFromHeader:
+    """For transports: the API key of a request is the one in its header, because the SDK can change keys."""
 
     def _api_key_for(self, request: httpx.Request) -> str:
         return bearer_token(request.headers)
 
 
-class _Transport(_HeaderKey, SecureTransport):
+class _Transport(_KeyFromHeader, SecureTransport):
     pass
 
 
-class _AsyncTransport(_HeaderKey, AsyncSecureTransport):
+class _AsyncTransport(_KeyFromHeader, AsyncSecureTransport):
     pass
 
 
-class _Carrier(openai.DefaultHttpxClient):
+class _SharedHttpClient(openai.DefaultHttpxClient):
     """The HTTP client that a client of ours shares with its copies (`with_options`)."""
 
 
-class _AsyncCarrier(openai.DefaultAsyncHttpxClient):
+class _AsyncSharedHttpClient(openai.DefaultAsyncHttpxClient):
     """The same with asyncio."""
 
 
-class _Private:
-    """What makes a client of the SDK private, for both of its kinds."""
+class _Options(ClientOptions, total=False):
+    """Our options, and those of the SDK that are passed to it unchanged."""
+
+    timeout: float | openai.Timeout | openai.NotGiven | None
+    max_retries: int
+    organization: str | None
+    project: str | None
+    webhook_secret: str | None
+    admin_api_key: str | None
+    default_query: Mapping[str, object] | None
+    _strict_response_validation: bool
+    _enforce_credentials: bool
+
+
+class _EncryptedClient:
+    """What the async and the sync client add to the SDK's classes."""
 
     api_key: str
     websocket_base_url: Any
     _custom_headers: Mapping[str, str]
 
-    @discreet
+    @clears_traceback
+    @shows_options(_Options, timeout=openai.NOT_GIVEN)
     def __init__(
         self,
         *,
@@ -87,17 +103,9 @@ class _Private:
         allow_http: bool = False,
         secure_memory: SecureMemory = True,
         security_tier: str | None = None,
-        debug: bool = False,
-        key_dir: KeyDir | None = DEFAULT_KEY_DIR,
-        key_rotation_interval: float = 86_400.0,
-        key_rotation_dir: KeyDir | None = DEFAULT_KEY_DIR,
-        key_rotation_password: Password | None = None,
-        server_key_ttl: float = 300.0,
-        server_key_fingerprint: str | Collection[str] | None = None,
-        max_connections: int = 100,
         http_client: Any = None,
         default_headers: Mapping[str, str] | None = None,
-        **sdk_options: Any,
+        **options: Unpack[_Options],
     ) -> None:
         """Make a client; its key pair is opened or generated in the background.
 
@@ -110,9 +118,7 @@ class _Private:
             http_client: Your own `httpx.Client` (`httpx.AsyncClient` for `AsyncOpenAI`) towards the router, for
                 proxies, certificates and the like. It stays yours to close.
             default_headers: As in the SDK; only `X-Security-Tier` and `Authorization` mean anything here.
-            sdk_options: `timeout`, `max_retries` and all else that the SDK takes.
-
-        The other options are those of `nomyo.SecureChatCompletion`.
+            options: Those of `nomyo.SecureChatCompletion`, but `timeout`, `max_retries` and all others are the SDK's.
 
         Raises:
             openai.OpenAIError: There is no API key, or an option of the SDK's leads to another service.
@@ -120,35 +126,29 @@ class _Private:
             SecurityError: The API key cannot be an HTTP header; or `secure_memory="require"` and memory cannot be
                 locked.
         """
-        _refuse_other_services(sdk_options)
+        ours, of_sdk = _sorted(options)
+        _refuse_other_services(of_sdk)
         key = _api_key(api_key)
         url = base_url
-        if not isinstance(http_client, (_Carrier, _AsyncCarrier)):
+        if not isinstance(http_client, (_SharedHttpClient, _AsyncSharedHttpClient)):
             settings = Settings(
                 base_url=DEFAULT_BASE_URL if base_url is None else str(base_url),
                 allow_http=allow_http,
                 api_key="" if callable(key) else key,  # checked here; each request brings its own
                 secure_memory=secure_memory,
-                debug=debug,
-                key_dir=key_dir,
-                key_rotation_interval=key_rotation_interval,
-                key_rotation_dir=key_rotation_dir,
-                key_rotation_password=key_rotation_password,
-                server_key_ttl=server_key_ttl,
-                server_key_fingerprint=server_key_fingerprint,
-                max_connections=max_connections,
                 http_client=http_client,
+                **ours,
             )
-            announce(settings, stacklevel=4)
+            check_client(settings, stacklevel=4)
             url = settings.base_url
-            http_client = self._carrier(settings, security_tier)
-        # The SDK reads the environment where it is given no key.
+            http_client = self._make_http_client(settings, security_tier)
+        # The SDK reads the environment if it is given no key.
         cast(Any, super()).__init__(
             api_key=key or _NO_KEY,
             base_url=url,
             http_client=http_client,
             default_headers=default_headers,
-            **sdk_options,
+            **of_sdk,
         )
         self._custom_headers = dict(default_headers or {})
         self.websocket_base_url = NOWHERE_URL
@@ -156,7 +156,7 @@ class _Private:
             self.api_key = ""
 
     @staticmethod
-    def _carrier(settings: Settings, security_tier: str | None) -> Any:
+    def _make_http_client(settings: Settings, security_tier: str | None) -> Any:
         raise NotImplementedError
 
     if not TYPE_CHECKING:  # checkers know the SDK's own signature
@@ -186,22 +186,28 @@ class _Private:
         """Let requests go without a key, to a router that wants none; the SDK would not."""
 
 
-class OpenAI(_Private, openai.OpenAI):
+class OpenAI(_EncryptedClient, openai.OpenAI):
     """`openai.OpenAI`, whose chat completions travel encrypted; for any number of threads."""
 
     @staticmethod
-    def _carrier(settings: Settings, security_tier: str | None) -> _Carrier:
+    def _make_http_client(settings: Settings, security_tier: str | None) -> _SharedHttpClient:
         transport: Any = _Transport.from_settings(settings, security_tier)  # of httpx in name, and used by httpx2 too
-        return _Carrier(transport=transport)
+        return _SharedHttpClient(transport=transport)
 
 
-class AsyncOpenAI(_Private, openai.AsyncOpenAI):
+class AsyncOpenAI(_EncryptedClient, openai.AsyncOpenAI):
     """`openai.AsyncOpenAI`, whose chat completions travel encrypted."""
 
     @staticmethod
-    def _carrier(settings: Settings, security_tier: str | None) -> _AsyncCarrier:
+    def _make_http_client(settings: Settings, security_tier: str | None) -> _AsyncSharedHttpClient:
         transport: Any = _AsyncTransport.from_settings(settings, security_tier)
-        return _AsyncCarrier(transport=transport)
+        return _AsyncSharedHttpClient(transport=transport)
+
+
+def _sorted(options: _Options) -> tuple[ClientOptions, dict[str, Any]]:
+    """Return our options, and all others for the SDK, whose constructor refuses unknown ones."""
+    ours = {name: value for name, value in options.items() if name in ClientOptions.__annotations__}
+    return cast(ClientOptions, ours), {name: value for name, value in options.items() if name not in ours}
 
 
 def _api_key(given: str | Callable[[], Any] | None) -> str | Callable[[], Any]:
@@ -218,5 +224,5 @@ def _api_key(given: str | Callable[[], Any] | None) -> str | Callable[[], Any]:
 
 def _refuse_other_services(options: Mapping[str, Any]) -> None:
     for name in _NOT_OFFERED:
-        if options.get(name) not in (None, NOWHERE_URL):  # a copy is given what the client has
+        if options.get(name) not in (None, NOWHERE_URL):  # `copy` passes the client's own value, NOWHERE_URL
             raise openai.OpenAIError(f"{name} leads around the router, in clear text: it cannot be used here")

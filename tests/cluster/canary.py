@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from two_nodes import TwoNodes, descendants, name_of_process, two_nodes
 
 import nomyo.batch.ray as cluster_batch
-from memory_scan import Find, Needle, Scanner
+from cluster.two_nodes import TwoNodes, descendants, name_of_process, two_nodes
+from support.memory_scan import Find, Needle, Scanner
 
 ROWS_BEFORE_THE_SEARCH = 60
 
@@ -63,7 +63,7 @@ def object_stores(raylet: int) -> Iterator[bytes]:
 
 def do(kind: str, url: str, source: str, output: str, key_file: str) -> Any:
     """Do the job; return what is to be kept until the last search."""
-    client = {"base_url": url, "allow_http": True, "key_size": 2048, "api_key_file": key_file}
+    client: dict[str, Any] = {"base_url": url, "allow_http": True, "key_size": 2048, "api_key_file": key_file}
     if kind == "run":
         return cluster_batch.run(source, output, concurrency=4, rows_per_part=20, **client)
     return (

@@ -5,63 +5,32 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-import ray
 
 import nomyo.batch
 import nomyo.batch.ray as cluster_batch
-from batch_scene import NotingRouter, outcome, outcomes, request, rows_of, write_input
+from cluster.one_machine import CLIENT, nomyo_batch
 from nomyo import _core
 from nomyo.batch.governor import Limits
 from nomyo.batch.ray.completions import Options
-from nomyo.batch.ray.lines import ROWS_PER_BLOCK
-from nomyo.batch.ray.node_secrets import with_secrets
 from nomyo.batch.ray.part_sender import PartSender
 from nomyo.batch.ray.parts import Part, cut
-from nomyo.batch.ray.rate import ClusterGovernor, ClusterRate
 from nomyo.batch.runner import Summary
-from nomyo.errors import BatchError, RateLimitError
+from nomyo.errors import BatchError
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
-from virtual_time import VirtualClock
-from windows import check_every_window
+from support.batch_scene import PromptNotingRouter, outcome, outcomes, request, rows_of, write_input
 
 # Ray's own and those of what it brings: of sockets that it leaves open, of what is to be deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-CLIENT: dict[str, Any] = {"allow_http": True, "key_size": 2048}
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("_cluster")]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cluster() -> Iterator[None]:
-    with tempfile.TemporaryDirectory(prefix="ray") as directory:
-        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-        ray.init(num_cpus=4, object_store_memory=100 * 1024 * 1024, _temp_dir=directory, **quiet)
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        yield
-        ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def router() -> Iterator[NotingRouter]:
-    with NotingRouter() as router:
-        yield router
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    rows = [request(number) for number in range(1, 26)]
-    return write_input(tmp_path / "in.jsonl", [*rows[:12], b"{", b"", *rows[12:]])
-
-
-def _run(source: Path, output: Path, router: NotingRouter | RunningRouter, **options: Any) -> Summary:
+def _run(source: Path, output: Path, router: PromptNotingRouter | RunningRouter, **options: Any) -> Summary:
     return cluster_batch.run(
         source, output, **{"base_url": router.url, "rows_per_part": 10, "actors": 1, **CLIENT, **options}
     )
@@ -72,9 +41,9 @@ def _joined(output: Path, joined: Path) -> Path:
     return joined
 
 
-def test_output_is_that_of_a_batch_on_one_machine(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+def test_output_is_that_of_a_batch_on_one_machine(source: Path, tmp_path: Path, router: PromptNotingRouter) -> None:
     words = io.StringIO()
-    summary = _run(source, tmp_path / "out", router, progress=nomyo.batch.PlainProgress(words, "job"))
+    summary = _run(source, tmp_path / "out", router, progress=nomyo.batch.PlainProgress(words, "job", interval_s=3600))
     alone = nomyo_batch(source, tmp_path / "alone.jsonl", router)
     tokens = summary.prompt_tokens + summary.completion_tokens
     first, last = words.getvalue().splitlines()
@@ -94,16 +63,14 @@ def test_output_is_that_of_a_batch_on_one_machine(source: Path, tmp_path: Path, 
     ]
 
 
-def nomyo_batch(source: Path, output: Path, router: NotingRouter) -> Summary:
-    return nomyo.batch.run(source, output, base_url=router.url, ordered=True, key_dir=None, **CLIENT)
-
-
-def test_second_call_sends_what_is_missing_and_nothing_else(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+def test_second_call_sends_what_is_missing_and_nothing_else(
+    source: Path, tmp_path: Path, router: PromptNotingRouter
+) -> None:
     _run(source, tmp_path / "out", router)
     (tmp_path / "out" / "part-000000000011.jsonl").unlink()
     router.prompts.clear()
     words = io.StringIO()
-    summary = _run(source, tmp_path / "out", router, progress=nomyo.batch.PlainProgress(words, "job"))
+    summary = _run(source, tmp_path / "out", router, progress=nomyo.batch.PlainProgress(words, "job", interval_s=3600))
     assert (summary.succeeded, summary.failed, summary.done_before) == (25, 1, 16)
     assert words.getvalue().startswith("job: 26 rows, 16 of them done before\njob: 26 of 26 rows")
     assert len(router.prompts) == 9  # and a bad row
@@ -112,7 +79,7 @@ def test_second_call_sends_what_is_missing_and_nothing_else(source: Path, tmp_pa
     assert router.prompts == []
 
 
-def test_rows_of_a_damaged_part_are_sent_again(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+def test_rows_of_a_damaged_part_are_sent_again(source: Path, tmp_path: Path, router: PromptNotingRouter) -> None:
     _run(source, tmp_path / "out", router)
     part = tmp_path / "out" / "part-000000000001.jsonl"
     whole = part.read_bytes()
@@ -125,7 +92,9 @@ def test_rows_of_a_damaged_part_are_sent_again(source: Path, tmp_path: Path, rou
     assert [row["id"] for row in rows_of(part)] == [json.loads(row)["id"] for row in rows]
 
 
-def test_rows_that_failed_are_done_once_more_on_demand(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+def test_rows_that_failed_are_done_once_more_on_demand(
+    source: Path, tmp_path: Path, router: PromptNotingRouter
+) -> None:
     _run(source, tmp_path / "out", router)
     part = tmp_path / "out" / "part-000000000001.jsonl"
     rows = rows_of(part)
@@ -137,7 +106,7 @@ def test_rows_that_failed_are_done_once_more_on_demand(source: Path, tmp_path: P
     assert (summary.succeeded, summary.failed, summary.done_before) == (25, 1, 24)
 
 
-def test_another_input_is_refused(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+def test_another_input_is_refused(source: Path, tmp_path: Path, router: PromptNotingRouter) -> None:
     _run(source, tmp_path / "out", router)
     write_input(source, [request(1)])
     with pytest.raises(BatchError, match="not the one that out was begun with"):
@@ -165,7 +134,7 @@ def test_refused_api_key_ends_the_job_and_the_same_call_goes_on(source: Path, tm
     ],
 )
 def test_what_no_actor_can_do_is_what_it_says(
-    options: dict[str, Any], words: str, source: Path, tmp_path: Path, router: NotingRouter
+    options: dict[str, Any], words: str, source: Path, tmp_path: Path, router: PromptNotingRouter
 ) -> None:
     with source.open("rb") as file:
         _, parts = cut(file, 10)
@@ -174,12 +143,12 @@ def test_what_no_actor_can_do_is_what_it_says(
 
 
 def test_job_that_had_to_stop_sends_no_more(
-    source: Path, tmp_path: Path, router: NotingRouter, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, router: PromptNotingRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
         raise BatchError("stop")
 
-    monkeypatch.setattr("nomyo.batch.ray.job._Counted.take", stop)
+    monkeypatch.setattr("nomyo.batch.ray.job._JobCounts.add", stop)
     router.prompts.clear()
     router.delay_s = 0.3
     with pytest.raises(BatchError, match="stop") as caught:
@@ -204,7 +173,7 @@ def test_job_that_had_to_stop_sends_no_more(
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(
-    wrong: dict[str, Any], source: Path, tmp_path: Path, router: NotingRouter
+    wrong: dict[str, Any], source: Path, tmp_path: Path, router: PromptNotingRouter
 ) -> None:
     with pytest.raises((ValueError, TypeError), match=next(iter(wrong))) as caught:
         _run(source, tmp_path / "out", router, **wrong)
@@ -213,7 +182,7 @@ def test_wrong_options_are_refused_before_anything_is_written(
 
 
 def _sender(
-    source: Path, output: Path, router: NotingRouter, *, api_key_file: str | None = None, **client: Any
+    source: Path, output: Path, router: PromptNotingRouter, *, api_key_file: str | None = None, **client: Any
 ) -> PartSender:
     options = Options(api_key_file=api_key_file, client_options={"base_url": router.url, **CLIENT, **client})
     return PartSender(str(source), str(output), options, False)
@@ -234,22 +203,22 @@ def _do(sender: PartSender, *parts: Part) -> list[dict[str, Any]]:
 
 
 def test_part_that_is_done_is_not_sent_again_by_an_actor_that_takes_it_over(
-    source: Path, tmp_path: Path, router: NotingRouter
+    source: Path, tmp_path: Path, router: PromptNotingRouter
 ) -> None:
     with source.open("rb") as file:
         _, parts = cut(file, 10)
     router.prompts.clear()
     first = _do(_sender(source, tmp_path, router), *parts)
-    sent, file = len(router.prompts), (tmp_path / "part-000000000001.jsonl").stat()
+    sent, before = len(router.prompts), (tmp_path / "part-000000000001.jsonl").stat()
     again = _do(_sender(source, tmp_path, router), *parts)
     assert (sent, len(router.prompts)) == (25, 25)
     assert [(each["rows"], each["failed"]) for each in first] == [(10, 0), (10, 1), (6, 0)]
     assert [each["rows"] for each in again] == [10, 10, 6]
-    assert (tmp_path / "part-000000000001.jsonl").stat().st_ino == file.st_ino
+    assert (tmp_path / "part-000000000001.jsonl").stat().st_ino == before.st_ino
 
 
 def test_part_that_was_begun_is_finished_by_an_actor_that_takes_it_over(
-    source: Path, tmp_path: Path, router: NotingRouter
+    source: Path, tmp_path: Path, router: PromptNotingRouter
 ) -> None:
     with source.open("rb") as file:
         _, parts = cut(file, 10)
@@ -267,7 +236,7 @@ def test_row_that_the_router_always_refuses_does_not_keep_a_job_from_its_end(tmp
     """The rows of many parts stop the job, the few that are left fail when patience is at its end."""
     source = write_input(tmp_path / "in.jsonl", [request(number) for number in range(3)])
     options: dict[str, Any] = {"patience": 6.0, "limits": Limits(requests_per_s=0, cool_down_s=1.0), "rows_per_part": 1}
-    with NotingRouter() as router:
+    with PromptNotingRouter() as router:
         router.refused = {f"prompt {number} é" for number in range(3)}
         with pytest.raises(BatchError, match="HTTP 503"):
             _run(source, tmp_path / "out", router, **options)
@@ -280,7 +249,7 @@ def test_row_that_the_router_always_refuses_does_not_keep_a_job_from_its_end(tmp
 
 
 def test_full_disk_is_told_by_its_reason(
-    source: Path, tmp_path: Path, router: NotingRouter, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, router: PromptNotingRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with source.open("rb") as file:
         _, parts = cut(file, 10)
@@ -288,12 +257,14 @@ def test_full_disk_is_told_by_its_reason(
     async def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nomyo.batch.appended.AppendedFile.append", full)
+    monkeypatch.setattr("nomyo.batch.append_log.AppendLog.append", full)
     (done,) = _do(_sender(source, tmp_path, router), parts[0])
     assert done["failure"] == "a file cannot be used on one of the nodes: No space left on device"
 
 
-def test_sealed_output_is_read_with_the_private_key_alone(source: Path, tmp_path: Path, router: NotingRouter) -> None:
+def test_sealed_output_is_read_with_the_private_key_alone(
+    source: Path, tmp_path: Path, router: PromptNotingRouter
+) -> None:
     archive = tmp_path / "archive"
     _core.write_key_directory(archive, _core.PrivateKey.generate(2048))
     options = {"encrypt_to": archive / "public_key.pem"}
@@ -313,164 +284,3 @@ def test_sealed_output_is_read_with_the_private_key_alone(source: Path, tmp_path
     with pytest.raises(ValueError, match="a private key"):
         _run(source, tmp_path / "other", router, encrypt_to=archive / "private_key.pem")
     assert not (tmp_path / "other").exists()
-
-
-def test_pipeline_of_json_gives_them_too(tmp_path: Path, router: NotingRouter) -> None:
-    """With nothing said of formats: blocks as Ray hands them out by default."""
-    source = write_input(tmp_path / "in.jsonl", [request(number) for number in range(10)])
-    options = {"base_url": router.url, **CLIENT}
-    answers = ray.data.read_json(str(source), lines=True).map_batches(
-        cluster_batch.SecureCompletions, concurrency=1, fn_constructor_kwargs=options
-    )
-    rows = answers.take_all()
-    assert sorted(row["custom_id"] for row in rows) == sorted(f"row-{number}" for number in range(10))
-    assert all(row["error"] is None for row in rows)
-
-
-def test_pipeline_of_lines_gives_the_rows_of_a_batch(source: Path, tmp_path: Path, router: NotingRouter) -> None:
-    answers = cluster_batch.read_lines(source, rows_per_block=10).map_batches(
-        cluster_batch.SecureCompletions,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=2),
-        fn_constructor_kwargs={"base_url": router.url, **CLIENT},
-    )
-    alone = nomyo_batch(source, tmp_path / "alone.jsonl", router)
-    rows = sorted(answers.take_all(), key=lambda row: int(row["id"].rpartition("_")[2]))
-    assert [row["id"] for row in rows] == [row["id"] for row in rows_of(tmp_path / "alone.jsonl")]
-    assert [row["error"] for row in rows] == [row["error"] for row in rows_of(tmp_path / "alone.jsonl")]
-    assert sum(row["error"] is not None for row in rows) == alone.failed == 1
-    assert json.loads(rows[0]["response"]["body"])["choices"][0]["message"]["content"] == "prompt 1 é"
-
-
-def test_pipeline_of_lines_goes_on_after_rows_that_fail(tmp_path: Path, router: NotingRouter) -> None:
-    """With blocks as Ray hands them out by default, where the lines' numbers are of NumPy."""
-    refused = request(3, body={"model": "m", "messages": "none"})
-    source = write_input(tmp_path / "in.jsonl", [request(1), b"{", refused, request(4)])
-    answers = cluster_batch.read_lines(source).map_batches(
-        cluster_batch.SecureCompletions, concurrency=1, fn_constructor_kwargs={"base_url": router.url, **CLIENT}
-    )
-    rows = sorted(answers.take_all(), key=lambda row: str(row["id"]))
-    assert [row["id"] for row in rows] == [f"batch_req_{line}" for line in (1, 2, 3, 4)]
-    errors = [None if row["error"] is None else (row["error"]["code"], row["error"]["line"]) for row in rows]
-    assert errors == [None, ("invalid_json", 2), ("invalid_request_error", 3), None]
-    assert rows[2]["response"]["status_code"] == 400
-
-
-def test_pipeline_has_blocks_that_are_cheap_to_send_again(source: Path) -> None:
-    assert ROWS_PER_BLOCK < 1000
-    assert cluster_batch.read_lines(source, rows_per_block=10).materialize().num_blocks() == 3
-
-
-def _completions(url: str, **options: Any) -> cluster_batch.SecureCompletions:
-    return cluster_batch.SecureCompletions(base_url=url, **{**CLIENT, **options})
-
-
-def _answers(completions: cluster_batch.SecureCompletions, *rows: dict[str, Any]) -> list[dict[str, Any]]:
-    async def answers() -> list[dict[str, Any]]:
-        try:
-            block = await completions(pa.table({"text": [json.dumps(row) for row in rows]}))
-            rows_there: list[dict[str, Any]] = block.to_pylist()
-            return rows_there
-        finally:
-            await completions.aclose()
-
-    return asyncio.run(answers())
-
-
-def test_rows_of_a_block_come_in_its_order_and_so_many_at_once(router: NotingRouter, tmp_path: Path) -> None:
-    router.delay_s, router.most = 0.05, 0
-    answers = _answers(_completions(router.url, requests_at_once=3), *map(request, range(9)))
-    router.delay_s = 0.0
-    assert [row["custom_id"] for row in answers] == [f"row-{number}" for number in range(9)]
-    assert router.most == 3
-    assert list(tmp_path.iterdir()) == []  # the working directory: no key pair is left on a node
-
-
-def test_no_turn_is_taken_for_requests_that_cannot_leave_yet(
-    router: NotingRouter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    turns = []
-
-    async def acquire(_: object) -> None:
-        turns.append(len(router.prompts))
-
-    monkeypatch.setattr(ClusterRate, "acquire", acquire)
-    router.prompts.clear()
-    router.delay_s = 0.2
-    _answers(_completions(router.url, requests_at_once=3), *map(request, range(9)))
-    router.delay_s = 0.0
-    assert max(taken - sent for taken, sent in enumerate(turns)) < 3
-
-
-def test_block_raises_where_the_batch_has_to_stop() -> None:
-    config = RouterConfig(key_bits=2048, api_keys=frozenset({"right"}))
-    with RunningRouter(config) as router, pytest.raises(BatchError, match="HTTP 401"):
-        _answers(_completions(router.url), request(1), request(2))
-
-
-def test_key_in_a_runtime_env_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    @ray.remote(runtime_env={"env_vars": {"NOMYO_API_KEY": "canary-0b7c"}})
-    def use() -> str:
-        try:
-            with_secrets({}, None, None)
-        except ValueError as error:
-            return str(error)
-        return ""
-
-    words = ray.get(use.remote())
-    assert "runtime_env" in words
-    assert "canary" not in words
-
-
-@pytest.mark.parametrize("limits", [Limits(requests_per_s=5), Limits(requests_per_s=5, burst_requests=10)])
-def test_governor_that_died_and_knows_nothing_keeps_to_the_rate_all_the_same(limits: Limits) -> None:
-    clock, went = VirtualClock(), []
-
-    async def send() -> None:
-        for _ in range(6):
-            governor = ClusterGovernor(clock)  # as Ray makes it anew
-            for _ in range(7):
-                await governor.acquire(limits)
-                went.append(clock.now_ns())
-
-    clock.run(send())
-    assert len(went) == 42
-    check_every_window(went, limits)
-
-
-def test_refusal_of_one_pauses_all_whatever_their_limits() -> None:
-    clock = VirtualClock()
-
-    async def pause() -> list[float]:
-        governor = ClusterGovernor(clock)
-        seconds = []
-        await governor.acquire(Limits(requests_per_s=0))
-        for status, retry_after in ((429, "7"), (503, None), (500, "30"), (500, None)):
-            before = clock.seconds
-            await governor.note(Limits(requests_per_s=0), status, retry_after)
-            await governor.acquire(Limits(requests_per_s=10))
-            seconds.append(clock.seconds - before)
-        return seconds
-
-    paused = clock.run(pause())
-    assert paused[0] >= 7
-    assert paused[1] >= 1800
-    assert paused[2] >= 30
-    assert paused[3] < 1
-
-
-def test_askers_share_one_governor_and_send_it_no_words() -> None:
-    async def ask() -> float:
-        first, second = (ClusterRate("shared", Limits(requests_per_s=0)) for _ in range(2))
-        loop = asyncio.get_running_loop()
-        await first.acquire()
-        begin = loop.time()
-        assert 1.4 < await first.note(RateLimitError("canary-words", retry_after="1.5")) <= 1.5
-        await second.acquire()
-        paused = loop.time() - begin
-        ray.kill(second._governor)
-        with pytest.raises(BatchError, match="cannot be asked"):
-            await second.acquire()
-        return paused
-
-    assert asyncio.run(ask()) >= 1.5

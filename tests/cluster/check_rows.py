@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from pathlib import Path
@@ -13,18 +14,15 @@ import pyarrow as pa
 import pyarrow.json
 import pytest
 
-from batch_scene import request
-from nomyo.batch.header import Header
-from nomyo.batch.lines import Survey
+from nomyo.batch.client_options import BatchOptions
+from nomyo.batch.ray import SecureCompletions, run
 from nomyo.batch.ray.completions import Options
-from nomyo.batch.ray.node_secrets import check_options, with_secrets
-from nomyo.batch.ray.output import OutputFolder
-from nomyo.batch.ray.part_file import PartFile
-from nomyo.batch.ray.parts import MOST_BYTES, Part, cut, rows_in
+from nomyo.batch.ray.node_secrets import REFUSED, check_options, with_secrets
 from nomyo.batch.ray.rows import ANSWERS, _without_nulls, answers_of, rows_of
-from nomyo.batch.records import BadRow, Row, answered, failed
-from nomyo.errors import BatchError, RateLimitError
-from nomyo.response import ChatCompletionResponse
+from nomyo.batch.records import BadRow, Row, answered, failed, read_row
+from nomyo.errors import RateLimitError
+from nomyo.responses import ChatCompletionResponse
+from support.batch_scene import request
 
 TIME = np.datetime64("2026-11-25", "ns")
 
@@ -142,6 +140,19 @@ def test_answers_have_one_schema_whatever_is_in_them() -> None:
     assert refused["response"]["status_code"] == 429
 
 
+def test_half_of_a_character_ends_no_block() -> None:
+    row = read_row(1, json.dumps(request(1, custom_id="\ud83d a")).encode())
+    assert isinstance(row, Row)
+    rows = [
+        answered(row, ChatCompletionResponse({"a": "\ud800"})),
+        failed(1, row.custom_id, ValueError("\ud800: JSON has no NaN")),
+    ]
+    answer, refused = answers_of(rows).to_pylist()
+    assert [answer["custom_id"], refused["custom_id"]] == ["\ufffd a", "\ufffd a"]
+    assert json.loads(answer["response"]["body"]) == {"a": "\ud800"}
+    assert refused["error"]["message"] == "\ufffd: JSON has no NaN"
+
+
 @pytest.mark.parametrize("name", ["api_key", "key_rotation_password", "key_password", "password"])
 def test_secret_as_an_argument_is_refused_without_showing_it(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name} cannot be an argument: Ray would store it") as caught:
@@ -149,6 +160,15 @@ def test_secret_as_an_argument_is_refused_without_showing_it(name: str) -> None:
     assert "canary" not in str(caught.value)
     with pytest.raises(TypeError):
         Options(client_options={name: "canary-secret"})
+
+
+@pytest.mark.parametrize("made", [SecureCompletions, run])
+def test_help_shows_all_options_of_a_client_but_those_that_are_refused(made: Any) -> None:
+    shown = inspect.signature(made).parameters
+
+    assert shown.keys() >= BatchOptions.__annotations__.keys() - set(REFUSED)
+    assert not shown.keys() & set(REFUSED)
+    assert {name: shown[name].default for name in ("timeout", "key_dir")} == {"timeout": 600.0, "key_dir": None}
 
 
 def test_client_of_another_process_is_refused() -> None:
@@ -165,6 +185,14 @@ def test_secrets_come_from_files_of_the_node(tmp_path: Path) -> None:
     assert options == {"timeout": 3.0, "api_key": "the-key"}
 
 
+def test_key_that_is_not_utf_8_is_told_by_its_file_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"canary-key-77\xff")
+    with pytest.raises(ValueError, match="the content of api_key_file is not UTF-8") as raised:
+        with_secrets({}, str(tmp_path / "key"), None)
+    assert type(raised.value) is ValueError  # of Python's own error, the object is the key
+    assert raised.value.__context__ is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -178,163 +206,3 @@ def test_secrets_come_from_files_of_the_node(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
         Options(**wrong)
-
-
-def _cut(path: Path, rows_per_part: int) -> list[Part]:
-    with path.open("rb") as file:
-        return cut(file, rows_per_part)[1]
-
-
-def test_parts_hold_each_row_once_with_its_line(tmp_path: Path) -> None:
-    source = tmp_path / "in"
-    source.write_bytes(b"\n\na\n\nb\nc\n \nd")
-    parts = _cut(source, 2)
-    assert [(part.line, part.last_line, part.rows) for part in parts] == [(1, 5, 2), (6, 8, 2)]
-    assert [row for part in parts for row in rows_in(source, part)] == [
-        (3, b"a\n"),
-        (5, b"b\n"),
-        (6, b"c\n"),
-        (8, b"d"),
-    ]
-
-
-def test_part_of_large_rows_is_short(tmp_path: Path) -> None:
-    source = tmp_path / "in"
-    source.write_bytes(b"".join(b"x" * (MOST_BYTES // 2) + b"\n" for _ in range(5)))
-    assert [part.rows for part in _cut(source, 100)] == [2, 2, 1]
-
-
-def test_nothing_is_sent_of_a_part_that_is_another_on_this_node(tmp_path: Path) -> None:
-    source = tmp_path / "in"
-    source.write_bytes(b"a\nb\n")
-    first, second = _cut(source, 1)
-    source.write_bytes(b"a\nB\n")
-    assert list(rows_in(source, first)) == [(1, b"a\n")]
-    with pytest.raises(BatchError, match="changed, or is another file"):
-        list(rows_in(source, second))
-
-
-def _row(line: int, *, error: bool = False) -> bytes:
-    if error:
-        return failed(line, "x", ValueError("no"))
-    return answered(Row(line, "x", {}), ChatCompletionResponse({"a": line}))
-
-
-def _finish(directory: Path, part: Part, *rows: bytes) -> PartFile:
-    file = PartFile(directory, part)
-    (directory / f"unfinished-{part.line:012}.jsonl").write_bytes(b"".join(rows))
-    file.finish()
-    return file
-
-
-def test_finished_part_has_each_row_once_in_order(tmp_path: Path) -> None:
-    part = Part(1, 3, 3, 0, 0, "")
-    file = _finish(tmp_path, part, _row(2), _row(1), _row(2), b'{"id":"batch_req_9",', b"\n", _row(3))
-    assert (tmp_path / "part-000000000001.jsonl").read_bytes() == _row(1) + _row(2) + _row(3)
-    assert [path.name for path in tmp_path.iterdir()] == ["part-000000000001.jsonl"]
-    assert [(mark.line, mark.failed) for mark in file.marks() or []] == [(1, False), (2, False), (3, False)]
-    file.finish()  # another actor, which was slower
-
-
-def test_part_that_lacks_rows_is_not_finished(tmp_path: Path) -> None:
-    part = Part(1, 2, 2, 0, 0, "")
-    with pytest.raises(BatchError, match="lacks rows"):
-        _finish(tmp_path, part, _row(2))
-    assert PartFile(tmp_path, part).marks() is None
-    assert PartFile(tmp_path, part).kept(retry_errors=False) == {2}
-
-
-def test_torn_row_of_a_killed_actor_is_dropped_before_more_are_appended(tmp_path: Path) -> None:
-    unfinished = tmp_path / "unfinished-000000000001.jsonl"
-    unfinished.write_bytes(json.dumps(json.loads(_row(2))).encode() + b"\n" + _row(1)[:-5])
-    assert PartFile(tmp_path, Part(1, 2, 2, 0, 0, "")).kept(retry_errors=False) == {2}
-    assert unfinished.read_bytes() == _row(2)
-
-
-def test_retried_part_keeps_answers_and_counts_as_unfinished_until_it_is_whole(tmp_path: Path) -> None:
-    part = Part(1, 2, 2, 0, 0, "")
-    file = _finish(tmp_path, part, _row(1, error=True), _row(2))
-    assert file.kept(retry_errors=True) == {2}
-    assert file.marks() is None
-    assert file.kept(retry_errors=False) == {1, 2}  # a run that does not retry takes the errors as they were
-    file.finish()
-    assert [mark.failed for mark in file.marks() or []] == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("damaged", "whole"),
-    [
-        (_row(2) + _row(4)[:-5], {2}),
-        (_row(2)[:-5] + _row(4) + _row(5), {5}),
-        (_row(2) + _row(4), {2, 4}),
-        (_row(2) + _row(4) + b"\n", {2, 4}),
-        (_row(2) + _row(4) + _row(4), {2, 4}),
-        (_row(4) + _row(2) + _row(5), {2, 4, 5}),
-        (_row(2) + _row(4) + _row(6), {2, 4}),
-        (_row(1) + _row(2) + _row(4), {2, 4}),
-        (b"", set()),
-    ],
-)
-def test_damaged_part_is_not_done_and_keeps_what_is_whole(damaged: bytes, whole: set[int], tmp_path: Path) -> None:
-    part = Part(2, 5, 3, 0, 0, "")
-    file = _finish(tmp_path, part, _row(2), _row(4), _row(5))
-    assert [mark.line for mark in file.marks() or []] == [2, 4, 5]
-    (tmp_path / "part-000000000002.jsonl").write_bytes(damaged)
-    assert file.marks() is None
-    assert file.kept(retry_errors=False) == whole
-    missing = [_row(line) for line in (2, 4, 5) if line not in whole]
-    with (tmp_path / "unfinished-000000000002.jsonl").open("ab") as unfinished:
-        unfinished.write(b"".join(missing))
-    file.finish()
-    assert [mark.line for mark in file.marks() or []] == [2, 4, 5]
-
-
-def _header(survey: Survey, rows_per_part: int = 10) -> Header:
-    return Header(survey, ordered=True, sealed_for=None, rows_per_part=rows_per_part)
-
-
-def _survey(path: Path) -> Any:
-    with path.open("rb") as file:
-        return cut(file, 1)[0]
-
-
-def test_output_belongs_to_one_input_and_one_job(tmp_path: Path) -> None:
-    source, folder = tmp_path / "in", tmp_path / "out"
-    source.write_bytes(b"a\n")
-    survey = _survey(source)
-    with OutputFolder(folder, _header(survey)), pytest.raises(BatchError, match="another job is working on out"):
-        OutputFolder(folder, _header(survey))
-    assert (folder.stat().st_mode & 0o777, (folder / "batch.json").stat().st_mode & 0o777) == (0o700, 0o600)
-    with OutputFolder(folder, _header(survey)):
-        pass
-    with pytest.raises(BatchError, match="begun with rows_per_part=10"):
-        OutputFolder(folder, _header(survey, 11))
-    source.write_bytes(b"b\n")
-    with pytest.raises(BatchError, match="not the one that out was begun with"):
-        OutputFolder(folder, _header(_survey(source)))
-    for damaged in (b"[]", b"{", b"{}"):
-        (folder / "batch.json").write_bytes(damaged)
-        with pytest.raises(BatchError, match="damaged"):
-            OutputFolder(folder, _header(survey))
-
-
-def test_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
-    source = tmp_path / "in"
-    source.write_bytes(b"a\n")
-    with pytest.raises(BatchError, match="holds something else already"):
-        OutputFolder(tmp_path, _header(_survey(source)))
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]
-
-
-def test_empty_header_is_a_new_one_where_nothing_else_is_alone(tmp_path: Path) -> None:
-    source, folder = tmp_path / "in", tmp_path / "out"
-    source.write_bytes(b"a\n")
-    folder.mkdir()
-    (folder / "batch.json").touch()  # a job that was killed as it began
-    with OutputFolder(folder, _header(_survey(source))):
-        assert (folder / "batch.json").stat().st_size > 0
-    (folder / "part-000000000001.jsonl").touch()
-    (folder / "batch.json").write_bytes(b"")
-    with pytest.raises(BatchError, match=r"batch\.json is empty, and out holds rows"):
-        OutputFolder(folder, _header(_survey(source)))
-    assert (folder / "batch.json").read_bytes() == b""

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import ray
-from two_nodes import two_nodes
 
 import nomyo.batch.ray as cluster_batch
+from cluster.two_nodes import two_nodes
 from nomyo.batch.ray import SecureCompletions
 
 BEFORE_THE_KILL = 80

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from two_nodes import two_nodes
 
 import nomyo.batch.ray as cluster_batch
+from cluster.two_nodes import two_nodes
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.clock import SystemClock
 from nomyo.batch.governor.governor import name_of
@@ -38,10 +38,11 @@ class NotingGovernor(rate.ClusterGovernor):
         super().__init__(NotingClock())
         self._moments = Path(moments)
 
-    async def acquire(self, limits: Limits) -> None:
-        await super().acquire(limits)
+    async def acquire(self, limits: Limits) -> bool:
+        settled = await super().acquire(limits)
         with self._moments.open("a") as file:
-            file.write(f"{self._clock.told}\n")
+            file.write(f"{self._clock.told}\n")  # type: ignore[union-attr]
+        return settled
 
     def node_id(self) -> str:
         return str(ray.get_runtime_context().get_node_id())

@@ -1,18 +1,42 @@
-"""A file of requests to a file of answers, in OpenAI's batch format; what was done already is not done again.
+"""Sends a file of requests and writes a file of answers, in OpenAI's batch format; sends no finished row again.
 
 >>> import nomyo.batch
 >>> nomyo.batch.run("requests.jsonl", "answers.jsonl")  # doctest: +SKIP
 
-Answers that the holder of a private key alone can read:
+With answers that only the holder of a private key can read:
 
 >>> nomyo.batch.run("requests.jsonl", "answers.jsonl", encrypt_to="archive/public_key.pem")  # doctest: +SKIP
 >>> for row in nomyo.batch.read("answers.jsonl", key_dir="archive"):  # doctest: +SKIP
 ...     print(row["custom_id"])
+
+Modules, from the ground up; each imports only from those above it:
+
+    records         rows of the input and of the output in OpenAI's format; recognises torn rows
+    input_lines     the input: its lines, their number and digest
+    done_lines      one bit for each row
+    order           merges the rows of an output into the order of the input
+    sealed          seals a row for a public key, and opens it
+    seal_key        the keys to seal for and to open with, as a user names them
+    header          `OUT.batch`: the input that an output belongs to, and whose key its rows are sealed for
+    append_log      appends rows, and syncs them in groups
+    journal         the output: what was done already, and the lock
+    output_reader   the rows of an output, sealed or not
+    internal_errors tells a fault inside the package from a mistake in the call
+    verdict         what a failure means for its row and for all rows
+    governor        when a request may go, for all processes that use one API key
+    admission       when a request may leave: asks the governor, and waits while the router is away
+    sender          one row to one answer
+    router_check    checks whether there is a router at an address
+    client_options  the options that a run passes to its client
+    progress        the figures on stderr
+    estimate        the dry run
+    runner          a run: the engine of `create_many` between input and journal
+    ray             the same over a Ray cluster; imported by name alone
 """
 
 from nomyo.batch.governor import Governor, Limits
+from nomyo.batch.output_reader import Damaged, read
 from nomyo.batch.progress import PlainProgress, Progress
-from nomyo.batch.reading import Damaged, read
 from nomyo.batch.runner import Stop, Summary, run, run_async
 
 __all__ = ["Damaged", "Governor", "Limits", "PlainProgress", "Progress", "Stop", "Summary", "read", "run", "run_async"]

@@ -1,43 +1,64 @@
-"""When a request may leave: what a runner asks before each, and what it waits for while its router is away.
+"""Admission: when a request may leave. The sender asks before each request, and waits while its router is away.
 
-The rate and the pauses that the service asks for are the governor's, which shares them with other processes. That a
-router cannot be reached is a matter of this batch's own network, and holds nobody else up.
+The governor keeps the rate and the pauses that the service asks for, and shares them with other processes. If the
+router cannot be reached, that may be this batch's own network, so only this batch waits.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nomyo.batch.governor.clock import Clock, SystemClock
 from nomyo.batch.governor.limits import SECOND_NS
-from nomyo.batch.governor.pauses import Pause
+from nomyo.batch.governor.pauses import Pause, backoff_s
 from nomyo.errors import NomyoError
 
 
 class Admission(Protocol):
-    """Who says when; a `Governor`, say."""
+    """Decides when a request may leave; a `Governor`, for example. An `AnswerListener` is also told of each answer."""
 
     async def acquire(self) -> None:
-        """Return when one more request may leave."""
+        """Wait until one more request may leave."""
 
     async def note(self, error: NomyoError) -> float:
-        """Hear of a failure that is not that of its request; return for how many seconds nothing is sent."""
+        """Record a failure that concerns all requests; return for how many seconds nothing is sent."""
+
+
+@runtime_checkable
+class AnswerListener(Protocol):
+    """An admission that is told of answers as well as of failures."""
+
+    def answered(self) -> None:
+        """Record an answer."""
 
 
 class Outage:
-    """Pauses of a batch while its router cannot be reached: 1 s, 2 s, 4 s, up to a minute."""
+    """Pauses a batch while its router cannot be reached: 1 s, 2 s, 4 s, up to a minute.
+
+    While other requests are answered there is no pause: each answer makes up for one lost connection.
+    """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = SystemClock() if clock is None else clock
         self._pause = Pause()
 
-    async def over(self) -> None:
-        """Return when it is time to try."""
+    async def wait_until_over(self) -> None:
+        """Wait until the pause is over."""
         while (left_ns := self._pause.until_ns - self._clock.now_ns()) > 0:
-            await self._clock.sleep(left_ns)
+            await self._clock.sleep(min(left_ns, SECOND_NS))
 
     def note(self) -> float:
-        """Pause, and return for how many seconds; of all that were under way, the first alone makes it longer."""
+        """Pause; return for how many seconds. Of all requests under way, only the first to fail prolongs the pause."""
         now_ns = self._clock.now_ns()
-        self._pause.back_off(now_ns)
-        return (self._pause.until_ns - now_ns) / SECOND_NS
+        self._pause.back_off(now_ns, cost=1)
+        return max(0, self._pause.until_ns - now_ns) / SECOND_NS
+
+    def answered(self) -> None:
+        """Record an answer, which ends the pause."""
+        self._pause.answered()
+        self._pause.until_ns = min(self._pause.until_ns, self._clock.now_ns())
+
+    async def wait_before_retry(self, failures: int) -> None:
+        """Wait before a row's next attempt: 0 s after its first failure, then 1 s, 2 s, ... 60 s."""
+        if failures > 1:
+            await self._clock.sleep(int(backoff_s(failures - 1) * SECOND_NS))

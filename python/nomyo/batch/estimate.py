@@ -1,4 +1,4 @@
-"""What a batch would be, without sending any of it."""
+"""The dry run: counts rows, finds bad ones and estimates tokens, without sending anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from nomyo.batch.lines import Lines
+from nomyo.batch.input_lines import NumberedLines, open_input
 from nomyo.batch.records import BadRow, Row, read_row
 from nomyo.chat import prepare
 from nomyo.errors import NomyoError
@@ -22,32 +22,33 @@ _CHARACTERS_PER_TOKEN: Final = 4
 
 @dataclass(slots=True)
 class Estimate:
-    """How much an input asks for."""
+    """What a dry run found in an input."""
 
     rows: int = 0
     bad_rows: int = 0
     first_bad_rows: list[BadRow] = field(default_factory=list)
     repeated_custom_ids: int = 0
-    """Rows whose custom_id an earlier row has too; each is sent, and has a row of its own in the output."""
+    """Rows whose `custom_id` an earlier row has, too. Each is sent, and has a row of its own in the output."""
     prompt_tokens: int = 0
-    """Roughly: a token is four characters."""
+    """A rough estimate: a token is counted as four characters."""
 
     def seconds_at(self, rate: float) -> float | None:
-        """Return the least time that the rows take at so many requests a second; None without a limit."""
+        """Return the least time in which the rows can be sent at `rate` requests a second; None if `rate` is 0."""
         return (self.rows - self.bad_rows) / rate if rate > 0 else None
 
 
 def estimate(path: Path) -> Estimate:
-    """Read a whole input; some eight bytes a row stay in memory, to find what is repeated.
+    """Read a whole input. Some eight bytes for each row stay in memory, to find repeated `custom_id`s.
 
     Raises:
-        OSError: It cannot be read.
+        ValueError: The input is not a regular file; a run needs one, and a device may have no end.
+        OSError: The input cannot be read.
     """
     found = Estimate()
     ids = _Digests()
     characters = 0
-    with path.open("rb") as file:
-        for number, content in Lines(file):
+    with open_input(path) as file:
+        for number, content in NumberedLines(file):
             row = _checked(read_row(number, content))
             found.rows += 1
             if isinstance(row, BadRow):
@@ -62,7 +63,7 @@ def estimate(path: Path) -> Estimate:
 
 
 def _checked(row: Row | BadRow) -> Row | BadRow:
-    """Refuse a row that cannot be sealed, as a run does; what the router refuses, only a run can tell."""
+    """Return a BadRow for a row that cannot be sealed. Which rows the router refuses, only a run can tell."""
     if isinstance(row, BadRow):
         return row
     try:
@@ -75,25 +76,26 @@ def _checked(row: Row | BadRow) -> Row | BadRow:
 
 
 class _Digests:
-    """Texts by 64 bits of each: of a million, two are the same by chance once in 37 million batches.
+    """Remembers 64 bits of a digest of each text, to find repeated ones.
 
-    They are kept in drawers by their first byte, because to sort takes an object for each of those that are sorted.
+    Among a million texts, two digests agree by chance in one of 37 million batches. The digests are kept in buckets by
+    their first byte, because sorting makes one Python object for each digest.
     """
 
     def __init__(self) -> None:
-        self._drawers = [array("Q") for _ in range(256)]
+        self._buckets = [array("Q") for _ in range(256)]
 
     def add(self, text: str) -> None:
-        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
-        self._drawers[digest[0]].append(int.from_bytes(digest, "big"))
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+        self._buckets[digest[0]].append(int.from_bytes(digest[:8], "big"))
 
     def repeated(self) -> int:
-        """Return how many are the same as an earlier one."""
-        return sum(one == another for drawer in self._drawers for one, another in pairwise(sorted(drawer)))
+        """Return how many texts are the same as an earlier one."""
+        return sum(one == another for drawer in self._buckets for one, another in pairwise(sorted(drawer)))
 
 
 def _texts(messages: Any) -> Iterator[str]:
-    """Yield the content of messages, in either of its forms: a text, or parts that may be texts."""
+    """Yield the texts of messages. The content of a message is a string, or a list of parts that may have a text."""
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         parts = content if isinstance(content, list) else [{"text": content}]

@@ -1,8 +1,8 @@
-"""What `OUTPUT.batch` says: the input that an output belongs to, the order of its rows, and for whom they are sealed.
+"""The header file `OUTPUT.batch`: an output's input, the order of its rows, and the key that they are sealed for.
 
-It holds no content. Whoever can read it can check a guess at the whole input by the digest. Beside a sealed output the
-digest is salted and slow, so that each guess takes as long as one at a password; a key to it would have to be kept
-somewhere, and a batch goes on with what it was given.
+It holds no content. Whoever can read it can check a guess at the whole input by the digest. For a sealed output, the
+digest is salted and slow, so that each guess takes as long as a guess at a password. It has no secret key, because that
+key would have to be kept somewhere, and a batch goes on with nothing but its own arguments.
 """
 
 from __future__ import annotations
@@ -10,29 +10,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any, Final
 
-from nomyo.batch.lines import Survey
+from nomyo._files.opening import open_to_read
+from nomyo.batch.input_lines import Survey
 from nomyo.errors import BatchError
 
 SUFFIX: Final = ".batch"
-LONGEST_BYTES: Final = 4096
+MAX_BYTES: Final = 4096
 _FORMAT: Final = 1
 _BEGIN: Final = b'{"format": '
+_MAX_ROWS: Final = 10**18
+_FINGERPRINT: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _ROUNDS: Final = 600_000
-"""Of PBKDF2, as for passwords."""
+"""Rounds of PBKDF2, as for passwords."""
 
 
 class Header:
-    """What a run expects of the header, or writes into a new one.
+    """What a run expects in the header, or writes into a new one.
 
     Args:
-        survey: The input's.
-        ordered: Whether rows stand in the order of the input's at the end.
-        sealed_for: The fingerprint of the key that rows are sealed for; None where they are not.
-        rows_per_part: Of an output in many files, how many rows of the input each is for.
+        survey: What identifies the input.
+        ordered: Whether the finished output has the order of the input.
+        sealed_for: The fingerprint of the key that rows are sealed for; None if they are not sealed.
+        rows_per_part: If the output consists of many files, how many rows of the input each is for; else None.
     """
 
     def __init__(
@@ -44,7 +48,7 @@ class Header:
         self._rows_per_part = rows_per_part
 
     def encoded(self) -> bytes:
-        """Return it as it is written."""
+        """Return the content of the header file."""
         salt = None if self._sealed_for is None else secrets.token_hex(16)
         wanted = {
             "format": _FORMAT,
@@ -53,28 +57,28 @@ class Header:
             "sealed_for": self._sealed_for,
             "rows_per_part": self._rows_per_part,
         }
-        return json.dumps(wanted).encode() + b"\n"
+        return json.dumps(wanted, allow_nan=False).encode() + b"\n"
 
     def check(self, content: bytes, name: str, header_name: str) -> None:
-        """Hold an output that was begun to what it was begun with.
+        """Check that an existing output was begun with the same input and options.
 
         Args:
-            content: Of its header.
-            name: The output's.
-            header_name: The header's own.
+            content: The content of its header file.
+            name: The output's name, for errors.
+            header_name: The header file's name, for errors.
 
         Raises:
-            BatchError: It is damaged, or says something else.
+            BatchError: The header is damaged, or another input or other options were used.
         """
         begun = _parsed(content)
-        if begun.get("format") != _FORMAT:
+        if not _is_header(begun):
             raise BatchError(f"{header_name} is damaged, or of another version: name another output")
         self._check_key(begun.get("sealed_for"), name)
         if not self._is_input(begun.get("input")):
             raise BatchError(f"the input is not the one that {name} was begun with: name another output")
         if begun.get("ordered") != self._ordered:
             words = "with" if begun.get("ordered") else "without"
-            raise BatchError(f"{name} was begun {words} --ordered: it can only go on so")
+            raise BatchError(f"{name} was begun {words} --ordered: go on in the same way, or name another output")
         if begun.get("rows_per_part") != self._rows_per_part:
             raise BatchError(f"{name} was begun with rows_per_part={begun.get('rows_per_part')}: go on with that")
 
@@ -82,7 +86,7 @@ class Header:
         if begun == self._sealed_for:
             return
         if begun is None:
-            raise BatchError(f"{name} was begun without --encrypt-to: it can only go on so, or name another output")
+            raise BatchError(f"{name} was begun without --encrypt-to: go on without it, or name another output")
         given = "" if self._sealed_for is None else f", not {self._sealed_for}"
         raise BatchError(f"{name} is sealed: it can only go on with --encrypt-to and the key {begun}{given}")
 
@@ -103,29 +107,42 @@ class Header:
 
 
 def is_foreign(content: bytes) -> bool:
-    """Return whether a file is no header, nor what a power loss left of one: somebody else's, then."""
+    """Return whether a file is neither a header nor what a power loss left of one, and so belongs to somebody else."""
     return bool(content.strip(b"\0")) and not content.startswith(_BEGIN)
 
 
 def header_of(output: Path) -> Path:
-    """Return where the header of an output is: beside the file itself, where links lead to it."""
+    """Return the path of an output's header: beside the file itself, even if the output is named through links."""
     output = Path(os.path.realpath(output))
     return output.with_name(output.name + SUFFIX)
 
 
 def sealed_for(output: Path) -> str | None:
-    """Return the fingerprint of the key that an output is sealed for, where its header is there and says so."""
+    """Return the fingerprint of the key that an output is sealed for; None if it is not sealed or has no header."""
     try:
-        with header_of(output).open("rb") as file:
-            fingerprint = _parsed(file.read(LONGEST_BYTES)).get("sealed_for")
+        with open(open_to_read(header_of(output)), "rb") as file:
+            begun = _parsed(file.read(MAX_BYTES))
     except OSError:
         return None
-    return fingerprint if isinstance(fingerprint, str) else None
+    return begun["sealed_for"] if _is_header(begun) else None
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
+    """Return the content of a header; an empty dict if it is not a JSON object."""
     try:
         parsed = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
+
+
+def _is_header(begun: dict[str, Any]) -> bool:
+    """Return whether a header has this version's form. Errors quote its values, so these must be of a known form."""
+    fingerprint, rows_per_part = begun.get("sealed_for"), begun.get("rows_per_part")
+    return (
+        type(begun.get("format")) is int
+        and begun["format"] == _FORMAT
+        and isinstance(begun.get("ordered"), bool)
+        and (fingerprint is None or (isinstance(fingerprint, str) and bool(_FINGERPRINT.fullmatch(fingerprint))))
+        and (rows_per_part is None or (type(rows_per_part) is int and 0 < rows_per_part <= _MAX_ROWS))
+    )

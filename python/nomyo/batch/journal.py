@@ -1,4 +1,4 @@
-"""What was done already: the output file itself, and a small file beside it that says of which input.
+"""The journal of a batch: the output file itself, and a small file beside it that says which input it belongs to.
 
 Rules and promises:
 
@@ -6,32 +6,34 @@ Rules and promises:
   disagree, and no other file ever holds an answer.
 - `OUTPUT.batch` (`header`) identifies the input and is locked while a batch runs. It is written once, before the first
   row, and never changed. It holds no content.
-- Where there is a seal, no row reaches the output without it, and an output holds rows of one kind only (`sealed`).
-- Rows are appended whole. One that a kill, a full disk or a power loss tore is dropped on resume, and sent again.
-- A row is in flight from when it is sent until it is on the disk (`appended`). Of rows that are no longer in flight,
-  none is sent twice, unless it failed and `retry_errors` asks for it.
-- Of rows, memory takes one bit each.
+- If there is a seal, no unsealed row reaches the output. The rows of an output are all sealed, or all not (`sealed`).
+- Rows are appended whole. A row that a kill, a full disk or a power loss tore is dropped when the batch goes on, and
+  sent again. A whole row without its line end counts. If an output holds something, but no row and no torn row, it is
+  refused and stays as it is.
+- A row is in flight from when it is sent until it is on the disk (`append_log`). A row that is no longer in flight is
+  not sent again, unless it failed and `retry_errors` asks for it.
+- Memory grows by one bit for each row.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Self
 
-from nomyo.batch.appended import AppendedFile
-from nomyo.batch.done import Done
-from nomyo.batch.header import LONGEST_BYTES, Header, header_of, is_foreign
-from nomyo.batch.lines import Survey
+from nomyo._files.file_systems import naming, sync, sync_directory, try_lock, write_all
+from nomyo._files.new_files import check_directory, remove_leftover, replace
+from nomyo._files.opening import create, open_to_append, open_to_lock
+from nomyo._warn import warn
+from nomyo.batch.append_log import AppendLog
+from nomyo.batch.done_lines import DoneLines
+from nomyo.batch.header import MAX_BYTES, Header, header_of, is_foreign
+from nomyo.batch.input_lines import Survey, output_lines
 from nomyo.batch.order import in_order
-from nomyo.batch.records import Mark, read_mark, whole_row
-from nomyo.batch.rewrite import check_directory, remove_leftover, replace, sync_directory
+from nomyo.batch.records import Mark, is_remnant, read_mark, whole_row
 from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
-
-_OWNER_ONLY: Final = 0o600
 
 
 class Journal:
@@ -39,14 +41,14 @@ class Journal:
 
     Args:
         output: The output's path.
-        survey: The input's.
-        ordered: Whether rows stand in the order of the input's at the end.
-        retry_errors: Whether rows that failed are to be done once more.
-        most_unsynced: Rows that may be lost to a power loss, beside those under way.
-        seal: Seals rows before they are written; None where they stand as they are.
+        survey: What identifies the input.
+        ordered: Whether the finished output has the order of the input.
+        retry_errors: Whether rows that failed are sent once more.
+        max_unsynced: How many rows, beside those under way, a power loss may cost.
+        seal: Seals rows before they are written; None if they are written as they are.
 
     Raises:
-        BatchError: The output is another batch's, or no batch's, or sealed otherwise, or somebody else works on it.
+        BatchError: The output belongs to another batch or to none, is sealed differently, or another process uses it.
         OSError: A file cannot be opened, read or written.
     """
 
@@ -57,21 +59,23 @@ class Journal:
         *,
         ordered: bool,
         retry_errors: bool,
-        most_unsynced: int,
+        max_unsynced: int,
         seal: Seal | None = None,
     ) -> None:
-        self._path = Path(os.path.realpath(output))  # what is replaced is the file, not a link to it
+        self._path = Path(os.path.realpath(output))  # the file is replaced, not a link to it
         self._ordered = ordered
         self._seal = seal
+        if output.exists() and not output.is_file():
+            raise BatchError(f"the output must be a regular file, and {output} is not one: a batch goes on from it")
         self._lock = self._take_lock()
         try:
             sealed_for = None if seal is None else seal.fingerprint
             self._check_or_write_header(Header(survey, ordered=ordered, sealed_for=sealed_for))
-            self.done = Done(survey.lines)
+            self.done = DoneLines(survey.lines)
             self.dropped = 0
-            """Lines of the output that were none of a batch's rows, beside a last one that was torn."""
-            self._look_through(retry_errors)
-            self._file = AppendedFile(self._open_output(), most_unsynced, self._path)
+            """How many lines were dropped that were not rows, or second rows for a line; without a torn end."""
+            self._scan_output(retry_errors)
+            self._file = AppendLog(self._open_output(), self._path, max_unsynced, expected_name=self._path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -80,26 +84,27 @@ class Journal:
         """Write a row; it is on the disk soon afterwards.
 
         Raises:
-            OSError: The disk is full, or fails.
-            SecurityError: It cannot be sealed in locked memory, which is required.
+            OSError: The disk is full or fails.
+            SecurityError: Locked memory is required, and there is not enough to seal the row.
         """
         await self._file.append(row if self._seal is None else self._seal(row))
-        self.done.take(read_mark(row))
+        self.done.add(read_mark(row))
 
     async def finish(self) -> None:
-        """Wait until all rows are on the disk, and in order where that was asked for.
+        """Wait until all rows are on the disk, and sort them if `ordered` asks for it.
 
         Raises:
-            OSError: The disk is full, or fails; no row is lost, and none out of its order is moved.
+            OSError: The disk is full or fails. No row is lost; rows may be unsorted.
         """
         await self._file.sync()
         if self._ordered:
-            self._put_in_order()
+            self._sort_output()
 
     async def aclose(self) -> None:
-        """Close the output and let go of the lock."""
+        """Close the output and release the lock."""
         try:
             await self._file.aclose()
+            self._restore_header()
         finally:
             os.close(self._lock)
 
@@ -111,49 +116,63 @@ class Journal:
 
     def _take_lock(self) -> int:
         check_directory(self._path)
-        if self._path.exists() and not self._path.is_file():
-            raise BatchError("the output must be a regular file: a batch resumes from it")
         header = header_of(self._path)
         if not header.exists() and _size_bytes(self._path):
             raise BatchError(f"{self._path.name} holds something else already: name another output")
-        descriptor = os.open(header, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWNER_ONLY)
+        descriptor = open_to_lock(header)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if try_lock(descriptor, header):
+                return descriptor
+            raise BatchError(f"another process is working on {self._path.name}")
+        except BaseException:
             os.close(descriptor)
-        else:
-            return descriptor
-        raise BatchError(f"another process is working on {self._path.name}")
+            raise
 
     def _check_or_write_header(self, header: Header) -> None:
         """Hold an output that was begun to its input; one that has no row yet may become anyone's."""
-        begun, name = os.pread(self._lock, LONGEST_BYTES, 0), header_of(self._path).name
+        with naming(header_of(self._path)):
+            begun, name = os.pread(self._lock, MAX_BYTES, 0), header_of(self._path).name
         if _size_bytes(self._path):
             header.check(begun, self._path.name, name)
             return
         if is_foreign(begun):
             raise BatchError(f"{name} holds something else already: name another output")
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, header.encoded(), 0)
-        os.fsync(self._lock)
+        with naming(header_of(self._path)):
+            os.ftruncate(self._lock, 0)
+            write_all(self._lock, header.encoded())
+            sync(self._lock, header_of(self._path))
         sync_directory(self._path)
 
-    def _look_through(self, retry_errors: bool) -> None:
-        """Learn what is done, and rid the output of what does not count: torn rows, and errors to retry."""
+    def _restore_header(self) -> None:
+        """Write the header again if somebody removed it meanwhile; without it, no batch goes on."""
+        header = header_of(self._path)
+        try:
+            if not os.path.lexists(header) and _size_bytes(self._path):
+                _write_new(header, os.pread(self._lock, MAX_BYTES, 0))
+        except OSError as error:
+            words = f"{header} was removed, and cannot be written again ({error.strerror})"
+        else:
+            return
+        warn(f"{words}: without it, no batch goes on with {self._path.name}")
+
+    def _scan_output(self, retry_errors: bool) -> None:
+        """Find which lines are done, and remove rows that do not count: torn ones, and errors to retry."""
         if not _size_bytes(self._path):
             return
         remove_leftover(self._path)
         place = end = 0
-        changed = found = False
+        changed = found = unended = False
         with open(self._path, "rb") as lines:
-            for line in lines:
-                start, place = place, place + len(line)
+            for line, size_bytes in output_lines(lines):
+                start, place = place, place + size_bytes
                 row, mark = whole_row(line) or (line, None)
                 self._check_kind(mark)
                 found = found or mark is not None
-                self.dropped += mark is None and line.endswith(b"\n")
-                if self.done.take(mark, retry_errors=retry_errors):
-                    changed = changed or start != end or row != line
+                if not self.done.add(mark, retry_errors=retry_errors):
+                    self.dropped += _is_reported(line, mark, retry_errors)
+                else:
+                    unended = line + b"\n" == row
+                    changed = changed or start != end or not (unended or row == line)
                     end = place
             if self.dropped and not found:
                 raise BatchError(f"{self._path.name} holds no row of a batch: name another output")
@@ -162,31 +181,52 @@ class Journal:
                 replace(self._path, self._kept(lines, retry_errors))
             elif end < place:  # the usual case, and one that needs no room on a full disk
                 os.truncate(self._path, end)
+            elif unended:
+                with open(self._path, "ab") as file:
+                    file.write(b"\n")
 
-    def _kept(self, lines: Iterable[bytes], retry_errors: bool) -> Iterator[bytes]:
-        kept = Done(self.done.lines)
-        for row, mark in filter(None, map(whole_row, lines)):
-            if kept.take(mark, retry_errors=retry_errors):
+    def _kept(self, lines: BinaryIO, retry_errors: bool) -> Iterator[bytes]:
+        kept = DoneLines(self.done.lines)
+        for row, mark in filter(None, (whole_row(line) for line, _ in output_lines(lines))):
+            if kept.add(mark, retry_errors=retry_errors):
                 yield row
 
     def _check_kind(self, mark: Mark | None) -> None:
-        """Refuse an output of which somebody else made a mixture: nothing of it is dropped."""
+        """Refuse an output in which somebody mixed sealed and unsealed rows; no row of it is dropped."""
         if mark is None or mark.sealed == (self._seal is not None):
             return
         words = "is sealed" if mark.sealed else "is not sealed"
         raise BatchError(f"a row of {self._path.name} {words}, unlike its batch: name another output")
 
-    def _put_in_order(self) -> None:
+    def _sort_output(self) -> None:
         with open(self._path, "rb") as rows:
             sorted_rows = in_order(rows)
             if sorted_rows is not None:
                 replace(self._path, sorted_rows)
 
     def _open_output(self) -> int:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _OWNER_ONLY)
-        os.fsync(descriptor)
+        descriptor = open_to_append(self._path)
+        sync(descriptor, self._path)
         sync_directory(self._path)
         return descriptor
+
+
+def _is_reported(line: bytes, mark: Mark | None, retry_errors: bool) -> bool:
+    """Return whether a line that does not count is reported: a torn end and a failure to retry are not."""
+    return not is_remnant(line) if mark is None else not (mark.failed and retry_errors)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a new file, completely or not at all."""
+    descriptor = create(path)
+    try:
+        write_all(descriptor, content)
+        sync(descriptor, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _size_bytes(path: Path) -> int:

@@ -1,6 +1,6 @@
-"""The rows of an output in the order of the input's, without more of them in memory than there were interruptions.
+"""Merges the rows of an output into the order of the input; memory holds one row for each interruption.
 
-What one run of a batch appends is in order. So an output consists of stretches, each in order, and these are merged.
+Each run of a batch appends its rows in order. So an output consists of sorted stretches, one for each run.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from nomyo.batch.records import read_mark
 
 
 def in_order(rows: BinaryIO) -> Iterator[bytes] | None:
-    """Return the rows of an output in order; None where they are so already.
+    """Return the rows of an output in order; None if they are in order already.
 
     Args:
-        rows: The output; must stay open, and is read as the result is.
+        rows: The output. It must stay open, because it is read as the result is consumed.
     """
     starts = _starts(rows)
     if len(starts) == 1:
@@ -48,5 +48,5 @@ def _stretch(rows: BinaryIO, start: int, end: int) -> Iterator[tuple[int, bytes]
 
 def _line(row: bytes) -> int:
     mark = read_mark(row)
-    assert mark is not None, "the journal dropped what is no whole row"
+    assert mark is not None, "the journal dropped every line that is not a whole row"
     return mark.line

@@ -1,38 +1,38 @@
-"""How far a batch is, on stderr: figures, and no content."""
+"""Reports how far a batch is, without content."""
 
 from __future__ import annotations
 
-import logging
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, runtime_checkable
+from collections.abc import Callable
+from typing import Final, Protocol, TextIO, runtime_checkable
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+from nomyo._counts import total
+from nomyo._terminal_text import visible_line
+from nomyo._warn import log_named
 
 LINE_INTERVAL_S: Final = 10.0
-_LOG: Final = logging.getLogger("nomyo.batch")
+_LOG: Final = log_named("nomyo.batch")
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Who is told how far a batch is."""
+    """An object to which a batch reports how far it is."""
 
     def begin(self, rows: int, done: int, failed: int) -> None:
-        """Hear how many rows there are, how many were done before, and how many of these failed."""
+        """Receive how many rows there are, how many were done before, and how many of these failed."""
 
     def row(self, *, failed: bool, tokens: int) -> None:
-        """Hear of a row that is done."""
+        """Receive that one more row is done."""
 
     def tell(self, words: str) -> None:
-        """Hear why nothing happens."""
+        """Receive the reason for a pause, in words."""
 
     def end(self) -> None:
-        """Hear that no more comes."""
+        """Receive that the run has ended."""
 
 
-class Silent:
-    """Tells nobody anything."""
+class NoProgress:
+    """Reports nothing."""
 
     def begin(self, rows: int, done: int, failed: int) -> None:
         """Do nothing."""
@@ -47,28 +47,59 @@ class Silent:
         """Do nothing."""
 
 
-class Logged(Silent):
-    """Tells the log `nomyo.batch` why nothing happens, which a program that asks for no more should know."""
+class LogProgress(NoProgress):
+    """Logs the reasons for pauses (`nomyo.batch`): the default for programs that give no progress object."""
 
     def tell(self, words: str) -> None:
         """Log a warning."""
         _LOG.warning("%s", words)
 
 
-def checked(progress: Progress | None) -> Progress:
-    """Return who is told; the log, for None.
+def guarded(progress: Progress | None) -> Progress:
+    """Return a progress object whose exceptions do not end the batch; the first one is logged.
+
+    Args:
+        progress: The caller's object; None for `LogProgress`.
 
     Raises:
-        TypeError: It lacks a method.
+        TypeError: The object lacks a method of `Progress`.
     """
-    told = Logged() if progress is None else progress
-    if not isinstance(told, Progress):
+    wanted = LogProgress() if progress is None else progress
+    if not isinstance(wanted, Progress):
         raise TypeError("progress must have the methods of nomyo.batch.Progress: begin, row, tell, end")
-    return told
+    return _GuardedProgress(wanted)
+
+
+class _GuardedProgress:
+    """Passes reports to another progress object, and keeps its exceptions from the batch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._failed = False
+
+    def begin(self, rows: int, done: int, failed: int) -> None:
+        self._call(lambda: self._progress.begin(rows, done, failed))
+
+    def row(self, *, failed: bool, tokens: int) -> None:
+        self._call(lambda: self._progress.row(failed=failed, tokens=tokens))
+
+    def tell(self, words: str) -> None:
+        self._call(lambda: self._progress.tell(words))
+
+    def end(self) -> None:
+        self._call(self._progress.end)
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - whatever it is, rows are being paid for
+            if not self._failed:
+                self._failed = True
+                _LOG.warning("the batch goes on, but its progress cannot be reported: %s", type(error).__name__)
 
 
 class Figures:
-    """What there is to tell."""
+    """The figures of a run."""
 
     def __init__(self, rows: int, done: int, failed: int) -> None:
         self.rows = rows
@@ -82,7 +113,7 @@ class Figures:
         """Count a row."""
         self.done += 1
         self.failed += failed
-        self.tokens += tokens
+        self.tokens = total(self.tokens, tokens)
 
     @property
     def rows_per_s(self) -> float:
@@ -91,7 +122,7 @@ class Figures:
 
     @property
     def left(self) -> str:
-        """How long the rest takes at this rate."""
+        """How long the remaining rows take at this rate, in words."""
         if self.done == self.rows:
             return "nothing"
         if self.done == self._done_before:
@@ -100,12 +131,12 @@ class Figures:
 
 
 class PlainProgress:
-    """Plain lines, so many seconds apart, for a log file or a pipe.
+    """Writes plain lines at intervals, for a log file or a pipe.
 
     Args:
-        stream: Where they go.
-        name: What each begins with.
-        interval_s: Seconds between two.
+        stream: Where the lines are written.
+        name: The beginning of each line.
+        interval_s: Seconds between two lines.
     """
 
     def __init__(self, stream: TextIO, name: str, interval_s: float = LINE_INTERVAL_S) -> None:
@@ -113,73 +144,32 @@ class PlainProgress:
         self._name = name
         self._interval_s = interval_s
         self._figures = Figures(0, 0, 0)
-        self._told = 0.0
+        self._written_at = 0.0
 
     def begin(self, rows: int, done: int, failed: int) -> None:
         """Say how many rows there are."""
         self._figures = Figures(rows, done, failed)
-        self._told = time.monotonic()
+        self._written_at = time.monotonic()
         before = f", {done:,} of them done before" if done else ""
         self.tell(f"{rows:,} rows{before}")
 
     def row(self, *, failed: bool, tokens: int) -> None:
-        """Count a row, and tell of it if it is time to."""
+        """Count a row, and write a line if the interval has passed."""
         self._figures.add(failed=failed, tokens=tokens)
-        if time.monotonic() - self._told >= self._interval_s:
-            self._told = time.monotonic()
-            self.tell(in_words(self._figures))
+        if time.monotonic() - self._written_at >= self._interval_s:
+            self._written_at = time.monotonic()
+            self.tell(summary_line(self._figures))
 
     def tell(self, words: str) -> None:
         """Write a line."""
-        print(f"{self._name}: {words}", file=self._stream, flush=True)
+        print(f"{self._name}: {visible_line(words)}", file=self._stream, flush=True)
 
     def end(self) -> None:
         """Write the last figures."""
-        self.tell(in_words(self._figures))
+        self.tell(summary_line(self._figures))
 
 
-class BarProgress:
-    """A bar in a terminal; needs rich.
-
-    Args:
-        stream: The terminal.
-        name: What the words that come between begin with.
-    """
-
-    def __init__(self, stream: TextIO, name: str) -> None:
-        self._stream = stream
-        self._name = name
-        self._figures = Figures(0, 0, 0)
-        self._bar: RichProgress | None = None
-        self._task: TaskID | None = None
-
-    def begin(self, rows: int, done: int, failed: int) -> None:
-        """Show the bar."""
-        self._figures = Figures(rows, done, failed)
-        self._bar = _rich_bar(self._stream)
-        self._task = self._bar.add_task("rows", total=rows, completed=done, figures="")
-        self._bar.start()
-
-    def row(self, *, failed: bool, tokens: int) -> None:
-        """Move the bar."""
-        figures = self._figures
-        figures.add(failed=failed, tokens=tokens)
-        if self._bar is not None and self._task is not None:
-            words = f"{figures.rows_per_s:,.1f}/s  {figures.failed:,} errors  {figures.tokens:,} tokens"
-            self._bar.update(self._task, completed=figures.done, figures=words)
-
-    def tell(self, words: str) -> None:
-        """Write a line above the bar."""
-        if self._bar is not None:
-            self._bar.console.print(f"{self._name}: {words}", markup=False, highlight=False)
-
-    def end(self) -> None:
-        """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def in_words(figures: Figures) -> str:
+def summary_line(figures: Figures) -> str:
     """Return all figures as one line."""
     percent = 100 * figures.done / figures.rows if figures.rows else 100
     return (
@@ -192,26 +182,3 @@ def _duration(seconds: float) -> str:
     minutes, rest_s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest_s:02}"
-
-
-def _rich_bar(stream: TextIO) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
-    from rich.table import Column
-    from rich.text import Text
-
-    column: Any = ProgressColumn  # mypy also looks at this where rich is not installed
-
-    class FiguresColumn(column):  # type: ignore[misc]
-        """Gives way first where a terminal is narrow."""
-
-        def render(self, task: Any) -> Text:
-            return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
-
-    return Progress(
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=20),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        FiguresColumn(),
-        console=Console(file=stream),
-    )

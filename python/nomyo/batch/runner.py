@@ -1,4 +1,4 @@
-"""A batch from its first row to its last, in bounded memory: what is under way, and one bit a row."""
+"""Runs a batch from its first row to its last. Memory holds the rows under way, and one bit for each row."""
 
 from __future__ import annotations
 
@@ -8,56 +8,63 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from functools import wraps
-from http import HTTPStatus
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec
+from typing import Any, BinaryIO, ParamSpec, TypeVar, Unpack
 
+from nomyo._checks import check_int, check_number
+from nomyo._counts import total
+from nomyo._create_many import Result, run_many_async
+from nomyo._files.new_files import staged
+from nomyo._threads import submit_or_run
 from nomyo.batch.admission import Admission
-from nomyo.batch.client_options import as_of_client, check_names
+from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.governor.limits import limits_at
 from nomyo.batch.header import header_of
+from nomyo.batch.input_lines import NumberedLines, Survey, open_input, survey
+from nomyo.batch.internal_errors import no_caller_fault
 from nomyo.batch.journal import Journal
-from nomyo.batch.lines import Lines, Survey, open_input, survey
-from nomyo.batch.progress import Progress, checked
-from nomyo.batch.records import BadRow, Row, answered, failed, read_row, tokens_of
-from nomyo.batch.rewrite import staged
+from nomyo.batch.progress import Progress, guarded
+from nomyo.batch.records import BadRow, Row, answered, failed, is_success, read_row, tokens_of
+from nomyo.batch.router_check import check_router, router_is_alive, server_key_known
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
-from nomyo.errors import APIConnectionError, APIError, BatchError, DisposedError, NomyoError
-from nomyo.exchange.discreet import discreet
-from nomyo.in_range import check_int, check_number
-from nomyo.many import Result, run_many_async
+from nomyo.errors import BatchError, DisposedError
+from nomyo.exchange.settings import PATIENT_TIMEOUT_S
+from nomyo.exchange.signatures import shows_options
+from nomyo.exchange.tracebacks import clears_traceback
+from nomyo.exchange.workers import file_pool
 
 _P = ParamSpec("_P")
+_T = TypeVar("_T")
 PATIENCE_S = 7200.0
-"""Four times the cool-down of a key at the public service: one that begins in the middle of another is waited for."""
-_CHECK_S = 10.0
+"""Four times the cool-down of a key at the public service, so that a second one during the first is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a batch stands after a run."""
+    """The state of a batch after a run."""
 
     rows: int
-    """Of the input."""
+    """Rows of the input."""
     succeeded: int
     """Rows of the output that hold an answer."""
     failed: int
     """Rows of the output that hold an error."""
     done_before: int
-    """Rows that this run found done."""
+    """Rows that were done before this run."""
     prompt_tokens: int
-    """Of the answers of this run, as the router counts them; and so are the next."""
+    """Tokens of the prompts that this run got answers for, as the router counts them."""
     completion_tokens: int
+    """Tokens of the answers of this run, as the router counts them."""
 
     @property
     def left(self) -> int:
-        """Rows that are not done, because the run was told to stop."""
+        """Rows that are not done, because the run was stopped."""
         return self.rows - self.succeeded - self.failed
 
 
@@ -65,25 +72,26 @@ class Stop:
     """Tells a run to send no more rows, and to end when those that were sent are done."""
 
     def __init__(self) -> None:
-        self._heard_by: tuple[asyncio.AbstractEventLoop, Sender] | None = None
-        self.asked = False
+        self._sender_in_loop: tuple[asyncio.AbstractEventLoop, Sender] | None = None
+        self.requested = False
 
     def __call__(self) -> None:
-        """Stop; from any thread, and from a signal's handler."""
-        self.asked = True
-        if self._heard_by is not None:
-            loop, sender = self._heard_by
+        """Stop the run. May be called from any thread, and from a signal handler."""
+        self.requested = True
+        if self._sender_in_loop is not None:
+            loop, sender = self._sender_in_loop
             with suppress(RuntimeError):  # the loop is closed, and so is the batch
                 loop.call_soon_threadsafe(sender.stop)
 
     def attach(self, sender: Sender) -> None:
-        """Be heard by a sender from now on; in its event loop."""
-        self._heard_by = asyncio.get_running_loop(), sender
-        if self.asked:
+        """Stop this sender when called from now on. Must be called in the sender's event loop."""
+        self._sender_in_loop = asyncio.get_running_loop(), sender
+        if self.requested:
             sender.stop()
 
 
-@discreet
+@clears_traceback
+@shows_options(BatchOptions, timeout=PATIENT_TIMEOUT_S, max_connections=32)
 async def run_async(
     input: str | os.PathLike[str],  # noqa: A002 - as `nomyo batch` and subprocess.run have it
     output: str | os.PathLike[str],
@@ -99,40 +107,42 @@ async def run_async(
     governor: Admission | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
-    **client_options: Any,
+    **client_options: Unpack[BatchOptions],
 ) -> Summary:
-    """Send every row of a file in OpenAI's batch format, and write a row for each to another.
+    """Send every row of a file in OpenAI's batch format, and write a row for each to another file.
 
-    Called once more with the same files, it goes on where it was interrupted. `output.batch`, beside the output, says
-    of which input that is.
+    If it is called again with the same files, it goes on where it was interrupted. The file `output.batch`, beside the
+    output, says which input the output belongs to.
 
     Args:
-        input: A file of rows; must not change until the batch is done.
-        output: Gets the answers, and is readable by its owner alone where it is new.
-        concurrency: Requests under way at once.
-        rate: Requests a second, from 0.0001 to 1,000; 0 for no limit. None takes that of `limits`.
-        limits: The service's rules, which all processes of this user keep together that use the same API key at the
-            same URL. By default those of the public service at its address; elsewhere no rate, and a minute's pause
-            for a 503.
+        input: A file of rows, which must not change until the batch is done.
+        output: The file for the answers. If it is new, only its owner can read it.
+        concurrency: How many requests are under way at once.
+        rate: Requests a second, from 0.0001 to 1,000; 0 for no limit. None takes the rate of `limits`.
+        limits: The service's rules. All processes of this user that use the same API key at the same URL keep them
+            together. By default: at the public service's address its own rules, elsewhere no rate, and a minute's pause
+            after a 503.
         ordered: Write rows in the order of the input, instead of as they complete.
-        retry_errors: Do rows once more whose outcome was an error in an earlier run.
+        retry_errors: Send rows again whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
-        patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops. It pauses
-            meanwhile, and no row fails, but for one of the last that gets 503, or is lost, each time until then.
-        encrypt_to: The PEM of an RSA public key (2048 to 8192 bits): rows are sealed for the holder of its private half
-            before they are written, and `read` opens them. An output is sealed for one key from its first row on.
-        governor: Says when a request may leave, in place of `rate` and `limits`.
-        progress: Is told how far it is: an object with the methods of `Progress`. By default, the log `nomyo.batch`
-            tells why it pauses.
-        stop: Call it, and no more rows are sent.
-        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
+        patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops. Until
+            then the batch pauses, and no row fails; except that one of the last rows fails if it alone gets 503, or
+            loses its connection, each time.
+        encrypt_to: The PEM file of an RSA public key (2048 to 8192 bits). Rows are sealed for it before they are
+            written, and `read` opens them with the private key. An output is sealed for one key from its first row on.
+        governor: Decides when a request may leave, in place of `rate` and `limits`.
+        progress: An object with the methods of `Progress`, to which the run reports. By default, the log `nomyo.batch`
+            says why the batch pauses.
+        stop: An object that stops the run when it is called.
+        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`; but by default
+            `timeout` is 600 s, and `max_connections` is `concurrency`.
 
     Returns:
-        How the batch stands. Rows that failed are in the output, and raise nothing.
+        The state of the batch. Rows that failed are in the output, and raise nothing.
 
     Raises:
-        BatchError: It cannot begin (another input, a foreign output, another process), or had to stop.
-        OSError: A file cannot be read or written; what is in the output counts, and the same call goes on.
+        BatchError: The batch cannot begin (another input, a foreign output, another process), or had to stop.
+        OSError: A file cannot be read or written. The rows in the output count, and the same call goes on.
         ValueError, TypeError: An option is out of range or of the wrong type, or `encrypt_to` holds no public key.
         SecurityError: Plain HTTP, pins, key files.
     """
@@ -140,34 +150,38 @@ async def run_async(
     check_int("max_retries", max_retries, 0)
     check_number("patience", patience, 0)
     check_names(client_options)
-    told = checked(progress)
+    progress = guarded(progress)
     if not isinstance(stop, Stop | None):
         raise TypeError("stop must be a nomyo.batch.Stop")
-    seal = await asyncio.to_thread(seal_to, encrypt_to, client_options)
+    seal = await _in_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
-        admission = await asyncio.to_thread(_governor, client, rate, limits) if governor is None else governor
-        await check_router(client)
-        opened = await _open(Path(input), Path(output), ordered, retry_errors, concurrency, seal)
+        admission = await _governor(client, rate, limits) if governor is None else governor
         sender = Sender(
             lambda body: client.send(prepare(body, None, None, {})[0]),
             admission,
-            lambda: router_lives(client),
+            lambda: router_is_alive(client),
             max_retries=max_retries,
             patience_s=patience,
-            tell=told.tell,
+            report=progress.tell,
+            server_key=lambda: server_key_known(client),
+            address=client.settings.base_url,
         )
+        (stop or Stop()).attach(sender)
+        with suppress(NotSent):
+            sender.reached = await sender.unless_stopped(lambda: check_router(client))
+        opened = await _open(Path(input), Path(output), ordered, retry_errors, concurrency, seal)
         with opened.file:
             async with opened.journal:
-                (stop or Stop()).attach(sender)
                 try:
-                    return await _Batch(opened, sender, told).run(concurrency, ordered)
+                    with no_caller_fault():
+                        return await _Batch(opened, sender, progress).run(concurrency, ordered)
                 except OSError as error:
                     error.add_note("what is in the output counts: the same command goes on")
                     raise
 
 
 def _blocking(function: Callable[_P, Coroutine[Any, Any, Summary]]) -> Callable[_P, Summary]:
-    """Return a function that does the same where no event loop runs; it has its parameters and its docstring."""
+    """Return a blocking form of a coroutine function, with the same parameters and docstring."""
 
     @wraps(function)
     def blocking(*args: _P.args, **kwargs: _P.kwargs) -> Summary:
@@ -190,18 +204,18 @@ class _Opened:
     file: BinaryIO
     survey: Survey
     journal: Journal
-    stamp: tuple[int, int]
-    """Of the input before it was surveyed."""
+    file_state: tuple[int, int]
+    """The state of the input file before it was surveyed."""
 
 
 async def _open(*wanted: Any) -> _Opened:
-    """Open the files of a batch in a thread; whoever cancels this leaves none of them open."""
-    given_up = threading.Event()
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_now, given_up.is_set, *wanted))
+    """Open the files of a batch in a thread. If this is cancelled, all of them are closed again."""
+    cancelled = threading.Event()
+    opening = _in_thread(_open_now, cancelled.is_set, *wanted)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        given_up.set()
+        cancelled.set()
         with suppress(Exception):
             opened = await opening
             opened.file.close()
@@ -209,8 +223,12 @@ async def _open(*wanted: Any) -> _Opened:
         raise
 
 
+def _in_thread(function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
+    return asyncio.wrap_future(submit_or_run(file_pool, partial(function, *arguments)))
+
+
 def _open_now(
-    given_up: Callable[[], bool],
+    cancelled: Callable[[], bool],
     source: Path,
     output: Path,
     ordered: bool,
@@ -224,58 +242,28 @@ def _open_now(
             raise ValueError("the output must not be the input, nor have it beside it under a name of its own")
     file = open_input(source)
     try:
-        stamp = _stamp(file)
-        counted = survey(file, given_up)
+        file_state = _file_state(file)
+        counted = survey(file, cancelled)
         journal = Journal(
-            output, counted, ordered=ordered, retry_errors=retry_errors, most_unsynced=concurrency, seal=seal
+            output, counted, ordered=ordered, retry_errors=retry_errors, max_unsynced=concurrency, seal=seal
         )
     except BaseException:
         file.close()
         raise
-    return _Opened(file, counted, journal, stamp)
+    return _Opened(file, counted, journal, file_state)
 
 
-def _stamp(file: BinaryIO) -> tuple[int, int]:
-    """Return what changes with the content of a file, mostly."""
+def _file_state(file: BinaryIO) -> tuple[int, int]:
+    """Return the size and modification time of a file, which nearly always change with its content."""
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
 
 
-def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:
+async def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:
     settings = client.settings
-    return Governor.shared(limits_at(settings.base_url, limits, rate), settings.base_url, settings.api_key)
-
-
-async def check_router(client: SecureCompletionClient) -> None:
-    """Refuse before the first row what would be refused for each: key files, plain HTTP, a key that matches no pin.
-
-    A router that is away at the beginning is waited for like one that goes away later.
-
-    Raises:
-        SecurityError, OSError: It is refused.
-        BatchError: There is no router at this address.
-    """
-    await client.wait_for_keys()
-    status = None
-    with suppress(APIConnectionError, TimeoutError):
-        try:
-            async with asyncio.timeout(_CHECK_S):
-                await client.fetch_server_public_key()
-        except APIError as error:
-            status = error.status_code
-    if status == HTTPStatus.NOT_FOUND:
-        words = f"there is no router at {client.settings.base_url}: it has no public key to give (HTTP {status})"
-        raise BatchError(words, status_code=status)
-
-
-async def router_lives(client: SecureCompletionClient) -> bool:
-    """Return whether a router gives its key, for which it needs no more than to be there."""
-    try:
-        async with asyncio.timeout(_CHECK_S):
-            await client.fetch_server_public_key()
-    except (NomyoError, OSError):  # TimeoutError is one
-        return False
-    return True
+    rules = limits_at(settings.base_url, limits, rate)
+    with no_caller_fault():
+        return await _in_thread(Governor.shared, rules, settings.base_url, settings.api_key)
 
 
 class _Batch:
@@ -284,13 +272,15 @@ class _Batch:
     def __init__(self, opened: _Opened, sender: Sender, progress: Progress) -> None:
         self._file = opened.file
         self._survey = opened.survey
-        self._stamp = opened.stamp
+        self._file_state = opened.file_state
         self._journal = opened.journal
         self._sender = sender
-        self._sender.nothing_left = lambda: self._taken == self._survey.rows - self._done_before
+        self._sender.all_begun = lambda: self._taken == self._survey.rows - self._done_before
         self._progress = progress
         self._done_before = opened.journal.done.rows
         self._under_way: dict[int, Row | BadRow] = {}
+        self._held_back: list[Result] = []
+        """Refusals that may be the account's fault. They become their rows' outcomes if a later row is answered."""
         self._taken = 0
         self._tokens = [0, 0]
         self._changed = False
@@ -303,7 +293,12 @@ class _Batch:
             results = run_many_async(self._sender.send, self._source(), concurrency, ordered)
             async with aclosing(results):  # type: ignore[type-var]
                 async for result in results:
-                    await self._keep(result)
+                    await self._hold_back_or_write(result)
+            refusals = [each.error for each in self._held_back if self._sender.may_be_account_fault(each.error)]
+            earlier = self._journal.done.rows - self._journal.done.failed
+            self._sender.stop_if_account_at_fault(refusals, earlier_answers=earlier > 0)
+            if not self._sender.stopping:  # else these rows are to be done yet
+                await self._write_refusals(self._taken)
             await self._journal.finish()
         finally:
             self._progress.end()
@@ -315,11 +310,11 @@ class _Batch:
         return Summary(self._survey.rows, done.rows - done.failed, done.failed, self._done_before, *self._tokens)
 
     def _source(self) -> Iterator[Row | BadRow]:
-        """Yield the rows that are to be done, as long as there is somebody to send them."""
-        lines = Lines(self._file)
+        """Yield the rows that are not done, until the sender stops."""
+        lines = NumberedLines(self._file)
         for number, content in lines:
             if self._sender.stopping:
-                self._changed = _stamp(self._file) != self._stamp
+                self._changed = _file_state(self._file) != self._file_state
                 return
             if number > self._journal.done.lines:
                 break
@@ -331,19 +326,36 @@ class _Batch:
             yield row
         self._changed = lines.sha256 != self._survey.sha256
 
-    async def _keep(self, result: Result) -> None:
-        """Write what came of a row."""
+    async def _hold_back_or_write(self, result: Result) -> None:
+        if self._sender.may_be_account_fault(result.error):
+            self._held_back.append(result)
+            return
+        if result.response is not None:
+            await self._write_refusals(result.index)
+        await self._write(result)
+
+    async def _write_refusals(self, before: int) -> None:
+        """Write the held-back refusals of rows before this one. An answer tells nothing about rows sent after it."""
+        due = [refusal for refusal in self._held_back if refusal.index < before]
+        self._held_back = [refusal for refusal in self._held_back if refusal.index >= before]
+        for refusal in due:
+            await self._write(refusal)
+
+    async def _write(self, result: Result) -> None:
+        """Write the outcome of a row."""
         row = self._under_way.pop(result.index)
         if isinstance(result.error, NotSent | DisposedError):
             return
         if isinstance(row, Row) and result.response is not None:
-            await self._journal.append(answered(row, result.response))
+            written = answered(row, result.response)
         else:
             assert result.error is not None
-            await self._journal.append(failed(row.line, row.custom_id, result.error))
-        self._progress.row(failed=result.error is not None, tokens=self._count_tokens(result))
+            written = failed(row.line, row.custom_id, result.error)
+        await self._journal.append(written)
+        # An answer that cannot be written is a failure, too.
+        self._progress.row(failed=not is_success(written), tokens=self._count_tokens(result))
 
     def _count_tokens(self, result: Result) -> int:
         numbers = (0, 0) if result.response is None else tokens_of(result.response)
-        self._tokens = [total + number for total, number in zip(self._tokens, numbers, strict=True)]
-        return sum(numbers)
+        self._tokens = list(map(total, self._tokens, numbers))
+        return total(*numbers)

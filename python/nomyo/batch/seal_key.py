@@ -1,23 +1,25 @@
-"""The keys of a sealed output, as a user names them: the public one for a run, the private one to read it."""
+"""The keys of a sealed output, as a user names them: the public key for a run, the private key to read its output."""
 
 from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from nomyo import _core
+from nomyo._files.opening import open_to_read
+from nomyo._warn import warn
 from nomyo.batch.sealed import Seal
 from nomyo.errors import SecurityError
+from nomyo.exchange.key_file_warnings import warnings_of
 from nomyo.exchange.settings import DEFAULT_KEY_DIR
 from nomyo.memory import SecureBuffer
 
 _LABEL: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
-_LONGEST_BYTES: Final = 64 * 1024
-# What is often taken for a public key, and how its public key is got at.
+_MAX_BYTES: Final = 64 * 1024
+# What users often give in place of a public key, and how they get the public key from it.
 _MISTAKEN: Final = {
     "PRIVATE KEY": "a private key, which is not for here: `openssl pkey -in PATH -pubout` prints the public one",
     "CERTIFICATE": "a certificate: `openssl x509 -in PATH -noout -pubkey` prints its public key",
@@ -26,15 +28,15 @@ _MISTAKEN: Final = {
 
 
 def seal_to(path: str | os.PathLike[str] | None, client_options: Mapping[str, Any]) -> Seal | None:
-    """Return the seal for a public key's file; None where there is none to be sealed for.
+    """Return the seal for the public key in a file; None if `path` is None.
 
     Args:
-        path: As `read_public_key` takes it.
-        client_options: Of the client that sends: the key must be none of its own.
+        path: The PEM file of an RSA public key.
+        client_options: The options of the client that sends. Its own key is refused.
 
     Raises:
-        ValueError: It holds no public key, or the client's own.
-        OSError: It cannot be read.
+        ValueError: The file holds no public key, or the client's own key.
+        OSError: The file cannot be read.
     """
     if path is None:
         return None
@@ -46,11 +48,11 @@ def seal_to(path: str | os.PathLike[str] | None, client_options: Mapping[str, An
 def read_public_key(path: str | os.PathLike[str]) -> _core.PublicKey:
     """Read the key that rows are to be sealed for: an RSA key of 2048 to 8192 bits, as SPKI in PEM.
 
-    The file is read into locked memory, and leaves that only when nothing in it is private.
+    The file is read into locked memory. Its content leaves that memory only if nothing in it is private.
 
     Raises:
-        ValueError: It holds something else, which is named.
-        OSError: It cannot be read.
+        ValueError: The file holds something else; the message says what.
+        OSError: The file cannot be read.
     """
     path = Path(os.fspath(path))
     found = "a file that is too long for a key" if _is_too_long(path) else _key_or_fault(path)
@@ -64,37 +66,37 @@ def open_private_key(
     private_key: str | os.PathLike[str] | None,
     password: str | SecureBuffer | None,
 ) -> _core.PrivateKey | None:
-    """Open the key that rows were sealed for, from a key directory or a PEM; None where neither is given.
+    """Open the private key of a sealed output, from a key directory or a PEM file; return None if neither is given.
 
     Raises:
         ValueError: Both are given.
-        SecurityError: It cannot be opened: wrong password, damaged, a link, a foreign owner.
-        OSError: It cannot be read.
+        SecurityError: The key cannot be opened: wrong password, a damaged file, a link, a foreign owner.
+        OSError: A file cannot be read.
     """
     if key_dir is not None and private_key is not None:
         raise ValueError("give key_dir or private_key, not both")
     if key_dir is not None:
-        key, too_open = _core.load_key_directory(key_dir, password)
+        key, condition = _core.load_key_directory(key_dir, password)
+        place = key_dir
     elif private_key is not None:
-        key, too_open = _core.load_key_pair(private_key, None, password)
+        key, condition = _core.load_key_pair(private_key, None, password)
+        place = private_key
     else:
         return None
-    for path in too_open:  # below the caller are `discreet` and `read`
-        warnings.warn(
-            f"{path} can be read or changed by others: set its mode to 0600 (a directory's to 0700)", stacklevel=4
-        )
+    for note in warnings_of(condition, place):  # below the caller are `clears_traceback` and `read`
+        warn(note, stacklevel=4)
     return key
 
 
 def _refuse_own(key: _core.PublicKey, directories: Iterable[Any]) -> None:
-    """Refuse the key pair of the client itself, which is replaced every day: nothing would open the rows then.
+    """Refuse the key of the client's own pair: a rotation replaces that pair, and then nothing opens the rows.
 
     Args:
-        key: That rows are to be sealed for.
-        directories: Where the client has its key pair, or writes a new one; those that are None count for nothing.
+        key: The key that rows are to be sealed for.
+        directories: The directories in which the client has its key pair, or writes a new one; None is skipped.
 
     Raises:
-        ValueError: It is the one in such a directory.
+        ValueError: The key is the one in such a directory.
     """
     for directory in directories:
         if directory is not None and _public_key_in(Path(os.fspath(directory))) == key:
@@ -106,17 +108,18 @@ def _refuse_own(key: _core.PublicKey, directories: Iterable[Any]) -> None:
 
 def _public_key_in(directory: Path) -> _core.PublicKey | None:
     try:
-        return _core.PublicKey.from_pem((directory / "public_key.pem").read_bytes())
-    except (OSError, SecurityError):  # whoever uses the directory says what is wrong with it
+        with open(open_to_read(directory / "public_key.pem"), "rb") as file:
+            return _core.PublicKey.from_pem(file.read(_MAX_BYTES))
+    except (OSError, SecurityError):  # the client that uses the directory reports what is wrong with it
         return None
 
 
 def _is_too_long(path: Path) -> bool:
-    return path.stat().st_size > _LONGEST_BYTES
+    return path.stat().st_size > _MAX_BYTES
 
 
 def _key_or_fault(path: Path) -> _core.PublicKey | str:
-    """Return the key in a file, or what is there instead of one."""
+    """Return the key in a file, or words on what the file holds instead."""
     with SecureBuffer.from_file(path) as content, content.data as view:
         labels = {label.decode() for label in _LABEL.findall(view)}
         if any("PRIVATE KEY" in label for label in labels):

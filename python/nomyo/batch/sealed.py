@@ -1,17 +1,16 @@
-"""Rows of an output that the holder of a private key alone can read.
+"""Rows of an output that only the holder of a private key can read.
 
 Rules and promises:
 
-- A sealed row is `{"id":"batch_req_7","sealed":{...},"error":null}`: what stands in it is a package as on the wire
-  (a fresh AES-256-GCM key, wrapped with RSA-OAEP), whose plaintext is the whole row that would else stand there.
-- Seen from outside are the number of the input's line, whether the row failed (`error` is not null then), and its
-  length. Resume, order and retries need no more, and so no private key.
-- The packages are bound to a context (GCM's associated data): no message of the protocol's opens as a row, and no row
-  as a message. The row inside says again what is seen from outside, and both must agree: a row that was given another
-  line, or whose error was put there or taken away, is refused.
-- Sealing takes the public key only. So nothing says who sealed a row: whoever may write to the output can put others
-  in its place.
-- What is opened is in locked memory.
+- A sealed row is `{"id":"batch_req_7","sealed":{...},"error":null}`. `sealed` is a package as on the wire (a fresh
+  AES-256-GCM key, wrapped with RSA-OAEP). Its plaintext is the whole unsealed row.
+- Visible from outside are the number of the input's line, whether the row failed (then `error` is not null), and the
+  row's length. Resuming, ordering and retrying need no more, and so no private key.
+- The packages are bound to a context (GCM's associated data), so no message of the protocol opens as a row, and no row
+  as a message. The row inside repeats what is visible from outside, and both must agree. So a row is refused if it was
+  given another line, or if an error was added or removed.
+- Sealing takes only the public key. So nothing says who sealed a row: whoever may write to the output can replace rows.
+- An opened row is in locked memory.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Seal:
     """Seals rows for one public key.
 
     Args:
-        key: Whose private half opens them.
+        key: The public key; its private half opens the rows.
         locked_required: Whether to refuse working memory that is not locked.
     """
 
@@ -43,7 +42,7 @@ class Seal:
 
     @property
     def fingerprint(self) -> str:
-        """Of the key."""
+        """The fingerprint of the key."""
         return self._key.fingerprint
 
     @property
@@ -55,7 +54,7 @@ class Seal:
         """Return the sealed form of a whole row.
 
         Raises:
-            SecurityError: Locked memory is required, and there is not enough of it.
+            SecurityError: Locked memory is required, and there is not enough.
         """
         mark = read_mark(row)
         assert mark is not None
@@ -69,15 +68,15 @@ class Seal:
 
 
 def open_row(row: bytes, key: _core.PrivateKey) -> SecureBuffer:
-    """Open a sealed row; the caller closes what is returned, which is the row with its end of line.
+    """Open a sealed row. Returns the row with its line end; the caller closes the buffer.
 
     Raises:
-        SecurityError: It is damaged, sealed for another key, or does not say inside what it says outside.
+        SecurityError: The row is damaged, sealed for another key, or its inside and outside disagree.
     """
     outer = read_mark(row)
     found = _SEALED.fullmatch(row)
     if outer is None or found is None:
-        raise SecurityError("it is no whole row")
+        raise SecurityError("it is not a whole row")
     opened = _core.open_bytes(found[1], key, CONTEXT)
     with opened.data as view:
         inner = _inner_mark(view)
@@ -88,5 +87,5 @@ def open_row(row: bytes, key: _core.PrivateKey) -> SecureBuffer:
 
 
 def _inner_mark(row: memoryview) -> Mark | None:
-    """Return what a row says inside; None where it is no row, or more than one line: anybody may have sealed it."""
+    """Return the mark of an opened row; None if it is not one row in one line, because anybody may have sealed it."""
     return None if _CONTROL.search(row, 0, len(row) - 1) else mark_at_ends(row)

@@ -1,13 +1,16 @@
-"""What a failure says about its row, and about all others."""
+"""Judges a failure: whether it concerns one row or all rows, and whether it may pass."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
+from http import HTTPStatus
+from typing import Final, TypeGuard
 
 from nomyo.errors import (
     APIConnectionError,
     APIError,
     AuthenticationError,
+    ConfigurationError,
     DisposedError,
     NomyoError,
     RateLimitError,
@@ -15,28 +18,33 @@ from nomyo.errors import (
 )
 from nomyo.exchange.retries import RETRIED_STATUSES
 
+_ACCOUNT_STATUSES: Final = {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
+
 
 class Verdict(Enum):
     """What becomes of a row whose request failed."""
 
     FAILED = auto()
-    """The row is at fault; it is the row's outcome."""
+    """The row is at fault: the error is its outcome."""
     AGAIN = auto()
-    """It may pass, or be the row's own fault: a few more attempts."""
+    """The failure may pass, or be the row's fault: the row gets a few more attempts."""
     PAUSE = auto()
-    """It concerns every row: none is sent for a while, and then this one once more."""
+    """The failure concerns every row: no row is sent for a while, then this one again."""
     STOP = auto()
-    """It concerns every row, and will not pass."""
+    """The failure concerns every row and will not pass: the batch stops."""
 
 
 def verdict(error: Exception) -> Verdict:
     """Judge a failure.
 
-    A timeout after the request was sent is ambiguous: a router that is away, or an answer that takes too long each
-    time. So it is the row's, lest one row hold all others up.
+    A timeout after the request was sent has two possible causes: the router is away, or this row's answer always takes
+    too long. It is judged as the row's fault, so that one row cannot hold up all others. An error in answer to the
+    request for the router's key says nothing about a row.
     """
-    if isinstance(error, (AuthenticationError, DisposedError)):
+    if isinstance(error, (AuthenticationError, ConfigurationError, DisposedError)):
         return Verdict.STOP
+    if isinstance(error, APIError) and not error.sent:
+        return Verdict.PAUSE if error.status_code in RETRIED_STATUSES else Verdict.STOP
     if isinstance(error, (RateLimitError, ServiceUnavailableError)):
         return Verdict.PAUSE
     if isinstance(error, APIConnectionError):
@@ -46,13 +54,27 @@ def verdict(error: Exception) -> Verdict:
     return Verdict.FAILED
 
 
-def in_short(error: Exception) -> str:
-    """Say what failed, in words of our own: a server's may quote the request."""
+def may_refuse_account(error: Exception) -> TypeGuard[APIError]:
+    """Return whether a refusal may be the account's fault: 402 or 403."""
+    return isinstance(error, APIError) and error.sent and error.status_code in _ACCOUNT_STATUSES
+
+
+def is_unrelated_to_rates(error: Exception) -> bool:
+    """Return whether a passing failure comes from a router that is away, or from a server in front of it."""
+    if isinstance(error, APIError):
+        return not error.sent and not isinstance(error, (RateLimitError, ServiceUnavailableError))
+    return isinstance(error, APIConnectionError)
+
+
+def describe_failure(error: Exception, address: str = "the router") -> str:
+    """Describe a failure in our own words, because a server's words may quote the request."""
+    if isinstance(error, APIError) and not error.sent:
+        return f"{address} has no public key to give (HTTP {error.status_code})"
     if isinstance(error, AuthenticationError):
         return f"the router refused the API key (HTTP {error.status_code}; by default it is that of NOMYO_API_KEY)"
     if isinstance(error, APIError):
         return f"the router answered with HTTP {error.status_code}"
-    if isinstance(error, APIConnectionError):
+    if isinstance(error, APIConnectionError) and not isinstance(error, ConfigurationError):
         return f"the router cannot be reached ({error})"
     if isinstance(error, (NomyoError, OSError, RuntimeError)):
         return str(error)

@@ -2,16 +2,32 @@
 
 Modules, from the ground up; each imports only from those above it:
 
-    effects      what a flow may ask of its driver
-    workers      the threads for RSA work and key generation
-    trace        the debug log: sizes, times, statuses
-    discreet     empties the frames of errors that leave the package
-    settings     the options of a client, checked
-    protocol     URLs, headers, bounds, statuses and errors of the wire
-    retries      whether and how long to wait before the next attempt
-    client_keys  our own key pair: opening, leasing, rotation, wiping
-    server_key   the router's key: cache, pins, single flight
-    flow         one request, from payload to response
-    http         the one place that names the HTTP library
-    driver       runs a flow, with and without an event loop
+    loop_local         one object for each event loop and owner; it goes when either does
+    slots              concurrency slots: at most N requests are sealed, sent and opened at once
+    effects            what a flow may ask of its driver; no repr of one shows its content
+    workers            three thread pools: for RSA work, for key generation (half a second and more), for files
+    trace              the debug log: sizes, times, statuses
+    tracebacks         clears local variables from the tracebacks of errors that leave the package
+    redaction          hides credentials in a text, whatever escapes it spells them with
+    html_text          the text of a page in HTML
+    error_body         what a server says in an error: decoded, parsed, without credentials, then bounded
+    protocol           URLs, headers, bounds, statuses and errors of the wire
+    call               one chat request: what of it is sealed, and what says where and how it travels
+    paths              paths that a user gives, fixed before the working directory changes
+    passwords          a key pair's password, from a file into locked memory
+    settings           the options of a client, checked
+    signatures         the options of a client, shown by `help()` where they are taken as `**options`
+    startup            what a new client turns on and checks: the debug log, memory, plain HTTP
+    new_keys           the options of `generate_keys`, checked
+    key_file_warnings  what the user is warned of after key files were read or written
+    key_files          which key files are read and written, and which are somebody else's
+    retries            backoff and `Retry-After`: whether and how long to wait before the next attempt
+    client_keys        our own key pair: opened in the background, leased to requests, rotated, wiped
+    lifetime           whether a client may still be used: not after `dispose`, not in a forked child
+    attempts           sends a request until there is an answer, with retries
+    server_key         the router's key: cache, pins, single flight
+    envelope           seals requests and opens answers: in which thread, and in what memory
+    flow               the flows of one client, above all that of a request
+    http               the one place of the exchange that names the HTTP libraries, and reads the environment
+    driver             runs a flow, with and without an event loop
 """

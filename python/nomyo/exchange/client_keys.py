@@ -3,11 +3,11 @@
 Promises:
 
 - A request keeps the pair that it was sent with until its response is open, however often
-  the pair is replaced meanwhile.
-- A pair that was replaced is wiped when the last such request ends; `dispose` wipes the
+  a rotation replaces the pair meanwhile.
+- A replaced pair is wiped when the last such request ends; `dispose` wipes the
   present one at once (a native operation under way ends first).
 - Nothing waits for a rotation, and one that fails leaves the present pair in use.
-- A `ClientKeys` that is dropped without `dispose` is wiped by the garbage collector.
+- If a program drops a `ClientKeys` without `dispose`, the garbage collector wipes the pair.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from __future__ import annotations
 import copy
 import threading
 import weakref
-from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 
 from .. import _core
-from ..errors import DisposedError
-from .effects import Flow, compute, wait
+from .._threads import is_no_thread, no_thread, submit_or_run
+from ..errors import DisposedError, SecurityError
+from .effects import Compute, Flow, Wait
+from .key_files import KeyFiles, OpenedKeys
+from .new_keys import NewKeys
 from .protocol import public_key_header
-from .settings import KeyDir, Password, Settings, check_password
-from .trace import logger, timed
-from .workers import key_pool, submit_or_run
+from .settings import Password, Settings
+from .workers import key_pool
 
 
 @dataclass(slots=True)
@@ -35,7 +36,6 @@ class KeyPair:
     """A key pair and the number of requests that still need it."""
 
     private_key: _core.PrivateKey
-    public_key_pem: str
     public_key_header: str
     leases: int = 0
     replaced: bool = False
@@ -46,27 +46,57 @@ class KeyPair:
             self.private_key.wipe()
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedKeys:
-    """What opening a key directory or a pair of files gave."""
+class Lease:
+    """Keeps a pair from being wiped while its `with` block runs.
 
-    private_key: _core.PrivateKey
-    too_open: tuple[str, ...] = ()
+    A class and no generator: it is entered once a request, and costs a third of what `contextmanager` does.
+
+    Args:
+        keys: What lends the pair.
+    """
+
+    __slots__ = ("_keys", "_pair")
+
+    def __init__(self, keys: ClientKeys) -> None:
+        self._keys = keys
+
+    def __enter__(self) -> KeyPair:
+        """Return the present pair.
+
+        Raises:
+            DisposedError: The client was disposed of.
+        """
+        self._pair = self._keys.begin_lease()
+        return self._pair
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the pair back."""
+        self._keys.end_lease(self._pair)
 
 
 class ClientKeys:
     """The key pair of one client."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start opening or generating the pair in the background."""
-        self._settings = settings
+        """Start opening or generating the pair in the background.
+
+        Raises:
+            ConfigurationError: No thread can be started that rotates it.
+        """
+        self._log = settings.log
+        self._files = KeyFiles(settings)
         self._lock = threading.Lock()
         self._pair: KeyPair | None = None
-        self._too_open: tuple[str, ...] = ()
-        self._disposed = threading.Event()
-        self._opening = self._start_opening()
+        self._warnings: tuple[str, ...] = ()
+        self.disposed = False
+        """Whether `dispose` was called; a plain attribute, because each request reads it several times."""
+        self._ended = threading.Event()
+        """Wakes the thread that rotates, so that it ends."""
         if settings.key_rotation_interval > 0:
-            _start_rotating(self, self._disposed, settings.key_rotation_interval)
+            _start_rotating(self, self._ended, settings.key_rotation_interval)
+        self._opening = self._start_opening()
 
     def ready(self) -> Flow[None]:
         """Wait until there is a key pair.
@@ -79,18 +109,21 @@ class ClientKeys:
         if self._pair is not None:
             return
         if self._failed():
-            self._opening = self._start_opening()  # once more: the files may have been mended
+            self._opening = self._start_opening()  # once more: the user may have mended the files
         opening = self._opening
-        yield from wait(opening)
-        if self._disposed.is_set():
+        yield Wait(opening)
+        if self.disposed:
             raise DisposedError("the client was disposed of")
         error = opening.exception()
         if error is not None and self._pair is None:
             raise copy.copy(error)  # several requests may have waited for the one outcome
 
-    @contextmanager
-    def lease(self) -> Iterator[KeyPair]:
-        """Lend the present pair until the block ends.
+    def lease(self) -> Lease:
+        """Return a lease on the present pair, which begins with its `with` block."""
+        return Lease(self)
+
+    def begin_lease(self) -> KeyPair:
+        """Lend the present pair until `end_lease`.
 
         Raises:
             DisposedError: The client was disposed of.
@@ -100,44 +133,51 @@ class ClientKeys:
             if pair is None:
                 raise DisposedError("the client was disposed of")
             pair.leases += 1
-        try:
-            yield pair
-        finally:
-            with self._lock:
-                pair.leases -= 1
-                pair.wipe_if_done()
+        return pair
 
-    def take_too_open(self) -> tuple[str, ...]:
-        """Return the key files whose mode lets others in, once."""
+    def end_lease(self, pair: KeyPair) -> None:
+        """Take a pair back, and wipe it if it was replaced and this was its last lease."""
         with self._lock:
-            too_open, self._too_open = self._too_open, ()
-        return too_open
+            pair.leases -= 1
+            pair.wipe_if_done()
 
-    def generate(self, bits: int, key_dir: KeyDir | None, password: Password | None) -> Flow[None]:
-        """Generate a pair, write it to `key_dir` unless that is None, and use it from now on."""
-        check_password("password", password)
-        opened = yield from compute(partial(_generate, bits, key_dir, password))
+    def take_warnings(self) -> tuple[str, ...]:
+        """Return what the user is to be warned of about the key files, once."""
+        if not self._warnings:  # as nearly always: no lock for that
+            return ()
+        with self._lock:
+            warnings, self._warnings = self._warnings, ()
+        return warnings
+
+    def generate(self, new_keys: NewKeys) -> Flow[None]:
+        """Generate a pair, write it to a directory if one is named, and use it from now on."""
+        opened: OpenedKeys = yield Compute(partial(self._files.generate, new_keys))
         self.use(opened)
 
-    def load(self, private_path: KeyDir, public_path: KeyDir | None, password: Password | None) -> Flow[None]:
+    def load(self, private_path: str, public_path: str | None, password: Password | None) -> Flow[None]:
         """Read a pair from files and use it from now on."""
-        opened = yield from compute(partial(_load, private_path, public_path, password))
+        opened: OpenedKeys = yield Compute(partial(self._files.load, private_path, public_path, password))
         self.use(opened)
 
     def rotate(self) -> None:
         """Replace the pair; called in a thread of the key pool. A failure is logged, and the old pair stays."""
-        settings = self._settings
+        pair = self._pair
+        if pair is None:  # not opened yet; or the files do not open, and stay as they are
+            return
         try:
-            opened = _generate(settings.key_size, settings.rotation_target, settings.key_rotation_password)
+            opened = self._files.rotate(pair.private_key.public_key)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next rotation must be tried
-            logger.warning("key rotation failed (%s); the present key pair stays in use", type(error).__name__)
+            self._log.warning("key rotation failed (%s); the present key pair stays in use", _reason(error))
             return
         self.use(opened)
-        logger.debug("key pair rotated: %s", opened.private_key.public_key.fingerprint)
+        self._log.debug("key pair rotated: %s", opened.private_key.public_key.fingerprint)
+        for warning in opened.warnings:
+            self._log.warning("key rotation: %s", warning)
 
     def dispose(self) -> None:
         """Stop rotating and wipe the pair. Idempotent."""
-        self._disposed.set()
+        self.disposed = True
+        self._ended.set()
         self._opening.cancel()
         with self._lock:
             pair, self._pair = self._pair, None
@@ -151,30 +191,29 @@ class ClientKeys:
     def _start_opening(self) -> Future[None]:
         """Have the pair opened in the background, by a task that does not keep this object alive."""
         opening: Future[None] = Future()
-        submit_or_run(key_pool, partial(_open_for, weakref.ref(self), self._settings, opening))
+        submit_or_run(key_pool, partial(_open_for, weakref.ref(self), self._files, opening))
         return opening
 
     def use(self, opened: OpenedKeys, *, unless_there: bool = False) -> None:
-        """Make a pair the present one; with `unless_there`, only where there is none yet."""
-        pem = opened.private_key.public_key.pem
-        new = KeyPair(opened.private_key, pem, public_key_header(pem))
+        """Make a pair the present one; with `unless_there`, only if there is none yet."""
+        new = KeyPair(opened.private_key, public_key_header(opened.private_key.public_key.pem))
         with self._lock:
-            if self._disposed.is_set() or (unless_there and self._pair is not None):
+            if self.disposed or (unless_there and self._pair is not None):
                 new.private_key.wipe()
                 return
             old, self._pair = self._pair, new
-            self._too_open += opened.too_open
+            self._warnings += opened.warnings
             if old is not None:
                 old.replaced = True
                 old.wipe_if_done()
 
 
-def _open_for(owner: weakref.ref[ClientKeys], settings: Settings, opening: Future[None]) -> None:
+def _open_for(owner: weakref.ref[ClientKeys], files: KeyFiles, opening: Future[None]) -> None:
     """Open the pair that a client was asked for, and report through `opening`."""
     if not opening.set_running_or_notify_cancel():
         return
     try:
-        opened = _open(settings)
+        opened = files.open()
     except BaseException as error:  # noqa: BLE001 - whoever waits on the future gets it
         opening.set_exception(error.with_traceback(None))
         return
@@ -186,61 +225,52 @@ def _open_for(owner: weakref.ref[ClientKeys], settings: Settings, opening: Futur
     opening.set_result(None)
 
 
-def _open(settings: Settings) -> OpenedKeys:
-    _core.warm_up()
-    if settings.key_dir is None:
-        return _generate(settings.key_size, None, None)
-    with timed("key directory opened"):
-        key, created, too_open = _core.open_key_directory(
-            settings.key_dir, settings.key_size, settings.key_rotation_password
-        )
-    logger.debug("key pair %s: %s", "generated" if created else "loaded", key.public_key.fingerprint)
-    return OpenedKeys(key, tuple(too_open))
-
-
-def _load(private_path: KeyDir, public_path: KeyDir | None, password: Password | None) -> OpenedKeys:
-    key, too_open = _core.load_key_pair(private_path, public_path, password)
-    return OpenedKeys(key, tuple(too_open))
-
-
-def _generate(bits: int, key_dir: KeyDir | None, password: Password | None) -> OpenedKeys:
-    with timed(f"RSA-{bits} key pair generated"):
-        key = _core.PrivateKey.generate(bits)
-    if key_dir is not None:
-        _core.write_key_directory(key_dir, key, password)
-    return OpenedKeys(key)
-
-
-def _start_rotating(keys: ClientKeys, disposed: threading.Event, interval_s: float) -> None:
+def _start_rotating(keys: ClientKeys, ended: threading.Event, interval_s: float) -> None:
     """Rotate every interval until the keys are disposed of or dropped.
 
     The thread is a daemon that only ever waits: it holds no reference to the keys, and leaves
     the work to the key pool, whose threads the interpreter joins on exit.
     """
-    owner = weakref.ref(keys, lambda _: disposed.set())
+    owner = weakref.ref(keys, lambda _: ended.set())
 
     def tick() -> None:
-        while not disposed.wait(interval_s):
-            done = _submit_rotation(owner)
-            if done is None:
+        while not ended.wait(interval_s):
+            rotation = _submit_rotation(owner)
+            if rotation is None:
                 return
-            _await_quietly(done)
+            _wait_for(rotation)
 
-    threading.Thread(target=tick, name="nomyo-rotation", daemon=True).start()
+    try:
+        threading.Thread(target=tick, name="nomyo-rotation", daemon=True).start()
+    except RuntimeError as error:
+        if not is_no_thread(error):
+            raise
+        raise no_thread("rotating keys (`key_rotation_interval`)") from None
 
 
 def _submit_rotation(owner: weakref.ref[ClientKeys]) -> Future[None] | None:
+    """Begin a rotation; None if there is nothing left to rotate, or the interpreter exits."""
     keys = owner()
     if keys is None:
         return None
     try:
         return key_pool().submit(keys.rotate)
-    except RuntimeError:  # the interpreter is exiting, and the pool takes no more work
-        return None
+    except RuntimeError as error:
+        if not is_no_thread(error):  # the interpreter is exiting, and the pool takes no more work
+            return None
+    keys.rotate()  # in this thread, because the machine gives the pool none
+    rotation: Future[None] = Future()
+    rotation.set_result(None)
+    return rotation
 
 
-def _await_quietly(done: Future[None]) -> None:
+def _wait_for(rotation: Future[None]) -> None:
     try:
-        done.result()
-    except CancelledError:
+        rotation.result()
+    except CancelledError:  # the interpreter exits
         return
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error of ours or of the system says, which shows paths and no content; of others, the class."""
+    return str(error) if isinstance(error, (SecurityError, OSError)) else type(error).__name__

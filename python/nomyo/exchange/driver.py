@@ -1,7 +1,7 @@
 """Runs a flow: with an event loop, and without.
 
-Outcomes are sent into the flow outside of any `except` block, so that an error which the flow
-raises has no `__context__`: the HTTP library's exceptions hold requests, and those hold keys.
+The drivers send outcomes into the flow outside of any `except` block, so that an error that the flow raises has no
+`__context__`: the HTTP library's exceptions hold requests, and those hold keys.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from typing import Any, TypeVar, assert_never
 
-from .effects import Compute, Effect, Flow, Send, Sleep, TakeTurn, Wait
+from .._threads import submit_or_run
+from .effects import Compute, Effect, Flow, Send, Sleep, TakeSlot, Wait
 from .http import AsyncHttp, SyncHttp
-from .workers import crypto_pool, submit_or_run
+from .workers import crypto_pool
 
 T = TypeVar("T")
 
 
 async def run_async(flow: Flow[T], http: AsyncHttp) -> T:
-    """Run a flow in the running event loop, which never stalls: heavy work goes to threads."""
+    """Run a flow in the running event loop; heavy work goes to threads, so that the loop never stalls."""
     outcome: Any = None
     error: Exception | None = None
     try:
@@ -29,7 +30,7 @@ async def run_async(flow: Flow[T], http: AsyncHttp) -> T:
             outcome = error = None
             try:
                 outcome = await _perform_async(effect, http)
-            except Exception as raised:  # noqa: BLE001 - the flow decides
+            except Exception as raised:  # noqa: BLE001 - the flow decides what becomes of it
                 error = raised
     except StopIteration as stop:
         result: T = stop.value
@@ -49,7 +50,7 @@ def run_sync(flow: Flow[T], http: SyncHttp) -> T:
             outcome = error = None
             try:
                 outcome = _perform_sync(effect, http)
-            except Exception as raised:  # noqa: BLE001 - the flow decides
+            except Exception as raised:  # noqa: BLE001 - the flow decides what becomes of it
                 error = raised
     except StopIteration as stop:
         result: T = stop.value
@@ -61,8 +62,8 @@ def run_sync(flow: Flow[T], http: SyncHttp) -> T:
 
 async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
     match effect:
-        case TakeTurn():
-            return await http.turns.take()
+        case TakeSlot():
+            return await http.slots.take()
         case Send(request):
             return await http.send(request)
         case Sleep(seconds):
@@ -77,8 +78,8 @@ async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
 
 def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
     match effect:
-        case TakeTurn():
-            return http.turns.take()
+        case TakeSlot():
+            return http.slots.take()
         case Send(request):
             return http.send(request)
         case Sleep(seconds):
@@ -93,11 +94,12 @@ def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
 
 
 async def _until_done(future: Future[Any], timeout_s: float | None) -> None:
-    """Wait for a future that others wait for too: cancelling this task must not cancel it."""
+    """Wait for a future that others wait for too: if this task is cancelled, the future must not be."""
     await asyncio.wait([asyncio.wrap_future(_mirror(future))], timeout=timeout_s)
 
 
 def _mirror(future: Future[Any]) -> Future[None]:
+    """Return a future that ends with another: asyncio cancels it in the other's place."""
     mirror: Future[None] = Future()
 
     def finish(_: Future[Any]) -> None:

@@ -1,11 +1,12 @@
 """What a flow may ask of its driver.
 
-A flow is a generator: it yields an effect, the driver performs it and sends the outcome back.
-So the flow itself knows neither threads nor event loops, and one flow serves the sync and the
-async client alike (the pattern of httpx's `Auth.auth_flow`).
+A flow is a generator: it yields an effect, the driver performs the effect and sends the outcome back. So a flow knows
+neither threads nor event loops, and one flow serves the sync and the async client (the pattern of httpx's
+`Auth.auth_flow`). The type of a generator cannot say which outcome belongs to which effect: a flow writes the type
+beside each `yield`.
 
-No effect shows what it carries in its repr: drivers hold effects in local variables, and those
-end up in tracebacks.
+The repr of an effect shows nothing of what it carries: drivers hold effects in local variables, and tracebacks show
+those.
 """
 
 from __future__ import annotations
@@ -13,29 +14,36 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
-
-from .turns import Turn
+from typing import Any, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Phase: TypeAlias = Literal["pool", "upload", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the parts of one exchange may take, in seconds; None: without end.
-
-    Waiting for a free connection is the caller's own back-pressure, and never fails.
-    """
+    """How many seconds each phase of an exchange may take; None for no bound."""
 
     connect_s: float | None
     read_s: float | None
-    """For each wait for data, and for the body as a whole."""
+    """For the answer's head, interim answers included, as a whole; then as much again for its body as a whole."""
     write_s: float | None
+    """For each 64 KiB of a request's body."""
+
+    @property
+    def pool_s(self) -> float | None:
+        """For the wait until the caller's own pool has a free connection: as long as another request may use it."""
+        return None if self.connect_s is None or self.read_s is None else self.connect_s + self.read_s
+
+    def at_most(self, seconds: float) -> Timeouts:
+        """Return these timeouts, each capped at `seconds`."""
+        each = (self.connect_s, self.read_s, self.write_s)
+        return Timeouts(*(seconds if one is None else min(one, seconds) for one in each))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Request:
-    """An HTTP request as the flow describes it; without `timeouts` of its own, the client's hold."""
+    """An HTTP request as the flow describes it; if it has no `timeouts`, the client's apply."""
 
     method: str
     url: str
@@ -49,23 +57,32 @@ class Request:
 class Response:
     """An HTTP response within its bounds.
 
-    `fault` says why there is no body to use: it was compressed, or larger than its bound.
+    `fault` says why `body` is empty although there was one: it was compressed, or larger than its bound.
     """
 
     status: int
     body: bytes
     retry_after: str | None = None
+    """The seconds that the header Retry-After asks for, in decimal figures."""
     fault: str | None = None
+    credentials: tuple[str, ...] = ()
+    """Credentials of a proxy or of the caller's client that the request carried; errors must not quote them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkFailure:
-    """No response came; `reason` is fit to be shown."""
+    """No response came; `reason` says why in words that may be shown."""
 
     reason: str
     timed_out: bool = False
     connected: bool = True
-    """Whether there was a connection: without one, nothing was sent."""
+    """Whether there was a connection; if not, nothing was sent."""
+    phase: Phase | None = None
+    """What we waited for when a timeout of ours ended the exchange; None if something else ended it."""
+    lasting: bool = False
+    """Whether the cause is a setting of this machine, which no further attempt would change."""
+    untrusted: bool = False
+    """Whether the router's certificate was refused."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -76,65 +93,31 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeTurn:
-    """Wait until fewer requests than may be are under way; the outcome is a `Turn`."""
+class TakeSlot:
+    """Wait until a concurrency slot is free; the outcome is a `Slot`, a context manager for the work in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait for a time."""
+    """Wait for so many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Compute:
-    """Call a function that is heavy on the CPU and releases the GIL."""
+    """Call a function that uses the CPU for long and releases the GIL; the outcome is what it returns."""
 
     call: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Wait:
-    """Wait until a future is done or a time is over, without cancelling it; the outcome is left in the future."""
+    """Wait until a future is done, or for so many seconds. The future goes on, and keeps its outcome."""
 
     future: Future[Any]
     timeout_s: float | None = None
 
 
-Effect: TypeAlias = TakeTurn | Send | Sleep | Compute | Wait
+Effect: TypeAlias = TakeSlot | Send | Sleep | Compute | Wait
 Flow: TypeAlias = Generator[Effect, Any, T]
-
-
-def take_turn() -> Flow[Turn]:
-    """Wait for a turn; what follows belongs into a `with` block of it."""
-    turn: Turn = yield TakeTurn()
-    return turn
-
-
-def send(request: Request) -> Flow[Response | NetworkFailure]:
-    """Send a request."""
-    outcome: Response | NetworkFailure = yield Send(request)
-    return outcome
-
-
-def sleep(seconds: float) -> Flow[None]:
-    """Wait for a time."""
-    yield Sleep(seconds)
-
-
-def compute(call: Callable[[], T]) -> Flow[T]:
-    """Have a heavy function called."""
-    result: T = yield Compute(call)
-    return result
-
-
-def here(call: Callable[[], T]) -> Flow[T]:
-    """Call a function where the flow runs: for what takes less time than a thread would take to wake."""
-    yield from ()
-    return call()
-
-
-def wait(future: Future[Any], timeout_s: float | None = None) -> Flow[None]:
-    """Wait until a future is done, or a time is over."""
-    yield Wait(future, timeout_s)

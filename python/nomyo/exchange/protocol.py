@@ -1,13 +1,15 @@
 """The wire between client and router: URLs, headers, bounds, statuses and errors.
 
-Rules of this module: a value that cannot stand in an HTTP header never reaches one (RFC 9110,
-section 5.5: control characters, CR and LF above all, would let it smuggle headers in), and
-what a server says in an error is bounded and cleaned before it is shown.
+Rules of this module:
+
+- A value that cannot stand in an HTTP header never reaches one (RFC 9110, section 5.5): with control characters, CR and
+  LF above all, it could smuggle headers in.
+- What a server says in an error is bounded and cleaned before it is shown.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -22,20 +24,22 @@ from ..errors import (
     ServiceUnavailableError,
 )
 from .effects import Request, Response, Timeouts
+from .error_body import error_details, message_in
+from .redaction import HIDDEN_CREDENTIALS, HIDDEN_KEY, Redaction
 
 PAYLOAD_LIMIT_BYTES = 10 * 1024 * 1024
 RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
 ERROR_LIMIT_BYTES = 64 * 1024
 SERVER_KEY_LIMIT_BYTES = 16 * 1024
-MESSAGE_LIMIT_CHARS = 500
-SHORTEST_SECRET_CHARS = 8
 
 SECURITY_TIERS = ("standard", "high", "maximum")
-# Where a request goes, and which API key goes there: whoever writes a body, or a row of a batch, must not choose them.
+# Where a request goes, and which API key goes there. The client chooses both, never the author of a body or of a row of
+# a batch.
 OF_THE_CLIENT = frozenset({"api_key", "base_url"})
-# What a request may be given beside its content: how it travels, never part of what is sealed.
+# What `create` takes beside the content: it says where and how a request travels, and is never sealed.
 NOT_SEALED = OF_THE_CLIENT | {"security_tier"}
 
+_NOT_FOUND = 404
 _ERRORS: dict[int, tuple[type[APIError], str]] = {
     400: (InvalidRequestError, "the router refused the request as malformed"),
     401: (AuthenticationError, "the API key is missing or not valid"),
@@ -54,8 +58,18 @@ def check_header_value(name: str, value: str) -> None:
 
     Raises:
         TypeError: It is not a str.
-        SecurityError: It has a control or a non-ASCII character.
+        SecurityError: It has a control character, a non-ASCII character, or spaces around it, which are no part of a
+            header's value (RFC 9110, section 5.5).
     """
+    if isinstance(value, str) and value.strip() != value:
+        raise SecurityError(
+            f"{name} begins or ends with a space or a line end, which cannot be sent in an HTTP header:"
+            " did it come along from the file that it was read from?"
+        )
+    _check_characters(name, value)
+
+
+def _check_characters(name: str, value: str) -> None:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not (value.isascii() and value.isprintable()):
@@ -71,7 +85,7 @@ def check_security_tier(tier: str | None) -> None:
     """
     if tier is None:
         return
-    check_header_value("security_tier", tier)
+    _check_characters("security_tier", tier)
     if tier not in SECURITY_TIERS:
         raise ValueError(f"security_tier must be one of {', '.join(SECURITY_TIERS)}")
 
@@ -90,7 +104,7 @@ def public_key_header(pem: str) -> str:
 def completion_headers(
     payload_id: str, public_key: str, api_key: str | None, security_tier: str | None
 ) -> dict[str, str]:
-    """Return the headers of an encrypted chat request; all values have been checked.
+    """Return the headers of an encrypted chat request from values that `Call.check` and `Settings` have checked.
 
     Args:
         payload_id: The request's UUID4.
@@ -120,58 +134,49 @@ def usable_body(response: Response) -> bytes:
     """Return the body of a response with status 200.
 
     Raises:
-        SecurityError: The body was compressed or larger than its bound.
+        SecurityError: The body was compressed, or larger than its bound.
     """
     if response.fault is not None:
         raise SecurityError(f"the router's answer was refused: {response.fault}")
     return response.body
 
 
-def error_for(response: Response, api_key: str | None = None) -> APIError:
-    """Return the error that a response with another status than 200 stands for, whatever its body.
+def error_for(response: Response, *api_keys: str | None) -> APIError:
+    """Return the error for a response with a status other than 200, whatever its body.
 
-    A server that quotes the request's API key does not bring it into the error.
+    Args:
+        response: The response.
+        api_keys: The API keys that the server may know. It may quote them, or other credentials of the request, in any
+            spelling; the error hides them.
     """
+    return _error_and_words(response, api_keys)[0]
+
+
+def server_key_error(response: Response, base_url: str, *api_keys: str | None) -> APIError:
+    """Return the error for a refusal to give the router's key; a 404 does not come from a router."""
+    error, said = _error_and_words(response, api_keys)
+    if response.status != _NOT_FOUND:
+        return error
+    words = f"there is no router at {base_url}: HTTP {_NOT_FOUND} instead of a public key"
+    return APIError(f"{words} ({said})" if said else words, _NOT_FOUND, error.error_details)
+
+
+def _error_and_words(response: Response, api_keys: Iterable[str | None]) -> tuple[APIError, str]:
+    """Return the error for a response, and what the server itself says in it."""
+    credentials = dict.fromkeys(response.credentials, HIDDEN_CREDENTIALS)
+    redaction = Redaction(credentials | dict.fromkeys(filter(None, api_keys), HIDDEN_KEY))
     error_class, meaning = _ERRORS.get(response.status, (APIError, "unexpected answer"))
-    details = _parsed(_without(response.body, api_key))
-    message = _clean(_server_message(details)) or f"HTTP {response.status}: {meaning}"
-    return error_class(message, response.status, details, retry_after=response.retry_after)
-
-
-def _without(body: bytes, api_key: str | None) -> bytes:
-    """Return a body without the API key; a very short one is no secret, and may be part of any word."""
-    if api_key is None or len(api_key) < SHORTEST_SECRET_CHARS:
-        return body
-    return body.replace(api_key.encode(), b"[API key]")
-
-
-def _parsed(body: bytes) -> Any:
-    """Return an error body as JSON, or None."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _server_message(details: Any) -> str:
-    """Return the server's own words: `{"detail": ...}` or `{"error": {"message": ...}}`."""
-    if not isinstance(details, dict):
-        return ""
-    error = details.get("error")
-    nested = error.get("message") if isinstance(error, dict) else error
-    for words in (details.get("detail"), nested, details.get("message")):
-        if isinstance(words, str):
-            return words
-    return ""
-
-
-def _clean(words: str) -> str:
-    """Bound a server's words and take out what could forge a log line or steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in words[:MESSAGE_LIMIT_CHARS]).strip()
+    details = error_details(response.body, redaction)
+    said = message_in(details, redaction)
+    retry_after = response.retry_after
+    if retry_after is not None and redaction.text(retry_after) != retry_after:
+        retry_after = None  # it quotes a credential
+    message = said or f"HTTP {response.status}: {meaning}"
+    return error_class(message, response.status, details, retry_after=retry_after), said
 
 
 def add_metadata(response: dict[str, Any], payload_id: str, algorithm: str, processed_at: float | None) -> None:
-    """Put the client's part into a response's `_metadata`; it wins over what the server wrote there."""
+    """Put the client's part into a response's `_metadata`; it replaces what the server wrote under these names."""
     metadata = response.get("_metadata")
     if not isinstance(metadata, dict):
         metadata = response["_metadata"] = type(response)()

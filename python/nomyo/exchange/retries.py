@@ -1,12 +1,14 @@
 """Whether, and how long, to wait before the next attempt.
 
-`max_retries` extra attempts, after 1 s, 2 s, 4 s, ...; a `Retry-After` header (RFC 9110,
-section 10.2.3: seconds or a date) lengthens the wait, and one of more than a minute ends the
-attempts at once.
+There are `max_retries` extra attempts, after 1 s, 2 s, 4 s, ... A `Retry-After` header (RFC 9110, section 10.2.3:
+seconds or a date) lengthens the wait; if it asks for more than a minute, there is no further attempt. A date comes from
+the server's clock, and the clock of this machine may be wrong: what counts is its distance from the answer's own
+`Date`.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import UTC
@@ -14,6 +16,9 @@ from email.utils import parsedate_to_datetime
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
 LONGEST_RETRY_AFTER_S = 60.0
+CLOCKS_AGREE_S = 10.0
+"""How far two clocks may differ and still count as the same. Servers renew a `Date` once a second, and an answer takes
+time to arrive: a small difference is no error of a clock."""
 _SECONDS = re.compile(r"[0-9]{1,18}(\.[0-9]{1,9})?")  # the RFC has whole seconds; some servers send fractions
 
 
@@ -29,7 +34,7 @@ def delay_before(attempt: int, retry_after: str | None = None) -> float | None:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for; None where there is none that can be read."""
+    """Return the seconds that a Retry-After header asks for; None if there is none, or it cannot be read."""
     if value is None:
         return None
     value = value.strip()
@@ -38,11 +43,38 @@ def parse_retry_after(value: str | None) -> float | None:
     return float(value)
 
 
+def in_seconds(retry_after: str | None, date: str | None) -> str | None:
+    """Return the value of a Retry-After header in seconds; None if it is neither seconds nor a date.
+
+    Args:
+        retry_after: The header's value.
+        date: The `Date` header of the same answer; if there is none, this machine's clock counts.
+    """
+    retry_after = (retry_after or "").strip()
+    if _SECONDS.fullmatch(retry_after):
+        return retry_after
+    moment_s = _moment(retry_after)
+    return None if moment_s is None else str(max(0, math.ceil(moment_s - _now_s(date))))
+
+
+def _now_s(date: str | None) -> float:
+    """Return the time by the server's clock; by this machine's, which is exact, if the two agree."""
+    here_s = time.time()
+    there_s = None if date is None else _moment(date)
+    return here_s if there_s is None or abs(there_s - here_s) <= CLOCKS_AGREE_S else there_s
+
+
 def _seconds_until(date: str) -> float | None:
+    moment_s = _moment(date)
+    return None if moment_s is None else max(0.0, moment_s - time.time())
+
+
+def _moment(date: str) -> float | None:
+    """Return an HTTP date as seconds since 1970; None if it is no date."""
     try:
         moment = parsedate_to_datetime(date)
-        if moment.tzinfo is None:  # HTTP dates are GMT, whatever the form leaves out
+        if moment.tzinfo is None:  # HTTP dates are in GMT, even if they do not say so
             moment = moment.replace(tzinfo=UTC)
-        return max(0.0, moment.timestamp() - time.time())
+        return moment.timestamp()
     except (ValueError, OverflowError):
         return None

@@ -4,8 +4,8 @@ Rules:
 
 - A key that matches no pin is refused, whether fetched first or again.
 - With a lifetime of 0 every encryption asks for the key, as the reference client does.
-- One request fetches, the others wait for it and share its outcome. Where the fetching one was
-  cancelled, gave up after a time that was its own, or its event loop stands still, the next takes its place.
+- One request fetches, the others wait for it and share its outcome. If the fetching request was cancelled, gave up
+  after a timeout of its own, or belongs to an event loop that stands still, the next waiter takes over.
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 
 from .. import _core
 from ..errors import APIConnectionError, NomyoError, SecurityError
-from .effects import Flow, Response, Timeouts, wait
-from .protocol import usable_body
+from .attempts import Attempts
+from .effects import Flow, Request, Response, Timeouts, Wait
+from .protocol import server_key_error, server_key_request, usable_body
 from .settings import Settings
-from .trace import logger
 
-Fetch = Callable[[], Flow[Response]]
+LONGEST_FETCH_S = 60.0
+"""For each step of a fetch, however long an answer may take: no model works on a key."""
+MOST_WAITS = 2
+"""How many other requests' fetches one request waits for before it fetches itself. Without a bound, each of a hundred
+requests that find the router silent would wait for all that fetch before it: a hundred timeouts."""
 
 
 class _Fetching(Future["_core.PublicKey | None"]):
-    """A fetch under way: the key, None where its request was cancelled, or the error."""
+    """A fetch under way; its outcome is the key, None if its request was cancelled, or the error."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         super().__init__()
@@ -35,22 +38,40 @@ class _Fetching(Future["_core.PublicKey | None"]):
 
 
 class ServerKey:
-    """The cached public key of one router."""
+    """The cached public key of one router.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The client's.
+        attempts: Sends the requests for the key.
+    """
+
+    def __init__(self, settings: Settings, attempts: Attempts) -> None:
+        self._log = settings.log
         self._pins = settings.pins
         self._ttl_s = settings.server_key_ttl
+        self._base_url = settings.base_url
+        self._api_key = settings.api_key
+        self._attempts = attempts
+        self._cache: tuple[_core.PublicKey, float] | None = None
+        """The key, and when it came. One object, replaced as a whole, so that reading it takes no lock."""
         self._lock = threading.Lock()
-        self._key: _core.PublicKey | None = None
-        self._fetched_at = 0.0
+        """Held for moments: it decides which request fetches."""
         self._fetching: _Fetching | None = None
 
-    def get(self, fetch: Fetch, timeouts: Timeouts) -> Flow[_core.PublicKey]:
-        """Return the cached key, or the one that `fetch` brings.
+    def cached(self) -> _core.PublicKey | None:
+        """Return the key while it is fresh."""
+        if self._cache is None:
+            return None
+        key, fetched_at = self._cache
+        return key if time.monotonic() - fetched_at < self._ttl_s else None
+
+    def get(self, timeouts: Timeouts, api_key: str | None = None) -> Flow[_core.PublicKey]:
+        """Return the cached key, or fetch it.
 
         Args:
-            fetch: Asks the router.
-            timeouts: Those of `fetch`; another request's fetch is waited for as long as for an answer.
+            timeouts: Those of the request that needs the key. It waits for another request's fetch as long as it would
+                for an answer.
+            api_key: The request's own. It is not sent, and hidden if an error of the server quotes it.
 
         Raises:
             SecurityError: It is no acceptable RSA key, or it matches no pin.
@@ -60,54 +81,79 @@ class ServerKey:
         if key is not None:
             return key
         if self._ttl_s == 0:
-            return (yield from self.fetch(fetch))
-        return (yield from self._fetch_once(fetch, timeouts))
+            return (yield from self.fetch(timeouts, api_key))
+        return (yield from self._fetch_once(timeouts, api_key))
 
-    def get_other_than(self, stale: _core.PublicKey, fetch: Fetch, timeouts: Timeouts) -> Flow[_core.PublicKey]:
-        """Ask for the key once more, unless another request has brought a new one meanwhile."""
+    def get_other_than(
+        self, refused: _core.PublicKey, timeouts: Timeouts, api_key: str | None
+    ) -> Flow[_core.PublicKey | None]:
+        """Return the router's key if it is another than the one that the router refused.
+
+        Asks the router, unless another request has brought a new key meanwhile.
+        """
         key = self.cached()
-        if key is not None and key != stale:
+        if key is not None and key != refused:
             return key
-        begun_before = self._fetching is not None
-        key = yield from self._fetch_once(fetch, timeouts)
-        if key == stale and begun_before:  # asked before the router refused the key: ask once more
-            key = yield from self._fetch_once(fetch, timeouts)
+        began_before = self._fetching is not None
+        key = yield from self._fetch_once(timeouts, api_key)
+        if key == refused and began_before:  # the router may have answered before it changed its key: ask once more
+            key = yield from self._fetch_once(timeouts, api_key)
+        return None if key == refused else key
+
+    def fetch(self, timeouts: Timeouts, api_key: str | None = None) -> Flow[_core.PublicKey]:
+        """Fetch the key, whatever the cache holds, and cache it; arguments and errors are those of `get`."""
+        response = yield from self._attempts.send(self._request(timeouts))
+        return self._accepted(response, api_key)
+
+    def _request(self, timeouts: Timeouts) -> Request:
+        return server_key_request(self._base_url, timeouts.at_most(LONGEST_FETCH_S))
+
+    def _accepted(self, response: Response, api_key: str | None) -> _core.PublicKey:
+        """Return the key that the router gave, and cache it; raises as `get` does."""
+        if response.status != 200:
+            error = server_key_error(response, self._base_url, api_key, self._api_key)
+            error.sent = False
+            raise error
+        key = _core.PublicKey.from_pem(usable_body(response))
+        if self._pins and key.fingerprint not in self._pins:
+            raise SecurityError(f"the router's key {key.fingerprint} matches none of the pinned fingerprints")
+        self._cache = key, time.monotonic()
+        self._log.debug("router's key: RSA-%d %s", key.bits, key.fingerprint)
         return key
 
-    def cached(self) -> _core.PublicKey | None:
-        """Return the key while it is fresh."""
-        with self._lock:
-            fresh = self._key is not None and time.monotonic() - self._fetched_at < self._ttl_s
-            return self._key if fresh else None
-
-    def _fetch_once(self, fetch: Fetch, timeouts: Timeouts) -> Flow[_core.PublicKey]:
-        """Fetch, or share the outcome of the fetch under way."""
+    def _fetch_once(self, timeouts: Timeouts, api_key: str | None) -> Flow[_core.PublicKey]:
+        """Fetch the key, or share the outcome of the fetch under way."""
         given_up: _Fetching | None = None
+        waits = 0
         while True:
             with self._lock:
                 fetching = self._fetching
                 if fetching is None or fetching is given_up:
                     mine = self._fetching = _Fetching(timeouts)
                     break
-            yield from wait(fetching, timeouts.read_s)
+            if waits == MOST_WAITS:
+                return (yield from self.fetch(timeouts, api_key))
+            waits += 1
+            yield Wait(fetching, timeouts.read_s)
             if not fetching.done():
                 given_up = fetching
                 continue
             error = fetching.exception()
             if _is_timeout(error) and fetching.timeouts != timeouts:
-                continue  # it came too late for a request that had other time than this one
+                continue  # the answer may come in the time of this request
             if error is not None:
                 raise copy.copy(error)
             key = fetching.result()
             if key is not None:
                 return key
-        return (yield from self._lead(mine, fetch))
+        return (yield from self._fetch_for_all(mine, api_key))
 
-    def _lead(self, mine: _Fetching, fetch: Fetch) -> Flow[_core.PublicKey]:
-        """Fetch for all who wait on `mine`; it ends without a key where this flow is cancelled."""
+    def _fetch_for_all(self, mine: _Fetching, api_key: str | None) -> Flow[_core.PublicKey]:
+        """Fetch for all requests that wait on `mine`; if this request is cancelled, `mine` ends without a key."""
         outcome: _core.PublicKey | NomyoError | None = None
         try:
-            outcome = yield from self.fetch(fetch)
+            response = yield from self._attempts.send(self._request(mine.timeouts))
+            outcome = self._accepted(response, api_key)
             return outcome
         except NomyoError as error:
             outcome = error
@@ -121,17 +167,6 @@ class ServerKey:
             else:
                 mine.set_result(outcome)
             outcome = None  # an error refers to this frame: without this, a cycle would keep the payload alive
-
-    def fetch(self, fetch: Fetch) -> Flow[_core.PublicKey]:
-        """Fetch the key, whatever the cache holds, and keep it."""
-        response = yield from fetch()
-        key = _core.PublicKey.from_pem(usable_body(response))
-        if self._pins and key.fingerprint not in self._pins:
-            raise SecurityError(f"the router's key {key.fingerprint} matches none of the pinned fingerprints")
-        with self._lock:
-            self._key, self._fetched_at = key, time.monotonic()
-        logger.debug("router's key: RSA-%d %s", key.bits, key.fingerprint)
-        return key
 
 
 def _is_timeout(error: BaseException | None) -> bool:

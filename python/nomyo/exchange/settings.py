@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from os import PathLike
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 from urllib.parse import urlsplit
 
+from .._checks import check_int, check_number
 from .._core import SecureBuffer
-from ..in_range import check_int, check_number
 from .effects import Timeouts
+from .paths import KeyDir, absolute_path, working_directory
 from .protocol import check_header_value
+from .trace import debug_logger, logger
 
-KeyDir: TypeAlias = str | PathLike[str]
 SecureMemory: TypeAlias = bool | Literal["require"]
 Password: TypeAlias = str | SecureBuffer
 
 KEY_SIZES = (2048, 4096)
 SHORTEST_PASSWORD = 8
 LONGEST_S = 10 * 366 * 86_400
+LONGEST_CONNECT_S = 60.0
+"""Bounds the connecting, however long an answer may take: a host that takes no connection in this time is away."""
+PATIENT_TIMEOUT_S = 600.0
+"""How long the OpenAI SDKs wait for an answer: a slow model writes for minutes, and each attempt costs money."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
 class Default(str):
-    """The default of an option, told apart from the same text given by the caller."""
+    """The default of an option; its type tells it from the same text given by the caller."""
 
     __slots__ = ()
 
@@ -35,9 +41,25 @@ DEFAULT_BASE_URL = Default("https://api.nomyo.ai")
 DEFAULT_KEY_DIR = Default("client_keys")
 
 
+class ClientOptions(TypedDict, total=False):
+    """The options that clients, transports, the SDK's classes and batches all take, under the same names.
+
+    A new option goes here, into `Settings`, and into the signature and the docstring of `SecureChatCompletion`.
+    """
+
+    debug: bool
+    key_dir: KeyDir | None
+    key_rotation_interval: float
+    key_rotation_dir: KeyDir | None
+    key_rotation_password: Password | None
+    server_key_ttl: float
+    server_key_fingerprint: str | Collection[str] | None
+    max_connections: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that a client was asked for; see `SecureChatCompletion` for the meaning of each."""
+    """All options of a client, with their defaults; see `SecureChatCompletion` for the meaning of each."""
 
     base_url: str = DEFAULT_BASE_URL
     allow_http: bool = False
@@ -55,11 +77,13 @@ class Settings:
     server_key_fingerprint: str | Collection[str] | None = None
     max_connections: int = 100
     http_client: Any = None
+    made_in: str | None = field(init=False, default=None)
+    """The working directory in which the client was made; None if that was gone."""
     pins: frozenset[str] = field(init=False, default=frozenset())
     """Fingerprints, one of which the router's key must have; empty for no pinning."""
 
     def __post_init__(self) -> None:
-        """Fill in what the environment gives, and refuse what cannot work.
+        """Fill in what the environment gives, and check each option.
 
         Raises:
             ValueError: An option is out of range, or the URL is not an http(s) URL.
@@ -69,15 +93,15 @@ class Settings:
         self._set("base_url", router_address(self.base_url))
         self._set("api_key", _api_key(self.api_key))
         self._set("pins", _fingerprints(self.server_key_fingerprint))
-        if self.secure_memory not in (True, False, "require"):
+        if not isinstance(self.secure_memory, bool) and self.secure_memory != "require":
             raise ValueError("secure_memory must be True, False or 'require'")
-        if self.key_size not in KEY_SIZES:
-            raise ValueError(f"key_size must be 2048 or 4096, not {self.key_size!r}")
+        check_key_size(self.key_size)
+        self._set("made_in", working_directory())
         for name in ("allow_http", "debug"):
             _check_type(name, getattr(self, name), bool)
-        for name in ("key_dir", "key_rotation_dir"):
-            if getattr(self, name) is not None:
-                check_path(name, getattr(self, name))
+        self._set("key_dir", _fixed("key_dir", self.key_dir))
+        if self.rotation_target is not None:
+            self._set("key_rotation_dir", _fixed("key_rotation_dir", self.key_rotation_dir))
         check_password("key_rotation_password", self.key_rotation_password)
         for name in ("timeout", "key_rotation_interval", "server_key_ttl"):
             check_number(name, getattr(self, name), 0, LONGEST_S)
@@ -95,9 +119,14 @@ class Settings:
         return self.base_url.startswith("http://")
 
     @property
+    def log(self) -> logging.Logger:
+        """Where the client's steps are logged."""
+        return debug_logger if self.debug else logger
+
+    @property
     def timeouts(self) -> Timeouts:
         """What `timeout` means in detail."""
-        return Timeouts(self.timeout, self.timeout, self.timeout)
+        return Timeouts(min(self.timeout, LONGEST_CONNECT_S), self.timeout, self.timeout)
 
     @property
     def rotation_target(self) -> KeyDir | None:
@@ -107,57 +136,65 @@ class Settings:
         return self.key_rotation_dir
 
 
-def check_path(name: str, path: object) -> None:
-    """Refuse what names no directory or file.
+def check_key_size(key_size: object) -> None:
+    """Check the size of a key pair to generate.
 
     Raises:
-        TypeError: It is neither a str nor an `os.PathLike` of one.
-        ValueError: It is empty or has a null character.
+        ValueError: `key_size` is not the int 2048 or 4096.
     """
-    path = os.fspath(path) if isinstance(path, PathLike) else path
-    _check_type(name, path, str)
-    if not path or "\0" in str(path):
-        raise ValueError(f"{name} must not be empty or have a null character")
+    if not isinstance(key_size, int) or key_size not in KEY_SIZES:
+        raise ValueError(f"key_size must be 2048 or 4096, not {key_size!r}")
 
 
 def check_password(name: str, password: object) -> None:
-    """Refuse a password that could not encrypt a key file.
+    """Check a password for key files.
 
     Raises:
-        TypeError: It is neither a str nor a SecureBuffer.
-        ValueError: It has fewer than 8 characters.
+        TypeError: `password` is neither a str nor a SecureBuffer.
+        ValueError: `password` has fewer than 8 characters, or a lone surrogate, which UTF-8 cannot encode.
     """
     if password is None:
         return
     if not isinstance(password, (str, SecureBuffer)):
         raise TypeError(f"{name} must be a str or a SecureBuffer, not {type(password).__name__}")
-    if len(password) < SHORTEST_PASSWORD:
+    if _characters(password) < SHORTEST_PASSWORD:
         raise ValueError(f"{name} must have at least {SHORTEST_PASSWORD} characters")
+    if isinstance(password, str) and not password.isascii() and _SURROGATE.search(password):
+        raise ValueError(f"{name} must not have a lone surrogate")
+
+
+def _characters(password: Password) -> int:
+    """Count a password's characters; in UTF-8, each has one byte that does not continue another."""
+    if isinstance(password, str):
+        return len(password)
+    with memoryview(password) as view:
+        return sum(byte & 0xC0 != 0x80 for byte in view)
 
 
 def router_address(url: str) -> str:
-    """Return the router's URL without a final slash or `/v1`; the default gives way to the environment.
+    """Return the router's URL without a final slash or `/v1`; NOMYO_BASE_URL replaces the default.
 
     Raises:
-        ValueError, TypeError: It is no router's URL.
+        ValueError, TypeError: `url` is not an http(s) URL of a host, or has parts that no router's URL has.
     """
-    if isinstance(url, Default):
-        url = os.environ.get("NOMYO_BASE_URL") or url
-    _check_type("the router's URL", url, str)
+    name = "the router's URL"
+    if isinstance(url, Default) and os.environ.get("NOMYO_BASE_URL"):
+        name, url = f"{name} (of NOMYO_BASE_URL)", os.environ["NOMYO_BASE_URL"]
+    _check_type(name, url, str)
     if not url.isascii() or any(c <= " " or c == "\x7f" for c in url):
-        raise ValueError("the router's URL must be ASCII without spaces")
+        raise ValueError(f"{name} must be ASCII without spaces")
     fault = _url_fault(url)
     if fault is not None:
-        raise ValueError(f"the router's URL {fault}")
+        raise ValueError(f"{name} {fault}")
     parts = urlsplit(url)
     path = parts.path
-    while (shorter := path.rstrip("/").removesuffix("/v1")) != path:  # what is read twice must not change once more
+    while (shorter := path.rstrip("/").removesuffix("/v1")) != path:  # a second pass must change nothing
         path = shorter
     return str(parts._replace(path=path).geturl())
 
 
 def _url_fault(url: str) -> str | None:
-    """Say why a URL cannot be a router's, without showing it: it may hold a password."""
+    """Return why a URL cannot be a router's, without showing the URL: it may hold a password."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -173,14 +210,16 @@ def _url_fault(url: str) -> str | None:
 def _api_key(api_key: str | None) -> str | None:
     key = os.environ.get("NOMYO_API_KEY") if api_key is None else api_key
     if key is not None:
-        check_header_value("api_key", key)
-    return key or ""  # not None, which would ask the environment again when the settings are copied
+        check_header_value("NOMYO_API_KEY" if api_key is None else "api_key", key)
+    return key or ""  # None would read the environment again when the settings are copied
 
 
 def _fingerprints(pins: str | Collection[str] | None) -> frozenset[str]:
     """Return the pins as a set.
 
-    An empty collection is refused: whoever passes one meant to pin, and would not be.
+    Raises:
+        TypeError: `pins` is neither a str nor a collection.
+        ValueError: A pin is no fingerprint; or there is none, although a caller who passes a collection means to pin.
     """
     if pins is None:
         return frozenset()
@@ -190,6 +229,14 @@ def _fingerprints(pins: str | Collection[str] | None) -> frozenset[str]:
     if not wanted or not all(isinstance(pin, str) and _FINGERPRINT.fullmatch(pin) for pin in wanted):
         raise ValueError('server_key_fingerprint must be "SHA256:" and 43 base64 characters, or several of these')
     return wanted
+
+
+def _fixed(name: str, directory: KeyDir | None) -> KeyDir | None:
+    """Return a directory as an absolute path; a default stays a `Default`."""
+    if directory is None:
+        return None
+    path = absolute_path(name, directory)
+    return Default(path) if isinstance(directory, Default) else path
 
 
 def _check_type(name: str, value: object, wanted: type) -> None:

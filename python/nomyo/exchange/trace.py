@@ -1,7 +1,8 @@
 """The debug log: sizes, times, statuses, fingerprints; never content, keys or tokens.
 
-Everything goes through the logger `nomyo`. `debug=True` sets it to DEBUG and gives it a handler
-to stderr where the program has none.
+Clients log through the logger `nomyo`, which shows their steps if the program set it to DEBUG. Clients that were made
+with `debug=True` log through `nomyo.debug` instead. This logger is at DEBUG, and gets a handler to stderr if the
+program has none. So these clients show their steps, and other clients of the process do not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-logger = logging.getLogger("nomyo")
+from .._warn import log_named
+
+logger = log_named("nomyo")
+debug_logger = log_named("nomyo.debug")
 
 
 class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
@@ -28,25 +32,25 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generi
 
 
 def enable_debug_log() -> None:
-    """Have every step of every client logged to stderr. Idempotent."""
-    logger.setLevel(logging.DEBUG)
-    known = logger.handlers + logging.getLogger().handlers
+    """Have every step of the clients that were made with `debug=True` logged to stderr. Idempotent."""
+    debug_logger.setLevel(logging.DEBUG)
+    known = debug_logger.handlers + logger.handlers + logging.getLogger().handlers
     if not any(isinstance(h, logging.StreamHandler) and h.stream is sys.stderr for h in known):
-        logger.addHandler(_StderrHandler())
+        debug_logger.addHandler(_StderrHandler())
 
 
-def timed(step: str) -> AbstractContextManager[None]:
-    """Log how long a step took; costs next to nothing where nobody asked for the debug log."""
-    return _logged(step) if logger.isEnabledFor(logging.DEBUG) else _NOT_LOGGED
+def timed(log: logging.Logger, step: str) -> AbstractContextManager[None]:
+    """Log how long a step took; costs next to nothing if the debug log is off."""
+    return _logged(log, step) if log.isEnabledFor(logging.DEBUG) else _NOT_LOGGED
 
 
 _NOT_LOGGED = nullcontext()
 
 
 @contextmanager
-def _logged(step: str) -> Iterator[None]:
+def _logged(log: logging.Logger, step: str) -> Iterator[None]:
     started = time.perf_counter()
     try:
         yield
     finally:
-        logger.debug("%s: %.1f ms", step, (time.perf_counter() - started) * 1e3)
+        log.debug("%s: %.1f ms", step, (time.perf_counter() - started) * 1e3)

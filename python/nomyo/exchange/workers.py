@@ -1,26 +1,22 @@
-"""The threads for RSA work and key generation.
+"""The thread pools for RSA work, for key generation and for files.
 
-Two pools, so that a key being generated (half a second and more) never stands in front of a
-request being sealed or opened. Both are made on first use, shared by all clients of the
-process, and made anew in a forked child, which inherits the pool but not its threads.
+Key generation has a pool of its own, because it takes half a second and more: requests that are sealed or opened never
+wait for it. All clients of the process share the pools, which are made on first use. A forked child makes its own: it
+inherits the pools, but not their threads.
 
-Their threads are joined when the interpreter exits, so no native code runs on after it.
+The interpreter joins their threads when it exits, so that no native code runs on after it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 @cache
 def crypto_pool() -> ThreadPoolExecutor:
-    """Return the pool that seals and opens: one thread a core."""
+    """Return the pool that seals and opens: one thread for each core."""
     return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="nomyo-crypto")
 
 
@@ -30,19 +26,20 @@ def key_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=2, thread_name_prefix="nomyo-keys")
 
 
-def submit_or_run(pool: Callable[[], ThreadPoolExecutor], call: Callable[[], T]) -> Future[T]:
-    """Have a function called in a pool; here and now where the interpreter is exiting and pools take no more work."""
-    try:
-        return pool().submit(call)
-    except RuntimeError:
-        done: Future[T] = Future()
-        done.set_result(call())
-        return done
+@cache
+def file_pool() -> ThreadPoolExecutor:
+    """Return the pool that reads and writes files for an event loop.
+
+    With the loop's own executor, `asyncio.run` starts one more thread at its end to join it, and fails if the machine
+    gives none.
+    """
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="nomyo-files")
 
 
 def _forget_pools() -> None:
     crypto_pool.cache_clear()
     key_pool.cache_clear()
+    file_pool.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):

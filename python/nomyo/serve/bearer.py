@@ -1,4 +1,4 @@
-"""Bearer tokens: which are let in, compared in constant time."""
+"""Checks bearer tokens, in constant time."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
+from starlette.datastructures import Headers
+
 
 class BearerTokens:
-    """The bearer tokens that are let in. Only their SHA-256 digests are kept here.
+    """The bearer tokens that are accepted. Only their SHA-256 digests are kept.
 
     Args:
-        tokens: The tokens; where there are none, everybody is let in.
+        tokens: The tokens. If there are none, every request is accepted.
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self._digests = [_digest(token) for token in tokens]
 
     def admit(self, authorization: str | None) -> bool:
-        """Tell whether an `Authorization` header holds one of the tokens, in time that does not depend on which."""
+        """Return whether an `Authorization` header holds one of the tokens, in time independent of which one."""
         if not self._digests:
             return True
         presented = _digest(_bearer_token(authorization) or "")
@@ -28,8 +30,14 @@ class BearerTokens:
         return admitted
 
 
+def authorization_of(headers: Headers) -> str | None:
+    """Return a request's `Authorization`; None if there is none, or more than one, since nobody knows which counts."""
+    given = headers.getlist("Authorization")
+    return given[0] if len(given) == 1 else None
+
+
 def caller_of(authorization: str | None, address: str) -> bytes:
-    """Return what stands for a caller: its token's digest, that of its address where no token came."""
+    """Return what identifies a caller: the digest of its token, or of its address if it sent no token."""
     return _digest(_bearer_token(authorization) or address)
 
 

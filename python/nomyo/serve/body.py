@@ -1,4 +1,4 @@
-"""A request's body, bounded in size and time, whatever its headers say."""
+"""Reads a request's body, bounded in size and time, whatever its headers say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class BodyTooLargeError(Exception):
 
 
 class BodyTooSlowError(Exception):
-    """The body was not there in time."""
+    """The body did not arrive in time."""
 
 
 async def read_body(request: Request, limit_bytes: int, timeout_s: float) -> bytes:
@@ -19,7 +19,7 @@ async def read_body(request: Request, limit_bytes: int, timeout_s: float) -> byt
 
     Args:
         request: The request.
-        limit_bytes: What it may measure; what comes is counted, `Content-Length` only saves the waiting.
+        limit_bytes: The largest size. Arriving bytes are counted; `Content-Length` only allows an earlier refusal.
         timeout_s: Seconds within which all of it must have arrived.
 
     Raises:

@@ -1,11 +1,13 @@
-"""Where a server of ours listens: address, TLS files, the socket and the URL that follows from it."""
+"""The address on which a server listens: host, port, TLS files, socket and URL."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from nomyo.serve.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,15 +16,17 @@ class Listener:
 
     Args:
         host: A name or address; this machine alone by default.
-        port: 0: a free one, chosen when the socket is bound.
+        port: The port; 0 takes a free one when the socket is bound.
         tls_cert: PEM file with the certificate chain; with `tls_key`, the server speaks TLS.
         tls_key: PEM file with its private key.
+        bounds: The bounds of its connections.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     tls_cert: str | os.PathLike[str] | None = None
     tls_key: str | os.PathLike[str] | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -32,16 +36,16 @@ class Listener:
 
     @property
     def in_clear_beyond_this_machine(self) -> bool:
-        """Whether others can reach it and it speaks plain HTTP."""
+        """Whether other machines can reach it by plain HTTP."""
         return self.tls_cert is None and not is_loopback(self.host)
 
     def bind(self) -> socket.socket:
-        """Return a bound socket. Raises OSError where the address cannot be had."""
+        """Return a bound socket. Raises OSError if the address cannot be used."""
         family, kind, protocol, _name, address = socket.getaddrinfo(
             self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # The protocol is given, unlike in socket.create_server: asyncio sets TCP_NODELAY on accepted sockets only
-        # where it says TCP, and without that every answer waits 40 ms for a delayed acknowledgement.
+        # The protocol is given, unlike in socket.create_server: asyncio sets TCP_NODELAY on accepted sockets only if
+        # they say TCP. Without TCP_NODELAY, every answer waits 40 ms for a delayed acknowledgement.
         bound = socket.socket(family, kind, protocol)
         try:
             if os.name == "posix":  # elsewhere it would let two servers share the port
@@ -61,7 +65,7 @@ class Listener:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine."""
+    """Return whether a host name or address means this machine."""
     if host.lower().rstrip(".") == "localhost":
         return True
     try:

@@ -7,17 +7,17 @@ router, and refuses everything else before anything leaves. It takes requests of
 its HTTP client be given (LangChain, LlamaIndex, instructor, the OpenAI SDK) becomes private by that. For the SDK
 itself, `nomyo.openai` is the shorter way. See docs/openai.md.
 
-Modules, from the ground up:
+Modules, from the ground up; each imports only from those above it:
 
-    quiet      keeps the SDK's debug log of messages silent
+    sdk_log    keeps the SDK's debug log of messages silent
     answers    what the HTTP client gets: answers in OpenAI's form, and errors
-    asked      what a request asks for, or why it is refused
+    request    what a request asks for, or why it is refused
     transport  the two transports
 """
 
 from __future__ import annotations
 
-from .quiet import silence_debug_log
+from .sdk_log import silence_debug_log
 from .transport import AsyncSecureTransport, SecureTransport
 
 __all__ = ["AsyncSecureTransport", "SecureTransport"]

@@ -1,74 +1,88 @@
-"""What the HTTP client in front of a transport gets: answers in the form that OpenAI's server would give them.
+"""Makes the answers for the HTTP client in front of a transport, in the form in which OpenAI's server gives them.
 
-- A refusal of the router, and a mistake in the request, is an HTTP answer with that status and OpenAI's error object.
-- A failure of the network is the HTTP library's own exception, as a transport of its own would raise it.
-- Whatever makes it unsafe to go on is an exception of ours. The OpenAI SDK retries and hides what it does not know;
-  so where it is loaded, ours is one of its own errors too, which it hands on at once.
+- A refusal of the router, or a mistake in the request, becomes an HTTP answer with that status and OpenAI's error
+  object.
+- A failure of the network becomes the HTTP library's own exception, as one of its own transports would raise it.
+- If going on is not safe, or only a change on this machine helps, our own exception is raised. The OpenAI SDK retries
+  and hides exceptions that it does not know. So if the SDK is loaded, ours is also an error of the SDK, which it raises
+  at once.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import httpx
 
-from ..chunks import as_sse, chunks_of
-from ..error_kinds import error_kind
-from ..errors import APIConnectionError, APIError
-
-_STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "X-Nomyo-Stream": "complete"}
-_JSON: Final = {"Content-Type": "application/json"}
+from ..errors import APIConnectionError, APIError, ConfigurationError
+from ..openai_form.answer import Answer, UnwritableAnswerError, completion_answer, error_answer
+from ..openai_form.chunks import UnstreamableError
+from ..openai_form.error import UNWRITABLE_CODE, named_in
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Answer:
-    """An HTTP answer, before it is one of an HTTP library's."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def as_response(self, request: httpx.Request) -> httpx.Response:
-        """Return it as a response of the library that the request is of."""
-        response: httpx.Response = library_of(request).Response(
-            self.status, headers=self.headers, content=self.body, request=request
-        )
-        return response
+def response_of(answer: Answer, request: httpx.Request) -> httpx.Response:
+    """Return an answer as a response of the library that the request is of."""
+    library = library_of(request)
+    whole = isinstance(answer.body, bytes)
+    body = {"content": answer.body} if whole else {"stream": _stream_class(library)(answer.body)}
+    response: httpx.Response = library.Response(answer.status, headers=answer.headers, request=request, **body)
+    return response
 
 
 def library_of(request: object) -> Any:
-    """Return the HTTP library that a request is of: httpx, or httpx2, which has the same names."""
+    """Return the HTTP library that a request came from: httpx, or httpx2, which has the same names."""
     httpx2 = sys.modules.get("httpx2")
     return httpx2 if httpx2 is not None and isinstance(request, httpx2.Request) else httpx
 
 
-def whole_answer(completion: Mapping[str, Any], request_id: str) -> Answer:
-    """Return a completion as JSON."""
-    return Answer(200, {**_JSON, "X-Request-ID": request_id}, json.dumps(completion).encode("ascii"))
+@cache
+def _stream_class(library: Any) -> type[Any]:
+    """Return a stream class for an HTTP library, which gives the pieces of a body to its sync and its async client."""
+
+    class Pieces(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc]
+        def __init__(self, pieces: Iterator[bytes]) -> None:
+            self._pieces = pieces
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self._pieces
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in self._pieces:
+                yield piece
+                await asyncio.sleep(0)  # making a piece takes time, so other tasks run between two pieces
+
+        def close(self) -> None:
+            self._pieces = iter(())  # drops the answer
+
+        async def aclose(self) -> None:
+            self.close()
+
+    return Pieces
 
 
-def streamed_answer(completion: Mapping[str, Any], request_id: str, *, include_usage: bool) -> Answer:
-    """Return a completion as a stream of server-sent events, all of which are there at once."""
-    return Answer(200, {**_STREAM, "X-Request-ID": request_id}, b"".join(as_sse(chunks_of(completion, include_usage))))
-
-
-def unwritable_answer(request_id: str) -> Answer:
-    """Return the answer where a completion cannot be written as JSON; asking again would bring the same, and a bill."""
-    error = {"message": "the router's answer cannot be written as JSON", "code": "unwritable_answer"}
-    return _error_answer(502, error, {"X-Request-ID": request_id, "X-Should-Retry": "false"})
+def answer_with(completion: Mapping[str, Any], request_id: str, *, stream: bool, include_usage: bool) -> Answer:
+    """Return a completion as JSON or as a stream; if it cannot be written so, an error."""
+    try:
+        answer = completion_answer(completion, stream=stream, include_usage=include_usage)
+    except (UnstreamableError, UnwritableAnswerError) as error:
+        # Asking again would bring the same, and a bill.
+        headers = {"X-Request-ID": request_id, "X-Should-Retry": "false"}
+        return error_answer(502, str(error), headers, code=UNWRITABLE_CODE)
+    return replace(answer, headers={**answer.headers, "X-Request-ID": request_id})
 
 
 def refusal(status: int, words: str) -> Answer:
-    """Return the answer to a request that is not sent on; it would not fare better a second time."""
-    return _error_answer(status, {"message": f"{words}; nothing was sent"}, {"X-Should-Retry": "false"})
+    """Return the answer to a request that is not sent on. Another attempt would be refused, too."""
+    return error_answer(status, f"{words}; nothing was sent", {"X-Should-Retry": "false"})
 
 
 def answer_for(error: Exception, request_id: str) -> Answer | None:
-    """Return the answer that an error of the exchange stands for; None where it must be raised."""
+    """Return the answer for an error of the exchange; None if an exception must be raised instead."""
     if isinstance(error, (TypeError, ValueError)):
         return refusal(400, str(error))
     if isinstance(error, APIError):
@@ -76,9 +90,9 @@ def answer_for(error: Exception, request_id: str) -> Answer | None:
     return None
 
 
-def raised_for(error: Exception, request: httpx.Request) -> Exception:
+def exception_for(error: Exception, request: httpx.Request) -> Exception:
     """Return the exception that an error of the exchange becomes."""
-    if not isinstance(error, APIConnectionError):
+    if not isinstance(error, APIConnectionError) or isinstance(error, ConfigurationError):
         return _known_to_sdk(error)
     library = library_of(request)
     kind = library.ReadTimeout if error.timed_out else library.ConnectError
@@ -94,20 +108,7 @@ def _answer_of_router(error: APIError, request_id: str) -> Answer:
     if status is None or status < 400:  # no completion, whatever it is: a client must not take it for one
         status = 502
         headers["X-Should-Retry"] = "false"
-    return _error_answer(status, {"message": error.message, **_named(error.error_details)}, headers)
-
-
-def _named(details: object) -> dict[str, str]:
-    """Return what the router's own error object, where it sent one, says beside its message."""
-    given = details.get("error") if isinstance(details, dict) else None
-    if not isinstance(given, dict):
-        return {}
-    return {name: given[name] for name in ("type", "param", "code") if isinstance(given.get(name), str)}
-
-
-def _error_answer(status: int, error: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
-    body = {"error": {"message": "", "type": error_kind(status), "param": None, "code": None, **error}}
-    return Answer(status, {**_JSON, **headers}, json.dumps(body).encode("ascii"))
+    return error_answer(status, error.message, headers, named=named_in(error.error_details))
 
 
 def _known_to_sdk(error: Exception) -> Exception:
@@ -120,7 +121,7 @@ def _known_to_sdk(error: Exception) -> Exception:
 
 
 def _class_of_both(ours: type[Exception], theirs: type[Exception]) -> type[Exception]:
-    """Return a class that is both errors; what is pickled is ours alone."""
+    """Return a class that derives from both errors. It is pickled as ours alone."""
 
     def reduce(error: Exception) -> tuple[type[Exception], tuple[Any, ...]]:
         return ours, error.args

@@ -1,23 +1,25 @@
-"""The two transports: thin async and sync twins over one client of ours each."""
+"""The two transports, async and sync: each is a thin layer over a client of ours."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
-from typing import Self
+from typing import Self, Unpack
 
 import httpx
 
-from ..client import SecureCompletionClient, SyncSecureCompletionClient, announce
+from ..client import SecureCompletionClient, SyncSecureCompletionClient
 from ..errors import NomyoError
-from ..exchange.discreet import discreet
 from ..exchange.protocol import check_security_tier
-from ..exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, KeyDir, Password, SecureMemory, Settings
-from ..response import ChatCompletionResponse
-from .answers import Answer, answer_for, raised_for, streamed_answer, unwritable_answer, whole_answer
-from .asked import NOWHERE_URL, Asked, read_request
+from ..exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions, SecureMemory, Settings
+from ..exchange.signatures import refuse_unknown, shows_options
+from ..exchange.startup import check_client
+from ..exchange.tracebacks import clears_traceback
+from ..openai_form.answer import Answer
+from ..responses import ChatCompletionResponse
+from .answers import answer_for, answer_with, exception_for, response_of
+from .request import NOWHERE_URL, ChatRequest, read_request
 
-# What is no bug of ours: the router's answer, the network, a mistake in the request, the key files.
+# Errors that are not bugs of ours: the router's answer, the network, a mistake in the request, the key files.
 _EXPECTED = (NomyoError, TypeError, ValueError, OSError)
 
 
@@ -26,7 +28,8 @@ class _Transport:
 
     _client: SecureCompletionClient | SyncSecureCompletionClient
 
-    @discreet
+    @clears_traceback
+    @shows_options()
     def __init__(
         self,
         base_url: str = DEFAULT_BASE_URL,
@@ -35,16 +38,9 @@ class _Transport:
         secure_memory: SecureMemory = True,
         *,
         security_tier: str | None = None,
-        timeout: float = 60.0,
-        debug: bool = False,
-        key_dir: KeyDir | None = DEFAULT_KEY_DIR,
-        key_rotation_interval: float = 86_400.0,
-        key_rotation_dir: KeyDir | None = DEFAULT_KEY_DIR,
-        key_rotation_password: Password | None = None,
-        server_key_ttl: float = 300.0,
-        server_key_fingerprint: str | Collection[str] | None = None,
-        max_connections: int = 100,
+        timeout: float = PATIENT_TIMEOUT_S,
         http_client: httpx.AsyncClient | httpx.Client | None = None,
+        **options: Unpack[ClientOptions],
     ) -> None:
         """Make a transport; its key pair is opened or generated in the background.
 
@@ -52,8 +48,10 @@ class _Transport:
             base_url: The router, with or without a final `/v1`; requests to another address are refused.
             api_key: Sent to the router as a bearer token; None reads `NOMYO_API_KEY`. An `Authorization` header that
                 the HTTP client sets goes nowhere: it may hold the key of another service.
-            security_tier: "standard", "high" or "maximum"; a request's own `X-Security-Tier` header goes before it.
-            timeout: Seconds for requests that bring no timeout of their own; those of an HTTP client do.
+            security_tier: "standard", "high" or "maximum"; a request's own `X-Security-Tier` header takes precedence.
+            timeout: Seconds for each step of a request that has no timeout of its own: a connection (60 at most),
+                each 64 KiB of the request, the answer up to its headers' end, its body. An HTTP client gives each of
+                its requests a timeout: give it one that is long enough, because httpx's default is 5 s.
             http_client: Your own `httpx.Client` (`httpx.AsyncClient` for the async transport) towards the router, for
                 proxies, certificates and the like. It stays yours to close.
 
@@ -64,23 +62,17 @@ class _Transport:
             SecurityError: The API key cannot be an HTTP header; or `secure_memory="require"` and memory cannot be
                 locked.
         """
+        refuse_unknown(type(self), options)
         settings = Settings(
             base_url=base_url,
             allow_http=allow_http,
             api_key=api_key,
             secure_memory=secure_memory,
             timeout=timeout,
-            debug=debug,
-            key_dir=key_dir,
-            key_rotation_interval=key_rotation_interval,
-            key_rotation_dir=key_rotation_dir,
-            key_rotation_password=key_rotation_password,
-            server_key_ttl=server_key_ttl,
-            server_key_fingerprint=server_key_fingerprint,
-            max_connections=max_connections,
             http_client=http_client,
+            **options,
         )
-        announce(settings, stacklevel=4)
+        check_client(settings, stacklevel=4)
         self.start(settings, security_tier)
 
     @classmethod
@@ -94,8 +86,8 @@ class _Transport:
     def base_url(self) -> str:
         """The address to give to what uses the HTTP client: only a transport answers there.
 
-        A request that goes around the transport, because a second HTTP client was forgotten, say, fails then for want
-        of a server; at the router's own address it would travel in clear text.
+        If a request goes around the transport, because a second HTTP client was forgotten, for example, it fails: no
+        server has this address. At the router's own address it would travel in clear text.
         """
         return NOWHERE_URL
 
@@ -114,7 +106,7 @@ class _Transport:
         """Return the API key of one request; None for the transport's own."""
         return None
 
-    def _read(self, request: httpx.Request, body: bytes) -> Asked | Answer:
+    def _read(self, request: httpx.Request, body: bytes) -> ChatRequest | Answer:
         return read_request(request, body, self._router, self._api_key_for(request), self._security_tier)
 
 
@@ -127,23 +119,23 @@ class SecureTransport(_Transport, httpx.BaseTransport):
     def _open_client(settings: Settings) -> SyncSecureCompletionClient:
         return SyncSecureCompletionClient.from_settings(settings)
 
-    @discreet
+    @clears_traceback
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a chat completion by an encrypted exchange, and refuse everything else.
 
         Raises:
-            httpx.ConnectError, httpx.ReadTimeout: No answer came. Of httpx2, where the request is.
-            SecurityError, DisposedError, OSError: As from `SecureChatCompletion.create`; where the OpenAI SDK is
-                loaded, these are `openai.OpenAIError` too.
+            httpx.ConnectError, httpx.ReadTimeout: No answer came. Of httpx2, if the request is.
+            SecurityError, ConfigurationError, DisposedError, OSError: As from `SecureChatCompletion.create`; if the
+                OpenAI SDK is loaded, these are `openai.OpenAIError` too.
         """
-        asked = self._read(request, request.read())
-        if isinstance(asked, Answer):
-            return asked.as_response(request)
-        return _response(request, asked, self._outcome(asked))
+        chat = self._read(request, request.read())
+        if isinstance(chat, Answer):
+            return response_of(chat, request)
+        return _response(request, chat, self._outcome(chat))
 
-    def _outcome(self, asked: Asked) -> ChatCompletionResponse | Exception:
+    def _outcome(self, chat: ChatRequest) -> ChatCompletionResponse | Exception:
         try:
-            return self._client.send(asked.call)
+            return self._client.send(chat.call)
         except _EXPECTED as error:
             return error.with_traceback(None)
 
@@ -161,17 +153,17 @@ class AsyncSecureTransport(_Transport, httpx.AsyncBaseTransport):
     def _open_client(settings: Settings) -> SecureCompletionClient:
         return SecureCompletionClient.from_settings(settings)
 
-    @discreet
+    @clears_traceback
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a chat completion by an encrypted exchange; see `SecureTransport.handle_request`."""
-        asked = self._read(request, await request.aread())
-        if isinstance(asked, Answer):
-            return asked.as_response(request)
-        return _response(request, asked, await self._outcome(asked))
+        chat = self._read(request, await request.aread())
+        if isinstance(chat, Answer):
+            return response_of(chat, request)
+        return _response(request, chat, await self._outcome(chat))
 
-    async def _outcome(self, asked: Asked) -> ChatCompletionResponse | Exception:
+    async def _outcome(self, chat: ChatRequest) -> ChatCompletionResponse | Exception:
         try:
-            return await self._client.send(asked.call)
+            return await self._client.send(chat.call)
         except _EXPECTED as error:
             return error.with_traceback(None)
 
@@ -180,21 +172,13 @@ class AsyncSecureTransport(_Transport, httpx.AsyncBaseTransport):
         await self._client.aclose()
 
 
-def _response(request: httpx.Request, asked: Asked, outcome: ChatCompletionResponse | Exception) -> httpx.Response:
-    """Return the response for an outcome, or raise; outside of any `except` block, so that no context comes along."""
+def _response(request: httpx.Request, chat: ChatRequest, outcome: ChatCompletionResponse | Exception) -> httpx.Response:
+    """Return the response for an outcome, or raise; outside of any `except` block, so that the error has no context."""
+    request_id = chat.call.payload_id
     if not isinstance(outcome, Exception):
-        return _told(asked, outcome).as_response(request)
-    answer = answer_for(outcome, asked.call.payload_id)
-    if answer is None:
-        raise raised_for(outcome, request)
-    return answer.as_response(request)
-
-
-def _told(asked: Asked, completion: ChatCompletionResponse) -> Answer:
-    request_id = asked.call.payload_id
-    try:
-        if asked.stream:
-            return streamed_answer(completion, request_id, include_usage=asked.include_usage)
-        return whole_answer(completion, request_id)
-    except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
-        return unwritable_answer(request_id)
+        answer = answer_with(outcome, request_id, stream=chat.stream, include_usage=chat.include_usage)
+        return response_of(answer, request)
+    refused = answer_for(outcome, request_id)
+    if refused is None:
+        raise exception_for(outcome, request)
+    return response_of(refused, request)

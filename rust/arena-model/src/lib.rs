@@ -1,19 +1,24 @@
-//! The arena's own sources, run by the model checker Loom in every order that threads can.
+//! Runs the arena's own sources under the model checker Loom, in every order that threads can have.
 //!
-//! What is included by `#[path]` is what the core compiles. Stand-ins are: atomics and cells (Loom's);
-//! the system (`os`: pages are counted, not mapped, and a byte of model memory for every granule of a
-//! block shows who touches it when); the statics, made anew for every execution; and blocks with a
-//! mapping of their own, of which there are none.
+//! The files that are included by `#[path]` are those that the core compiles. The others stand for parts of the core:
+//! - `sync`: Loom's atomics and cells;
+//! - `os`: pages are counted and not mapped; a byte of model memory stands for every granule of a block, so that Loom
+//!   sees every access to it;
+//! - `arena/region` and `arena/heaps`: the statics, of which every execution gets fresh ones;
+//! - `arena/mapping`: refuses all requests.
 //!
-//! Loom runs a model once for every order of its threads' steps, and for every value that a relaxed
-//! load may see, up to a bound of preemptions where a model sets one. It fails where two accesses to
-//! one cell, one of them a write, are not ordered by a lock: for a block's memory that means that
-//! whoever takes it sees it wiped.
+//! Loom runs a model once for every order of its threads' steps, and for every value that a relaxed load may see,
+//! within a bound of preemptions if the model sets one. It fails if two accesses to one cell, one of them a write, are
+//! not ordered by a lock. For the memory of a block this proves that a thread that allocates it sees it wiped.
 #![cfg(test)]
 
 mod os;
+#[path = "../../core/src/spin.rs"]
+#[allow(dead_code)]
+mod spin;
+mod sync;
 
-/// As `nomyo_core::arena`.
+/// The same modules as in `nomyo_core::arena`.
 // Each source is used in part only.
 #[allow(dead_code)]
 mod arena {
@@ -29,16 +34,13 @@ mod arena {
     pub mod growth;
     #[path = "../../../core/src/arena/heap.rs"]
     pub mod heap;
+    pub mod heaps;
     mod mapping;
     pub mod region;
-    pub mod shards;
     #[path = "../../../core/src/arena/size.rs"]
     pub mod size;
-    #[path = "../../../core/src/arena/spin.rs"]
-    pub mod spin;
     #[path = "../../../core/src/arena/supply.rs"]
     pub mod supply;
-    mod sync;
 }
 
 mod models;

@@ -1,14 +1,13 @@
-//! The models: who does what at the same time, and what must hold in every order of it.
+//! The models: what threads do at the same time, and what must hold in every order.
 
 use crate::arena::blocks;
-use crate::arena::budget::{Budget, Share};
+use crate::arena::budget::{BUDGET, Budget, Share};
 use crate::arena::chunk::{Holds, unit_number};
-use crate::arena::region::{
-    BUDGET, CHUNKS, GROWTH, PAGE, SPARE_CHUNKS, UNIT_BYTES, USABLE_UNITS, region,
-};
-use crate::arena::shards::{HEAPS, KEYS, use_heap};
-use crate::arena::spin::SpinLock;
+use crate::arena::growth::GROWTH;
+use crate::arena::heaps::{HEAPS, KEYS, use_heap};
+use crate::arena::region::{CHUNKS, PAGE, SPARE_CHUNKS, UNIT_BYTES, USABLE_UNITS, region};
 use crate::os;
+use crate::spin::SpinLock;
 use loom::sync::Arc;
 use loom::thread;
 
@@ -25,7 +24,7 @@ struct Block {
 }
 
 impl Block {
-    /// Takes a block from the heap that this thread uses; it must be nobody else's, and zero.
+    /// Allocates a block from this thread's heap and marks it. It must be zero, and no other thread may have it.
     fn take(bytes: usize, mark: u8) -> Self {
         let address = blocks::take(bytes, 8) as usize;
         assert_ne!(address, 0, "no memory left");
@@ -41,7 +40,7 @@ impl Block {
         }
     }
 
-    /// Gives it back, after a look at what must still be its owner's.
+    /// Frees the block, after checking that its mark and label have not changed.
     fn put(self) {
         assert!(
             os::holds(self.address, self.bytes, self.mark),
@@ -61,11 +60,11 @@ impl Block {
 struct Setting {
     spare_chunks: usize,
     budget_pages: usize,
-    /// Preemptions that are tried at most in one execution. None: every order.
+    /// The most preemptions that are tried in one execution. `None`: every order.
     preemptions: Option<usize>,
 }
 
-/// Runs `model` in every order; afterwards the books must be in order and everything given back.
+/// Runs `model` in every order; afterwards the bookkeeping must be in order and everything given back.
 fn check(setting: Setting, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = setting.preemptions;
@@ -73,11 +72,11 @@ fn check(setting: Setting, model: impl Fn() + Sync + Send + 'static) {
         SPARE_CHUNKS.set(setting.spare_chunks);
         open_statics(setting.budget_pages);
         model();
-        assert_books_in_order();
+        assert_bookkeeping_in_order();
     });
 }
 
-/// Makes everything before threads do: in the core it is there from the beginning.
+/// Initialises the statics before threads use them. In the core they exist from the beginning.
 fn open_statics(budget_pages: usize) {
     let heaps = HEAPS.len();
     assert!(region().is_some() && heaps == KEYS + 1);
@@ -86,8 +85,8 @@ fn open_statics(budget_pages: usize) {
     BUDGET.set_pages(budget_pages, 0);
 }
 
-/// Labels agree with ledgers, nothing is in use, and what is locked is what is open.
-fn assert_books_in_order() {
+/// Asserts that labels agree with ledgers, that no block is in use, and that exactly the open pages count as locked.
+fn assert_bookkeeping_in_order() {
     let region = region().unwrap();
     let in_use: usize = HEAPS.iter().map(|heap| heap.lock().in_use).sum();
     assert_eq!(in_use, 0, "lost");
@@ -97,8 +96,8 @@ fn assert_books_in_order() {
         let ledger = unsafe { region.chunks.ledger(chunk) };
         assert!(ledger.is_empty(), "lost");
         locked += if ledger.locked { ledger.units() } else { 0 };
-        for place in 0..USABLE_UNITS {
-            let holds = region.chunks.holds(unit_number(chunk, place));
+        for index in 0..USABLE_UNITS {
+            let holds = region.chunks.holds(unit_number(chunk, index));
             assert_eq!(holds, Holds::Nothing, "a label outlived its block");
         }
     }
@@ -134,7 +133,7 @@ fn threads_that_share_a_heap_never_hold_the_same_slot() {
         preemptions: Some(3),
     };
     check(setting, || {
-        // Not heap 0, whose number fresh books have as their owner.
+        // Not heap 0, which fresh bookkeeping names as owner.
         let one_thread = |mark| {
             use_heap(1);
             let (first, second) = (Block::take(SLOT, mark), Block::take(SLOT, mark));
@@ -269,9 +268,9 @@ fn of_two_who_free_the_same_block_one_dies() {
     os::WATCH_MEMORY.set(true);
 }
 
-/// Frees a block: what the thread died of, if it did.
+/// Frees a block in a thread. Returns why the thread died, if it did.
 fn free(address: usize) -> Option<&'static str> {
-    // SAFETY: none; the check is what this looks at.
+    // SAFETY: none; the check is what this tests.
     let put = || unsafe { blocks::put(address as *mut u8) };
     let death = std::panic::catch_unwind(put).err()?;
     death.downcast_ref::<os::Died>().map(|died| died.0)

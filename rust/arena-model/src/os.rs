@@ -1,11 +1,11 @@
-//! Stands in for the core's `os`: a byte of model memory for every granule of the region.
+//! Stands for the core's `os`: a byte of model memory for every granule of the region.
 
 use crate::arena::chunk::UNITS;
 use crate::arena::region::{CHUNKS, UNIT_BYTES, USABLE_UNITS, region};
 use loom::cell::UnsafeCell;
 use std::cell::Cell;
 
-/// Bytes that one byte of model memory stands for: the smallest block in the models.
+/// How many bytes one byte of model memory stands for: the smallest block in the models.
 const GRANULE: usize = UNIT_BYTES / 2;
 const PER_CHUNK: usize = USABLE_UNITS * UNIT_BYTES / GRANULE;
 
@@ -15,14 +15,14 @@ loom::lazy_static! {
 }
 
 std::thread_local! {
-    /// Whether accesses to memory are looked at. Set before an execution begins.
+    /// Whether Loom sees accesses to memory. A model sets it before an execution begins.
     pub static WATCH_MEMORY: Cell<bool> = const { Cell::new(true) };
 }
 
-/// How [`die`] ends a thread.
+/// The panic by which [`die`] ends a thread.
 pub struct Died(pub &'static str);
 
-/// Ends the thread, where the core ends the process.
+/// Ends the thread. In the core it ends the process.
 pub fn die(why: &'static str) -> ! {
     std::panic::resume_unwind(Box::new(Died(why)))
 }
@@ -39,12 +39,12 @@ pub unsafe fn wipe(block: *mut u8, len: usize) {
 pub fn fill(address: usize, len: usize, mark: u8) {
     if WATCH_MEMORY.get() {
         granules(address, len)
-            // SAFETY: Loom sees whether anybody else is at it.
+            // SAFETY: Loom checks that no other thread accesses it at the same time.
             .for_each(|granule| granule.with_mut(|byte| unsafe { *byte = mark }));
     }
 }
 
-/// Whether a block holds this mark throughout.
+/// Whether every byte of a block has this mark.
 pub fn holds(address: usize, len: usize, mark: u8) -> bool {
     !WATCH_MEMORY.get()
         || granules(address, len)
@@ -58,7 +58,7 @@ pub unsafe fn open_pages(pages: *mut u8, len: usize) -> bool {
 }
 
 pub unsafe fn close_pages(pages: *mut u8, len: usize) {
-    // Writes, so that Loom sees an access that has not ended.
+    // It writes, so that Loom reports an access that is not ordered before it.
     fill(pages as usize, len, 0);
 }
 
@@ -75,8 +75,8 @@ fn granules(address: usize, len: usize) -> impl Iterator<Item = &'static UnsafeC
         let (unit, offset) = region()
             .and_then(|region| region.unit_at(address))
             .expect("an address of the region");
-        let (chunk, place) = (unit as usize / UNITS, unit as usize % UNITS);
-        assert!(place < USABLE_UNITS, "beyond the chunk");
-        &MEMORY[chunk * PER_CHUNK + place * (UNIT_BYTES / GRANULE) + offset / GRANULE]
+        let (chunk, index) = (unit as usize / UNITS, unit as usize % UNITS);
+        assert!(index < USABLE_UNITS, "beyond the chunk");
+        &MEMORY[chunk * PER_CHUNK + index * (UNIT_BYTES / GRANULE) + offset / GRANULE]
     })
 }

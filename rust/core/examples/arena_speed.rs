@@ -1,15 +1,14 @@
-//! How long the arena takes for a block: `cargo run --release -p nomyo-core --example arena_speed`
+//! Prints how long the arena takes for a block: `cargo run --release -p nomyo-core --example arena_speed`
 //!
-//! Nanoseconds of a processor per block taken, wiped and freed: one at a time; 64 held at a time by
-//! one, two and eight threads; 64 handed to another thread, which frees them. Beside them, from the
-//! same run, the system's allocator with the same wipe before it frees. `ratio` is the arena's time
-//! for one at a time as a multiple of the system's.
+//! The figures are nanoseconds of processor time per block that is allocated, wiped and freed: one at a time; 64 held
+//! at a time by one, two and eight threads; 64 passed to another thread, which frees them. Beside them are the figures
+//! of the system's allocator with the same wipe, from the same run. `ratio` is the arena's time for one at a time as a
+//! multiple of the system's.
 //!
-//! Time is that of processors, not of the clock, so that others on a busy machine change it little;
-//! a thread that waits for a lock spins or yields, and that counts. Figures for up to two threads
-//! are the least of many short rounds. Those for eight are the median: with more threads than
-//! processors, the one that holds a lock loses its processor now and then, and that is what they are
-//! to show.
+//! Processor time is measured, not time by the clock, so that other processes change it little. A thread that waits for
+//! a lock spins or yields, and that counts. The figures for one and two threads are the least of many short rounds.
+//! Those for eight threads are the median: with more threads than processors, a thread that holds a lock sometimes
+//! loses its processor, and the figure should show that.
 
 #[path = "../tests/speed/mod.rs"]
 mod speed;
@@ -22,12 +21,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 #[global_allocator]
 static ARENA: Arena = Arena;
 
-/// Bytes of blocks, where no others are asked for as arguments.
+/// The sizes of blocks in bytes, unless others are given as arguments.
 const SIZES: [usize; 10] = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 16_384];
 
-/// Blocks that a thread takes in one round: about a millisecond's worth, or several slices of a
-/// processor where threads compete for it.
+/// How many blocks a thread allocates in one round: this takes about a millisecond.
 const BLOCKS: usize = 16_384;
+/// The same if threads compete for processors: each then gets several slices of time.
 const BLOCKS_COMPETING: usize = 262_144;
 fn main() {
     println!("nanoseconds of a processor per block");
@@ -83,7 +82,7 @@ fn line(size: usize) {
     println!(" {:>8.1}", handed_on(&WipingSystem, layout, blocks));
 }
 
-/// Nanoseconds of a processor per block that one thread takes and another frees.
+/// Returns the nanoseconds of processor time per block that one thread allocates and another frees.
 fn handed_on(allocator: &(impl GlobalAlloc + Sync), layout: Layout, blocks: usize) -> f64 {
     let free = |letters: Receiver<[usize; HELD]>| {
         for block in letters.iter().flatten() {

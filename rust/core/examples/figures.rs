@@ -1,9 +1,10 @@
-//! Prints what the core's heavy operations cost: `cargo run --release --example figures`.
+//! Prints how long the core's heavy operations take: `cargo run --release --example figures`.
 
+use nomyo_core::arena;
+use nomyo_core::crypto::random;
+use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::envelope::{Package, Sealed, Sealer};
 use nomyo_core::pem::{private_from_pem, private_to_pem};
-use nomyo_core::rsa::PrivateKey;
-use nomyo_core::{arena, random};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,7 @@ fn seal(plaintext: &[u8], key: &PrivateKey) -> nomyo_core::Result<Package> {
     sealer.finish(key.public_key(), None)
 }
 
-/// Prints the median of as many runs as fit into a second, five at least.
+/// Prints the median of as many runs as fit into a second, and at least five.
 fn measure<T>(what: &str, mut run: impl FnMut() -> nomyo_core::Result<T>) {
     let mut times: Vec<Duration> = Vec::with_capacity(20_000);
     let start = Instant::now();

@@ -1,21 +1,22 @@
-//! [`SecureBuffer`]: memory for a secret that lives long, apart from all others.
+//! [`SecureBuffer`]: memory for one secret that lives long, in pages of its own.
 //!
 //! ```text
 //! | guard | ...... canary | content | guard |
 //! ```
 //!
 //! Promises:
-//! - Nothing else lies in its pages. They are locked where the limit allows ([`SecureBuffer::locked`]
-//!   tells), and kept out of core dumps.
-//! - A read or write beyond the end faults at once: the content ends where the guard begins. A write
-//!   before the beginning is found when the buffer is dropped, and ends the process by SIGSEGV too, as
-//!   libsodium's `sodium_free` does.
-//! - The content is wiped before the pages are given back, and at the end of the process (see [`crate::exit`]).
-//! - A forked child finds zeros, and [`Error::Forked`] instead of content.
+//! - Nothing else lies in its pages. They are locked if the limit allows it ([`SecureBuffer::locked`] tells), and kept
+//!   out of core dumps.
+//! - A read or write beyond the end faults at once, since the content ends where the guard begins. A write before the
+//!   beginning is found when the buffer is dropped, and ends the process by SIGSEGV, as libsodium's `sodium_free` does.
+//! - The content is wiped before the pages are released, and at the end of the process (see [`crate::exit`]).
+//! - In a forked child the pages hold zeros, and access to the content is [`Error::Forked`].
 
-use crate::arena::spin::SpinLock;
-use crate::arena::{fork_generation, locked_is_required};
-use crate::{Error, Result, os};
+use crate::arena::locked_is_required;
+use crate::crypto::constant_time;
+use crate::refused::Protection;
+use crate::spin::SpinLock;
+use crate::{Error, Result, generation, os};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -23,15 +24,23 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::slice;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes in front of the content that tell whether somebody wrote there.
+/// Bytes before the content that show whether somebody wrote there.
 const CANARY_BYTES: usize = 16;
 
-/// What a file is read into when it does not tell its size.
+/// The first size of the buffer for a file of unknown size.
 const FIRST_READ_BYTES: usize = 4096;
+/// The most bytes that are read from a file of unknown size. A device or a pipe may have no end: `/dev/zero` would fill
+/// the memory.
+const MOST_OF_UNKNOWN_SIZE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where the contents of all buffers begin that have any, and their bytes: what is wiped at exit.
+/// The address and size of every buffer's content, so that the exit can wipe them.
 pub(crate) static LIVE: SpinLock<BTreeMap<usize, usize>> = SpinLock::new(BTreeMap::new());
+
+/// Whether the system refused `MADV_WIPEONFORK` for a buffer, so that the child's handler of `fork` must wipe the
+/// buffers.
+static WIPED_BY_HAND: AtomicBool = AtomicBool::new(false);
 
 /// Locked, guarded, wiped memory for one secret.
 pub struct SecureBuffer {
@@ -49,8 +58,10 @@ unsafe impl Send for SecureBuffer {}
 unsafe impl Sync for SecureBuffer {}
 
 impl SecureBuffer {
-    /// `len` zero bytes, locked where the limit allows. `Error::Memory` where there is no memory, and
-    /// [`Error::Unlocked`] where locked memory is required of this thread and it cannot be locked.
+    /// Makes a buffer of `len` zero bytes, locked if the limit allows it.
+    ///
+    /// [`Error::Memory`] if there is no memory, [`Error::Unlocked`] if this thread requires locked memory and the
+    /// buffer cannot be locked.
     pub fn new(len: usize) -> Result<Self> {
         let buffer = Self::map(len).ok_or(Error::Memory("out of memory"))?;
         match buffer.locked || !locked_is_required() {
@@ -59,18 +70,24 @@ impl SecureBuffer {
         }
     }
 
-    /// Reads a whole file straight into locked memory: its content passes through no other.
+    /// Reads a whole file directly into locked memory.
     pub fn from_file(path: &Path) -> Result<Self> {
         let mut file = File::open(path).map_err(|source| io_error(path, source))?;
-        let told = file.metadata().map_err(|source| io_error(path, source))?;
-        Self::from_reader(&mut file, told.len(), path)
+        let facts = file.metadata().map_err(|source| io_error(path, source))?;
+        Self::from_reader(&mut file, facts.len(), path)
     }
 
-    /// Reads to the end straight into locked memory. The reader may tell its size, or 0; `path` names it in
-    /// errors. It is asked again where it was interrupted.
-    pub fn from_reader(reader: &mut impl Read, told: u64, path: &Path) -> Result<Self> {
-        let told = usize::try_from(told).map_err(|_| Error::Memory("out of memory"))?;
-        let mut buffer = Self::new(if told == 0 { FIRST_READ_BYTES } else { told })?;
+    /// Reads a reader to its end, directly into locked memory. An interrupted read is repeated.
+    ///
+    /// `expected` is the size that the system tells, or 0 if it tells none; then at most 64 MiB are read, and more are
+    /// an error. `path` is only for errors.
+    pub fn from_reader(reader: &mut impl Read, expected: u64, path: &Path) -> Result<Self> {
+        let expected = usize::try_from(expected).map_err(|_| Error::Memory("out of memory"))?;
+        let mut buffer = Self::new(if expected == 0 {
+            FIRST_READ_BYTES
+        } else {
+            expected
+        })?;
         let mut filled = 0;
         let mut fill =
             |room: &mut [u8]| read_full(reader, room).map_err(|source| io_error(path, source));
@@ -79,10 +96,14 @@ impl SecureBuffer {
             if filled < buffer.len {
                 return buffer.resized(filled);
             }
-            // One byte more tells whether this was all. A vector lies in the arena, unlike an array.
+            // One more byte shows whether this was all. It is read into a vector, which lies in the arena; an array
+            // would lie on the stack.
             let mut beyond = vec![0_u8; 1];
             if fill(&mut beyond)? == 0 {
                 return Ok(buffer);
+            }
+            if expected == 0 && filled >= MOST_OF_UNKNOWN_SIZE_BYTES {
+                return Err(io_error(path, endless()));
             }
             buffer = buffer.resized(filled.saturating_mul(2))?;
             buffer.content_mut()[filled] = beyond[0];
@@ -90,24 +111,24 @@ impl SecureBuffer {
         }
     }
 
-    /// The content. `Error::Forked` in a forked child.
+    /// The content; [`Error::Forked`] in a forked child.
     pub fn as_slice(&self) -> Result<&[u8]> {
         self.check_process()?;
         Ok(self.content())
     }
 
-    /// The content, to write to. `Error::Forked` in a forked child.
+    /// The content, to write to; [`Error::Forked`] in a forked child.
     pub fn as_mut_slice(&mut self) -> Result<&mut [u8]> {
         self.check_process()?;
         Ok(self.content_mut())
     }
 
-    /// Where the content begins. It does not move while the buffer lives.
+    /// The address of the content. It does not change while the buffer lives.
     pub fn address(&self) -> usize {
         self.start() as usize
     }
 
-    /// Bytes of content.
+    /// The size of the content in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -122,7 +143,7 @@ impl SecureBuffer {
         self.locked && self.check_process().is_ok()
     }
 
-    /// Locks it; whether it is locked now.
+    /// Locks it. Returns whether it is locked now.
     pub fn lock(&mut self) -> bool {
         if !self.locked() && self.check_process().is_ok() {
             // SAFETY: the pages between the guards are ours.
@@ -131,7 +152,7 @@ impl SecureBuffer {
         self.locked()
     }
 
-    /// Unlocks it; whether it is unlocked now.
+    /// Unlocks it. Returns whether it is unlocked now.
     pub fn unlock(&mut self) -> bool {
         if self.locked() {
             // SAFETY: the pages between the guards are ours.
@@ -146,15 +167,9 @@ impl SecureBuffer {
         unsafe { os::wipe(self.start(), self.len) };
     }
 
-    /// Compares with `other` in a time that depends on the lengths alone. False in a forked child.
+    /// Compares with `other` in a time that depends on nothing but the lengths. False in a forked child.
     pub fn ct_eq(&self, other: &[u8]) -> bool {
-        if self.check_process().is_err() || other.len() != self.len {
-            return false;
-        }
-        // SAFETY: both are valid for reads of `len` bytes.
-        unsafe {
-            aws_lc_sys::CRYPTO_memcmp(self.start().cast(), other.as_ptr().cast(), self.len) == 0
-        }
+        self.check_process().is_ok() && constant_time::equal(self.content(), other)
     }
 
     fn map(len: usize) -> Option<Self> {
@@ -166,7 +181,7 @@ impl SecureBuffer {
             .checked_add(2 * page)
             .filter(|sum| isize::try_from(*sum).is_ok())?;
         let reservation = os::reserve(reserved)?;
-        let generation = fork_generation();
+        let generation = generation::current();
         // From here on Drop releases the reservation; it reads nothing before `inner` is set.
         let mut buffer = Self {
             reservation,
@@ -182,8 +197,10 @@ impl SecureBuffer {
                 std::mem::forget(buffer);
                 return None;
             }
-            os::hide_from_dumps(buffer.pages(), inner);
-            os::wipe_on_fork(buffer.pages(), inner);
+            Protection::HiddenFromDumps.note(os::hide_from_dumps(buffer.pages(), inner));
+            if !os::wipe_on_fork(buffer.pages(), inner) {
+                WIPED_BY_HAND.store(true, Ordering::Relaxed);
+            }
             buffer.locked = os::lock(buffer.pages(), inner);
             buffer.canary_place().write_unaligned(canary());
         }
@@ -191,7 +208,7 @@ impl SecureBuffer {
         Some(buffer)
     }
 
-    /// The same content in a buffer of another size, cut off or followed by zeros.
+    /// Copies the content into a buffer of another size; it is cut off, or followed by zeros.
     fn resized(self, len: usize) -> Result<Self> {
         if len == self.len {
             return Ok(self);
@@ -203,7 +220,7 @@ impl SecureBuffer {
     }
 
     fn check_process(&self) -> Result<()> {
-        if self.generation == fork_generation() {
+        if self.generation == generation::current() {
             Ok(())
         } else {
             Err(Error::Forked)
@@ -235,7 +252,7 @@ impl SecureBuffer {
 
 impl Drop for SecureBuffer {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `map`, released once. In a forked child the canary is zero.
+        // SAFETY: the mapping was made in `map`, and is released once. In a forked child the canary is zero.
         unsafe {
             let intact = self.canary_place().read_unaligned() == canary();
             self.wipe();
@@ -248,9 +265,20 @@ impl Drop for SecureBuffer {
     }
 }
 
-/// Draws the canary, so that no thread is in the middle of it when the process forks.
+/// Draws the canary now, so that no thread can be drawing it when the process forks.
 pub(crate) fn prepare() {
     canary();
+}
+
+/// Overwrites the contents of all buffers in a forked child, if the system has not done so.
+///
+/// # Safety
+/// The caller must hold the lock of [`LIVE`].
+pub(crate) unsafe fn wipe_inherited() {
+    if WIPED_BY_HAND.load(Ordering::Relaxed) {
+        // SAFETY: the caller's promise; the child's buffers are its own copies, which nobody may read.
+        unsafe { wipe_all() };
+    }
 }
 
 /// Overwrites the contents of all buffers.
@@ -260,13 +288,13 @@ pub(crate) fn prepare() {
 pub(crate) unsafe fn wipe_all() {
     // SAFETY: the caller's promise.
     for (start, len) in unsafe { LIVE.held_value() } {
-        // SAFETY: what is in the list is mapped; a buffer leaves it before it is unmapped.
+        // SAFETY: everything in the list is mapped, since a buffer leaves the list before it is unmapped.
         unsafe { os::wipe_touched(*start as *mut u8, *len) };
     }
 }
 
-/// Random bytes, the same for all buffers of a process. They guard against stray writes; whoever
-/// can read memory in front of a buffer needs no overrun.
+/// Returns random bytes, the same for all buffers of a process. They show stray writes. They need not stop an attacker:
+/// one who can read the memory before a buffer can read the buffer too.
 fn canary() -> [u64; 2] {
     static CANARY: OnceLock<[u64; 2]> = OnceLock::new();
     *CANARY.get_or_init(|| {
@@ -283,7 +311,13 @@ fn io_error(path: &Path, source: io::Error) -> Error {
     }
 }
 
-/// Reads until the buffer is full or the file ends; how many bytes came.
+/// "File too large" (errno(3)); the number is the same on all platforms.
+fn endless() -> io::Error {
+    const EFBIG: i32 = 27;
+    io::Error::from_raw_os_error(EFBIG)
+}
+
+/// Reads until the buffer is full or the file ends. Returns how many bytes it read.
 fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

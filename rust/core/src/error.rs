@@ -1,7 +1,7 @@
 //! Everything that can go wrong in the core.
 //!
-//! Promise: no text and no `Debug` form holds plaintext, key bytes, a password or any other content; paths and fixed
-//! sentences are all there is. The binding maps each variant to one Python exception.
+//! Promise: no text and no `Debug` form holds plaintext, key bytes, a password or any other content. They consist of
+//! paths and fixed sentences. The binding maps each variant to one Python exception.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,11 +9,15 @@ use std::path::PathBuf;
 /// Everything that can go wrong. No text holds content.
 #[derive(Debug)]
 pub enum Error {
-    /// Any failure to open a package, at its outer shape or past it: reads the same for all causes.
+    /// A package cannot be opened, because of its outer shape or anything up to its tag. The text is the same for all
+    /// causes.
     Package,
-    /// A key that is not acceptable; the text says what was expected.
+    /// The tag of a package is genuine, but its content is not the JSON that is expected. Whoever sealed it knows the
+    /// content already, so this error tells them nothing new.
+    NotJson,
+    /// A key is not acceptable; the text says what was expected.
     Key(&'static str),
-    /// A key file that cannot be trusted or opened: wrong password, damaged, symbolic link, foreign owner.
+    /// A key file cannot be trusted or opened: wrong password, damaged, symbolic link, foreign owner.
     KeyFile {
         /// The file or directory.
         path: PathBuf,
@@ -27,11 +31,13 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// Out of memory, or a lock was refused.
+    /// There is not enough memory; the text says for what.
     Memory(&'static str),
-    /// Locked memory was required, and there was no more of it.
+    /// The thread's stack is too small for the operation.
+    Stack,
+    /// Locked memory is required, and there is not enough of it.
     Unlocked,
-    /// An argument out of range; the text says what was expected.
+    /// An argument is out of range; the text says what was expected.
     Value(&'static str),
     /// The key was wiped.
     Wiped,
@@ -50,6 +56,9 @@ impl fmt::Display for Error {
             Self::Package => {
                 f.write_str("the package cannot be opened: malformed, altered, or sealed for another key")
             }
+            Self::NotJson => f.write_str(
+                "the package was opened, but what was sealed in it is not JSON as expected: one object in UTF-8 that has no field twice, is nested at most 200 deep, has integers of at most 4,300 digits, and takes at most 512 MiB as Python objects",
+            ),
             Self::Key(expected) | Self::Memory(expected) | Self::Value(expected) => {
                 f.write_str(expected)
             }
@@ -58,11 +67,15 @@ impl fmt::Display for Error {
             Self::Unlocked => f.write_str(
                 "locked memory is required, and there is not enough of it: raise the limit (`nomyo doctor` tells how)",
             ),
+            Self::Stack => f.write_str(
+                "the stack of this thread is too small: give threads 256 KiB by threading.stack_size(262144), \
+                 or the first one more by `ulimit -s`",
+            ),
             Self::Wiped => f.write_str("the private key was wiped"),
             Self::Forked => f.write_str(
-                "made before fork and used in the child, where its memory is not locked: make a new one there",
+                "a key or SecureBuffer that was made before fork cannot be used in the child, where its memory is not locked: make a new one there",
             ),
-            Self::Crypto => f.write_str("the crypto library failed unexpectedly"),
+            Self::Crypto => f.write_str("the crypto library (AWS-LC) failed unexpectedly"),
         }
     }
 }

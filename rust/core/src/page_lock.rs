@@ -1,22 +1,20 @@
-//! Locks memory that is not ours: the pages under a caller's own buffer.
+//! Locks the pages under a caller's own buffer, memory that is not the core's.
 //!
-//! Locks do not nest (mlock(2)): one `munlock` unlocks a page however often it was locked, and two
-//! buffers may share a page. So the process keeps a list of what it holds locked, and a release
-//! unlocks only what no other lock covers. What others in the process lock on their own account is
-//! unknown here.
+//! Locks do not nest (mlock(2)): one `munlock` unlocks a page however often it was locked, and two buffers may share a
+//! page. So a list holds what is locked here, and a release unlocks only pages that no other entry covers. Locks that
+//! other code in the process takes by itself are not known here.
 
-use crate::arena::fork_generation;
-use crate::arena::spin::SpinLock;
-use crate::os;
+use crate::spin::SpinLock;
+use crate::{generation, os};
 use std::ops::Range;
 
-/// The page ranges locked now. One entry a lock, so a range may be there twice.
+/// The page ranges that are locked now, one entry for each lock. A range may be there twice.
 pub(crate) static ACTIVE: SpinLock<Vec<Range<usize>>> = SpinLock::new(Vec::new());
 
-/// Holds the pages of a piece of memory in RAM, as long as it lives.
+/// Keeps the pages of a piece of memory in RAM while it lives.
 ///
-/// The memory must stay mapped that long. A forked child inherits no lock: there [`PageLock::locked`]
-/// is false and dropping does nothing.
+/// The memory must stay mapped until then. A forked child does not inherit the lock: in the child [`PageLock::locked`]
+/// is false, and dropping does nothing.
 pub struct PageLock {
     pages: Range<usize>,
     locked: bool,
@@ -24,21 +22,21 @@ pub struct PageLock {
 }
 
 impl PageLock {
-    /// Locks the pages that hold `len` bytes from `ptr` on; [`PageLock::locked`] tells whether that
-    /// worked. Nothing is read or written.
+    /// Locks the pages under the `len` bytes from `ptr` on; [`PageLock::locked`] tells whether that worked. The memory
+    /// is neither read nor written.
     pub fn new(ptr: *const u8, len: usize) -> PageLock {
         let pages = pages_around(ptr as usize, len);
         let locked = !pages.is_empty() && lock(&pages);
         PageLock {
             pages,
             locked,
-            generation: fork_generation(),
+            generation: generation::current(),
         }
     }
 
     /// Whether every page is locked now.
     pub fn locked(&self) -> bool {
-        self.locked && self.generation == fork_generation()
+        self.locked && self.generation == generation::current()
     }
 }
 
@@ -50,19 +48,19 @@ impl Drop for PageLock {
     }
 }
 
-/// Lets go of what the parent had locked; called in a forked child.
+/// Forgets the parent's locks; called in a forked child.
 pub(crate) fn forget_inherited() {
     ACTIVE.lock().clear();
 }
 
 fn lock(pages: &Range<usize>) -> bool {
     let mut active = ACTIVE.lock();
-    // SAFETY: mlock(2) answers ENOMEM where a page is not mapped.
+    // SAFETY: mlock(2) fails with ENOMEM if a page is not mapped.
     if unsafe { os::lock(pages.start as *const u8, pages.len()) } {
         active.push(pages.clone());
         return true;
     }
-    // A part may be locked now.
+    // A failed mlock(2) may have locked a part.
     unlock_uncovered(pages, &active);
     false
 }
@@ -78,12 +76,12 @@ fn unlock(pages: &Range<usize>) {
 /// Unlocks those of the pages that no other lock covers.
 fn unlock_uncovered(pages: &Range<usize>, active: &[Range<usize>]) {
     for part in uncovered(pages, active) {
-        // SAFETY: munlock(2) answers ENOMEM where a page is not mapped, and reads nothing.
+        // SAFETY: munlock(2) fails with ENOMEM if a page is not mapped, and reads nothing.
         unsafe { os::unlock(part.start as *const u8, part.len()) };
     }
 }
 
-/// The parts of `whole` that none of `others` covers.
+/// Returns the parts of `whole` that none of `others` covers.
 fn uncovered(whole: &Range<usize>, others: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut parts = vec![whole.clone()];
     for other in others
@@ -95,14 +93,14 @@ fn uncovered(whole: &Range<usize>, others: &[Range<usize>]) -> Vec<Range<usize>>
     parts
 }
 
-/// What is left of `part` on either side of `hole`.
+/// Returns what is left of `part` on either side of `hole`.
 fn without(part: &Range<usize>, hole: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let before = part.start..part.end.min(hole.start);
     let after = part.start.max(hole.end)..part.end;
     [before, after].into_iter().filter(|rest| !rest.is_empty())
 }
 
-/// The addresses of whole pages that hold the memory; empty where there is none.
+/// Returns the addresses of the whole pages that hold the memory; empty if `len` is 0 or the range wraps around.
 fn pages_around(start: usize, len: usize) -> Range<usize> {
     let page = os::page_size();
     let end = start

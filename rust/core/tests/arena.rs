@@ -1,4 +1,4 @@
-//! The arena as an allocator: blocks are distinct, aligned, zero when they come, zero when they are gone.
+//! Tests the arena as an allocator: blocks are distinct, aligned, zero when allocated, and wiped when freed.
 #![cfg(target_os = "linux")]
 
 #[path = "block/mod.rs"]
@@ -16,13 +16,13 @@ use std::sync::Mutex;
 #[global_allocator]
 static ARENA: Arena = Arena;
 
-/// Sizes on both sides of every border: classes, units, runs, mappings.
+/// Sizes on both sides of every border between classes, units, runs and mappings.
 const SIZES: [usize; 26] = [
     1, 8, 15, 16, 17, 24, 25, 48, 64, 100, 512, 1000, 2047, 2048, 2049, 4095, 4096, 4097, 10_000,
     65_536, 126_975, 126_976, 126_977, 262_144, 1_000_000, 5_000_000,
 ];
 
-/// Reads this process's memory without touching it, also where a read would fault.
+/// Reads this process's memory through the kernel, so that a read of unmapped memory does not fault.
 struct OwnMemory(File);
 
 impl OwnMemory {
@@ -30,7 +30,7 @@ impl OwnMemory {
         Self(File::open("/proc/self/mem").unwrap())
     }
 
-    /// Whether everything there is zero; `None` where nothing is mapped any more.
+    /// Whether the memory is all zero; `None` if it is no longer mapped.
     fn is_zero(&self, address: usize, len: usize) -> Option<bool> {
         let mut page = [0_u8; 1024];
         for from in (0..len).step_by(page.len()) {
@@ -168,7 +168,7 @@ fn threads_never_get_the_same_memory() {
     });
 }
 
-/// Takes, fills, checks, resizes and frees blocks at random; some are freed by another thread.
+/// Allocates, fills, checks, resizes and frees blocks at random. Another thread frees some of them.
 fn stress(thread: u64, post: &Mutex<Vec<(Block, u8)>>) {
     let mut dice = Dice(0x9E37_79B9_7F4A_7C15 ^ thread << 7);
     let mut held: Vec<(Block, u8)> = Vec::new();
@@ -264,7 +264,7 @@ fn memory_beyond_the_machine_is_refused_with_null() {
     }
     let mut block = Block::new(100, 8);
     block.bytes().fill(7);
-    // SAFETY: the block is in use with this layout, and stays so when the answer is null.
+    // SAFETY: the block is in use with this layout, and stays in use if the result is null.
     assert!(unsafe { ARENA.realloc(block.ptr, block.layout, 1 << 50) }.is_null());
     assert!(block.bytes().iter().all(|byte| *byte == 7));
 }

@@ -1,4 +1,4 @@
-//! What must not happen ends the process: access beyond a chunk, a block freed twice or never taken.
+//! Misuse ends the process: access beyond a chunk, a block that is freed twice or was never allocated.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/mod.rs"]

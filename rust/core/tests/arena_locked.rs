@@ -1,4 +1,4 @@
-//! What the arena says of locked memory is what the kernel says, under every limit.
+//! The arena's figures of locked memory agree with the kernel's, under every limit.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/locked.rs"]
@@ -18,7 +18,7 @@ const EIGHT_MIB: Memlock = Memlock("8388608");
 const SIXTY_FOUR_KIB: Memlock = Memlock("65536");
 const NOTHING: Memlock = Memlock("0");
 
-/// The status, after comparing it with the kernel's figure.
+/// Returns the arena's status, after comparing it with the kernel's figure.
 fn true_status() -> Status {
     let status = status();
     assert_eq!(status.locked_bytes, vm_locked_bytes(), "{status:?}");
@@ -65,7 +65,7 @@ fn child_default_limit() {
         full.unlocked_bytes > 0 && full.locked_bytes <= full.budget_bytes,
         "{full:?}"
     );
-    // Their reserve is still there for keys.
+    // The keys still have their reserve.
     let key = with_keys(|| vec![4_u8; 100_000]);
     let mapping = mapping_of(key.as_ptr() as usize);
     assert!(mapping.has("lo") && mapping.has("dd"), "{}", mapping.flags);
@@ -174,7 +174,7 @@ fn peak_of_unlocked_blocks_is_the_most_that_was_in_use_at_one_time() {
 #[test]
 #[ignore = "runs under a limit of its own"]
 fn child_peak_of_unlocked_blocks() {
-    // Nothing is locked here: what is in use is what was served unlocked.
+    // Nothing is locked here, so all blocks in use count as unlocked.
     let take = || [60, 3000, 70_000, 800_000].map(|size| vec![1_u8; size]);
     let (first, second) = (take(), take());
     let most = status();

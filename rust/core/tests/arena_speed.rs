@@ -1,4 +1,4 @@
-//! A guard against gross slowness, by comparison: `examples/arena_speed.rs` prints the figures.
+//! The arena is not many times slower than the system's allocator. `examples/arena_speed.rs` prints the figures.
 #![cfg(target_os = "linux")]
 
 #[path = "speed/mod.rs"]
@@ -11,7 +11,7 @@ use std::alloc::{GlobalAlloc, Layout};
 #[global_allocator]
 static ARENA: Arena = Arena;
 
-/// The arena's time as a multiple of the system's with the same wipe. Measured: 1.1 to 5.
+/// The most that the arena may take, as a multiple of the system's time with the same wipe. Measured were 1.1 to 5.
 const MOST_RATIO: f64 = 8.0;
 
 #[test]

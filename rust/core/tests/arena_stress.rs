@@ -1,8 +1,8 @@
-//! Threads that take, fill, resize, hand on and free blocks of all sizes at random, for a while.
+//! Threads allocate, fill, resize, pass on and free blocks of all sizes at random, for some seconds.
 //!
-//! Every block is filled with a pattern that no other block has, and looked at before it is resized
-//! or freed: blocks that overlap, change or come unwiped are found. `NOMYO_SOAK_S` sets the seconds
-//! under each limit, `NOMYO_SOAK_SEED` the seed; a failure shows the one it ran with.
+//! Every block is filled with a pattern that no other block has, and checked before it is resized or freed. So the test
+//! finds blocks that overlap, change or are not wiped. `NOMYO_SOAK_S` sets the seconds under each limit, and
+//! `NOMYO_SOAK_SEED` the seed; a failure shows the seed it ran with.
 #![cfg(target_os = "linux")]
 
 #[path = "block/mod.rs"]
@@ -25,7 +25,7 @@ static ARENA: Arena = Arena;
 const THREADS: usize = 4;
 const DEFAULT_SECONDS: f64 = 3.0;
 
-/// What a thread holds at most.
+/// The most that a thread holds.
 const MOST_BLOCKS: usize = 300;
 const MOST_BYTES: usize = 16 << 20;
 
@@ -52,14 +52,14 @@ fn blocks_keep_their_content_without_a_limit() {
 fn child_stress() {
     let seed = seed();
     println!("seed: {seed}");
-    // What the threads' machinery takes for good, it has after this.
+    // After this first run, the standard library has allocated what it keeps for threads.
     run(seed, Duration::ZERO);
     let before = settled();
     run(seed, duration());
     assert_all_given_back(before, settled());
 }
 
-/// The status when the harness has done what it does beside a test.
+/// Returns the status once it no longer changes: the test harness allocates beside a test.
 fn settled() -> Status {
     std::thread::sleep(Duration::from_millis(100));
     status()
@@ -80,7 +80,7 @@ fn run(seed: u64, duration: Duration) {
         let threads: Vec<_> = (0..THREADS)
             .map(|number| scope.spawn(work(number)))
             .collect();
-        // The scope waits for closures only; what a thread has of its own goes after that.
+        // The scope waits for closures only. A thread's own memory is freed after that.
         threads
             .into_iter()
             .for_each(|thread| thread.join().unwrap());
@@ -105,10 +105,10 @@ fn seed() -> u64 {
     asked.unwrap_or_else(|_| by_clock())
 }
 
-/// What the threads have in common.
+/// What the threads share.
 #[derive(Default)]
 struct Shared {
-    /// Blocks handed to each thread, which frees them.
+    /// For each thread, the blocks that others passed to it, and that it frees.
     boxes: [Mutex<Vec<Marked>>; THREADS],
     /// Blocks marked so far.
     marks: AtomicU64,
@@ -158,7 +158,7 @@ impl<'a> Worker<'a> {
 
     fn take(&mut self) {
         let size = self.size();
-        // The lesser of two throws: large alignments are rare.
+        // The lesser of two random numbers, so that large alignments are rare.
         let powers = [(); 2].map(|()| self.dice.below(LARGEST_POWER + 1));
         let align = 1 << powers[0].min(powers[1]);
         let take = || Block::new(size, align);
@@ -252,7 +252,7 @@ impl Marked {
     }
 }
 
-/// Eight bytes, none of them zero: of block `mark`, at word `at`.
+/// Returns the eight bytes of block `mark` at word `at`. None of them is zero.
 fn pattern(mark: u64, at: usize) -> [u8; 8] {
     let mixed =
         mark.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (at as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);

@@ -1,4 +1,4 @@
-//! AWS-LC's memory is the arena's: locked, wiped on free and on realloc.
+//! AWS-LC's memory comes from the arena: it is locked, and wiped on free and on realloc.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/locked.rs"]
@@ -103,6 +103,6 @@ fn content_survives_growing_and_shrinking() {
 fn setting_up_again_changes_nothing() {
     for _ in 0..3 {
         nomyo_core::init();
-        nomyo_core::arena::install_crypto_hooks();
+        nomyo_core::crypto::hooks::install();
     }
 }

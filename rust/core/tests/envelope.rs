@@ -1,9 +1,9 @@
-//! Packages: sealed and opened, altered in every place, and read from another implementation.
+//! Packages are sealed and opened, refused if any byte is altered, and read from another implementation.
 
 use nomyo_core::Error;
+use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::envelope::{Number, Package, Sealed, Sealer, WINDOW_BYTES};
 use nomyo_core::pem::private_from_pem;
-use nomyo_core::rsa::PrivateKey;
 use std::sync::LazyLock;
 
 #[global_allocator]
@@ -13,7 +13,7 @@ static KEY: LazyLock<PrivateKey> = LazyLock::new(|| {
     private_from_pem(include_bytes!("fixtures/private.pem"), None).expect("the fixture's key")
 });
 const LIMIT: usize = 10 << 20;
-/// What `fixtures/make.py` sealed.
+/// The plaintext that `fixtures/make.py` sealed.
 const FIXTURE_PLAINTEXT: &str = r#"{"choices": [{"message": {"content": "grüß Gott"}}]}"#;
 
 #[test]

@@ -1,13 +1,14 @@
-//! Handlers of `atexit(3)` that were there first, and so are called when the core has stopped its work: an
-//! application that ends Python in one, a library that joins its threads in one.
+//! Handlers of `atexit(3)` that were registered before the core's are called after it, when the core has stopped its
+//! work. An application may end Python in such a handler, and a library may join its threads.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/mod.rs"]
 mod own_process;
 
 use nomyo_core::arena::Arena;
-use nomyo_core::rsa::PrivateKey;
-use nomyo_core::{exit, random};
+use nomyo_core::crypto::random;
+use nomyo_core::crypto::rsa::PrivateKey;
+use nomyo_core::{exit, exiting};
 use own_process::{in_child, run, text};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ARENA: Arena = Arena;
 
-/// Runs a test that ends through [`end`] and expects it to get to the end of its handler, soon.
+/// Runs a test that ends through [`end`], and expects that its handler returns soon.
 fn handler_ends(name: &str) {
     let output = run(name);
     let text = text(&output);
@@ -27,8 +28,8 @@ fn handler_ends(name: &str) {
     );
 }
 
-/// Ends the process through `exit(3)`, with a handler that was registered before the core's own. Where that takes
-/// more than ten seconds SIGALRM ends it.
+/// Ends the process through `exit(3)`, with a handler that was registered before the core's own. If that takes more
+/// than ten seconds, SIGALRM ends the process.
 fn end(handler: extern "C" fn(), work: impl FnOnce()) {
     // SAFETY: the handler is a function of this program.
     unsafe {
@@ -49,7 +50,7 @@ fn handler_that_comes_later_works_with_the_core() {
 #[ignore = "needs the process to itself"]
 fn child_whose_handler_works() {
     extern "C" fn handler() {
-        exit::counted(|| {
+        exiting::counted(|| {
             let key = PrivateKey::generate(2048).unwrap();
             key.public_key().wrap(&[7; 32], &mut [0; 256]).unwrap();
         });
@@ -67,7 +68,7 @@ fn handler_that_comes_later_forks() {
 #[ignore = "needs the process to itself"]
 fn child_whose_handler_forks() {
     extern "C" fn handler() {
-        let in_new_thread = || thread::spawn(|| exit::counted(random::warm_up)).join();
+        let in_new_thread = || thread::spawn(|| exiting::counted(random::warm_up)).join();
         assert!(in_child(|| in_new_thread().unwrap().is_ok()));
         random::warm_up().unwrap();
         println!("the handler ended");
@@ -106,7 +107,7 @@ fn child_that_joins_at_exit() {
 
 static ENDING_SINCE: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// A handler that comes after waiting for work, and that has not waited long.
+/// A handler that is called after the core has waited for work, and checks that it did not wait long.
 extern "C" fn handler_after_a_short_wait() {
     let waited = ENDING_SINCE.lock().unwrap().unwrap().elapsed();
     assert!(waited < exit::PATIENCE / 2, "{waited:?}");
@@ -125,7 +126,7 @@ fn child_that_generates_at_exit() {
         random::warm_up().unwrap();
         thread::spawn(|| {
             loop {
-                exit::counted(|| drop(PrivateKey::generate(4096)));
+                exiting::counted(|| drop(PrivateKey::generate(4096)));
             }
         });
         thread::sleep(Duration::from_millis(100));
@@ -145,7 +146,7 @@ fn child_that_works_at_exit() {
         random::warm_up().unwrap();
         let (begun, wait_for_begin) = mpsc::channel();
         thread::spawn(move || {
-            exit::counted(|| {
+            exiting::counted(|| {
                 begun.send(()).unwrap();
                 thread::sleep(Duration::from_millis(300));
                 random::warm_up().unwrap();

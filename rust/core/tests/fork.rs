@@ -1,4 +1,4 @@
-//! A forked child finds a working arena, locked again, and no secret that is not its own.
+//! A forked child has a working arena, whose pages are locked again, and none of the parent's secrets.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/locked.rs"]
@@ -6,10 +6,10 @@ mod locked;
 #[path = "own_process/mod.rs"]
 mod own_process;
 
-use nomyo_core::Error;
-use nomyo_core::arena::{Arena, fork_generation, status, with_keys};
+use nomyo_core::arena::{Arena, status, with_keys};
 use nomyo_core::buffer::SecureBuffer;
 use nomyo_core::page_lock::PageLock;
+use nomyo_core::{Error, generation};
 use own_process::{Memlock, in_child, passes, passes_limited};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,11 +18,11 @@ static ARENA: Arena = Arena;
 
 #[test]
 fn generation_grows_in_every_child_and_stays_in_the_parent() {
-    let here = fork_generation();
+    let here = generation::current();
     assert!(in_child(|| {
-        fork_generation() == here + 1 && in_child(|| fork_generation() == here + 2)
+        generation::current() == here + 1 && in_child(|| generation::current() == here + 2)
     }));
-    assert_eq!(fork_generation(), here);
+    assert_eq!(generation::current(), here);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn child_of_this_may_lock_less() {
             after.locked_bytes < before.locked_bytes && after.unlocked_bytes > 0,
             "{after:?}"
         );
-        // What lost its lock counts as served unlocked, and comes back as such.
+        // Blocks whose pages lost their lock count as unlocked, until they are freed.
         let lost = before.in_use_bytes - after.locked_bytes;
         let peak = after.unlocked_peak_bytes;
         assert!((lost..=before.in_use_bytes).contains(&peak), "{after:?}");
@@ -140,7 +140,7 @@ fn child_of_this_counts_what_it_has() {
         let passed = (0..100).all(|_| {
             in_child(|| {
                 let status = status();
-                // Blocks that the threads were about to get or give back are nobody's in the child.
+                // Blocks that the threads were just allocating or freeing belong to nobody in the child.
                 status.locked_bytes == locked::vm_locked_bytes()
                     && status.in_use_bytes <= 1_400_000 + 100_000
             })

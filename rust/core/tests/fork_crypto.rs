@@ -1,12 +1,13 @@
-//! Children forked while other threads are inside of AWS-LC: its locks are free there, and it draws anew.
+//! Children are forked while other threads are inside AWS-LC. There its locks are free, and its generator is seeded
+//! again.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/mod.rs"]
 mod own_process;
 
 use nomyo_core::arena::Arena;
-use nomyo_core::random;
-use nomyo_core::rsa::PrivateKey;
+use nomyo_core::crypto::random;
+use nomyo_core::crypto::rsa::PrivateKey;
 use own_process::passes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ARENA: Arena = Arena;
 
-/// Forks while the other threads are busy.
+/// How many forks are made while the other threads are busy.
 const FORKS: usize = 200;
 
 #[test]
@@ -57,7 +58,7 @@ fn child_that_forks_while_it_generates() {
         for _ in 0..50 {
             let before = Instant::now();
             assert!(exits_well(draw));
-            // Some 30 ms go to the child's own first random bytes; a key takes 500 ms and more.
+            // The child's own first random bytes take some 30 ms; a key takes 500 ms or more.
             assert!(
                 before.elapsed() < Duration::from_millis(400),
                 "{:?}",
@@ -75,7 +76,7 @@ fn draw_in_new_thread() {
     std::thread::spawn(draw).join().unwrap();
 }
 
-/// Runs `body` while a thread each does one of `works` again and again.
+/// Runs `body` while one thread for each of `works` does it again and again.
 fn while_busy(works: &[&(dyn Fn() + Sync)], body: impl FnOnce()) {
     let stop = &AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -91,7 +92,7 @@ fn while_busy(works: &[&(dyn Fn() + Sync)], body: impl FnOnce()) {
     });
 }
 
-/// Lets the threads end where an assertion fails, too.
+/// Ends the threads even if an assertion fails.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
@@ -100,7 +101,7 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// Whether a forked child did `work` and left through `exit(3)`, which calls AWS-LC's destructors.
+/// Whether a forked child did `work` and ended through `exit(3)`, which calls AWS-LC's destructors.
 fn exits_well(work: impl FnOnce()) -> bool {
     // SAFETY: the child never returns from here.
     let child = unsafe { libc::fork() };

@@ -1,8 +1,8 @@
 //! A private key belongs to the process that made it.
 
 use nomyo_core::Error;
+use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::envelope::{Sealed, Sealer};
-use nomyo_core::rsa::PrivateKey;
 
 #[global_allocator]
 static ARENA: nomyo_core::arena::Arena = nomyo_core::arena::Arena;

@@ -1,4 +1,4 @@
-//! Hardening takes hold, and stays.
+//! Hardening takes effect and stays.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/mod.rs"]
@@ -21,7 +21,7 @@ fn hardened_process_dumps_nothing_and_cannot_be_traced() {
 #[ignore = "changes its process for good"]
 fn child_hardened() {
     assert_eq!(os::dumpable(), Some(1));
-    // Twice: the second time has nothing to do.
+    // Twice: the second call has nothing to do.
     for _ in 0..2 {
         harden_process().unwrap();
         assert!(is_hardened());

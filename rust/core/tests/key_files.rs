@@ -1,11 +1,14 @@
-//! Key directories: made once however many start, never half replaced, left alone when in doubt.
+//! Key directories are created once even if many processes start, never half replaced, and not touched if in doubt.
 
 mod key_directory;
 
 use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, mode, names, open, refused};
 use nomyo_core::Error;
-use nomyo_core::key_files::{Opened, load_pair, open_directory, write_directory};
-use nomyo_core::rsa::PrivateKey;
+use nomyo_core::crypto::rsa::PrivateKey;
+use nomyo_core::key_files::{
+    Condition, Opened, load_directory, load_pair, open_directory, replace_pair, rotate_directory,
+    write_directory,
+};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -22,7 +25,7 @@ const PASSWORD: &[u8] = b"not a good password";
 fn test_empty_directory_gets_a_pair_that_the_next_one_finds() {
     let dir = Scratch::new();
     let made = open(&dir.0.join("a/b/keys"));
-    assert!(made.created && made.too_open.is_empty());
+    assert!(made.created && made.condition.too_open.is_empty());
     let keys = dir.0.join("a/b/keys");
     assert_eq!(mode(&keys), 0o700);
     assert_eq!(mode(&keys.join(PRIVATE)), 0o600);
@@ -72,13 +75,71 @@ fn test_short_password_writes_nothing() {
 }
 
 #[test]
-fn test_plain_pair_under_a_password_is_refused() {
+fn test_plain_pair_is_loaded_under_a_password_too_and_reported() {
     let dir = Scratch::with_pair();
+    let before = contents(&dir.0);
+    let found = open_directory(&dir.0, 2048, Some(PASSWORD)).expect("the pair");
+    assert_eq!(found.key.public_key(), KEY.public_key());
+    assert_eq!(found.plain, Some(dir.0.join(PRIVATE)));
+    assert_eq!(open(&dir.0).plain, None);
+    assert_eq!(contents(&dir.0), before);
     refused(
-        open_directory(&dir.0, 2048, Some(PASSWORD)),
+        load_pair(&dir.0.join(PRIVATE), None, Some(PASSWORD)),
         PRIVATE,
         "not encrypted",
     );
+}
+
+#[test]
+fn test_encrypted_pair_gives_way_to_an_encrypted_one_alone() {
+    let dir = Scratch::new();
+    write_directory(&dir.0, &KEY, Some(PASSWORD)).expect("written");
+    let before = contents(&dir.0);
+    let new = PrivateKey::generate(2048).expect("a key");
+    refused(write_directory(&dir.0, &new, None), PRIVATE, "is encrypted");
+    assert_eq!(contents(&dir.0), before);
+    write_directory(&dir.0, &new, Some(b"another password")).expect("written");
+    replace_pair(&dir.0, Some(b"another password"), None, None).expect("asked for in words");
+    assert_eq!(open(&dir.0).key.public_key(), new.public_key());
+}
+
+#[test]
+fn test_rotation_replaces_its_own_pair_and_no_other() {
+    let new = PrivateKey::generate(2048).expect("a key");
+    let (ours, theirs) = (KEY.public_key().clone(), new.public_key().clone());
+    for (there, password, is_replaced) in [
+        (None, None, true),
+        (Some(None), None, true),
+        (Some(None), Some(PASSWORD), true),
+        (Some(Some(PASSWORD)), Some(PASSWORD), true),
+        (Some(Some(PASSWORD)), None, false),
+        (
+            Some(Some(b"another password".as_slice())),
+            Some(PASSWORD),
+            false,
+        ),
+    ] {
+        let dir = Scratch::new();
+        if let Some(present) = there {
+            write_directory(&dir.0, &KEY, present).expect("written");
+        }
+        let before = contents(&dir.0);
+        let own = [ours.clone()];
+        assert_eq!(
+            rotate_directory(&dir.0, &new, &own, password).expect("an answer"),
+            is_replaced.then(Condition::default)
+        );
+        assert_eq!(contents(&dir.0) != before, is_replaced);
+        if is_replaced {
+            let found = load_directory(&dir.0, password).expect("the pair");
+            assert_eq!(found.key.public_key(), &theirs);
+        }
+    }
+    let dir = Scratch::with_pair();
+    let before = contents(&dir.0);
+    let answer = rotate_directory(&dir.0, &new, &[theirs], None).expect("an answer");
+    assert_eq!(answer, None);
+    assert_eq!(contents(&dir.0), before);
 }
 
 #[test]
@@ -135,8 +196,9 @@ fn test_pair_is_replaced_whatever_its_password_was() {
     assert_eq!(names(&dir.0), [PRIVATE, PUBLIC]);
     let found = open_directory(&dir.0, 2048, Some(PASSWORD)).expect("the pair");
     assert_eq!(found.key.public_key(), new.public_key());
-    write_directory(&dir.0, &KEY, None).expect("written");
-    assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
+    write_directory(&dir.0, &KEY, Some(b"another password")).expect("written");
+    let found = load_directory(&dir.0, Some(b"another password")).expect("the pair");
+    assert_eq!(found.key.public_key(), KEY.public_key());
     assert_eq!(mode(&dir.0.join(PRIVATE)), 0o600);
 }
 
@@ -151,7 +213,7 @@ fn test_crash_at_any_point_of_a_replacement_leaves_a_pair() {
         fs::write(dir.0.join(name), content).expect("written");
     };
 
-    // While staging: the old pair stands; torn staged files do no harm.
+    // A crash while staging: the old pair is still there, and incomplete staged files do no harm.
     let dir = Scratch::with_pair();
     put(&dir, STAGED_PRIVATE, &new_private[..100]);
     assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
@@ -159,7 +221,7 @@ fn test_crash_at_any_point_of_a_replacement_leaves_a_pair() {
     put(&dir, STAGED_PUBLIC, &new_public);
     assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
 
-    // Between the renames: the new pair stands, and the second rename is done.
+    // A crash between the renames: the new pair is loaded, and the second rename is done.
     put(&dir, PRIVATE, &new_private);
     put(&dir, STAGED_PUBLIC, &new_public);
     assert_eq!(open(&dir.0).key.public_key(), new.public_key());
@@ -186,7 +248,7 @@ fn test_directory_that_cannot_be_written_to_still_loads() {
     let read_only = |bits| fs::set_permissions(&dir.0, fs::Permissions::from_mode(bits));
     read_only(0o500).expect("a mode");
     assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
-    // A replacement that was interrupted there cannot be completed (but by root), and need not be.
+    // An interrupted replacement cannot be completed there (except by root), and need not be.
     read_only(0o700).expect("a mode");
     fs::rename(dir.0.join(PUBLIC), dir.0.join(STAGED_PUBLIC)).expect("renamed");
     read_only(0o500).expect("a mode");

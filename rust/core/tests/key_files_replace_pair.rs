@@ -1,11 +1,11 @@
-//! A pair that is there is loaded without making one, and replaced by whoever can open it alone.
+//! `load_directory` generates nothing, and `replace_pair` replaces only a pair that the password opens.
 
 mod key_directory;
 
 use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, mode, names, refused};
 use nomyo_core::Error;
+use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::key_files::{load_directory, replace_pair, write_directory};
-use nomyo_core::rsa::PrivateKey;
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::LazyLock;

@@ -1,10 +1,10 @@
-//! Key directories: what is staged for a replacement goes when it fails, and stays while it is needed.
+//! Staged files of a replacement are removed when it fails, and stay while they are needed.
 
 mod key_directory;
 
 use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, names, open};
+use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::key_files::{open_directory, write_directory};
-use nomyo_core::rsa::PrivateKey;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::LazyLock;
@@ -92,7 +92,7 @@ fn test_staged_files_in_a_read_only_directory_do_no_harm() {
     set_mode(dir.0.clone(), 0o555);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // Takes the privilege of root to write anywhere from this thread (`capabilities(7)`).
+            // This thread gives up root's privilege to write anywhere (`capabilities(7)`).
             // SAFETY: no preconditions.
             unsafe { libc::setfsuid(65_534) };
             File::create(dir.0.join("probe")).expect_err("read-only");
@@ -120,7 +120,7 @@ fn test_interrupted_replacement_is_completed_before_the_next_one_begins() {
     }
 }
 
-/// Puts another pair's files where they are staged.
+/// Puts another pair's files under the names of staged files.
 fn stage(dir: &Scratch, names: &[&str]) {
     let other = Scratch::new();
     write_directory(&other.0, &NEW, None).expect("written");

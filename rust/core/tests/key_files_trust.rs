@@ -1,11 +1,12 @@
-//! Key directories: what is not trusted, and refused or reported.
+//! Key files and directories that are not trusted are refused or reported.
 
 mod key_directory;
 
 use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, mode, names, open, refused};
-use nomyo_core::key_files::{load_pair, open_directory, write_directory};
+use nomyo_core::key_files::{load_pair, open_directory, replace_pair, write_directory};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[global_allocator]
@@ -14,17 +15,99 @@ static ARENA: nomyo_core::arena::Arena = nomyo_core::arena::Arena;
 const STAGED_PRIVATE: &str = ".private_key.pem.new";
 const STAGED_PUBLIC: &str = ".public_key.pem.new";
 
+/// Writes a pair as the kubelet writes a secret: as links to a directory that is exchanged by one rename.
+fn laid_by_kubelet(dir: &Path) {
+    let version = dir.join("..2026_01_02_03_04_05.678");
+    fs::create_dir(&version).expect("a directory");
+    fs::set_permissions(&version, fs::Permissions::from_mode(0o755)).expect("a mode");
+    symlink("..2026_01_02_03_04_05.678", dir.join("..data")).expect("a link");
+    for name in [PRIVATE, PUBLIC] {
+        fs::rename(dir.join(name), version.join(name)).expect("moved");
+        symlink(format!("..data/{name}"), dir.join(name)).expect("a link");
+    }
+}
+
 #[test]
-fn test_symbolic_links_are_not_followed() {
+fn test_secret_of_kubernetes_is_read_and_not_replaced() {
+    let dir = Scratch::with_pair();
+    laid_by_kubelet(&dir.0);
+    fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o1777)).expect("a mode");
+    let opened = open_directory(&dir.0, 2048, None).expect("a pair");
+    assert!(!opened.created);
+    assert_eq!(opened.condition.too_open, [] as [PathBuf; 0]);
+    assert_eq!(opened.key.public_key(), KEY.public_key());
+    let by_path = load_pair(&dir.0.join(PRIVATE), Some(&dir.0.join(PUBLIC)), None).expect("a pair");
+    assert_eq!(by_path.key.public_key(), KEY.public_key());
+    for name in [PRIVATE, PUBLIC] {
+        fs::read_link(dir.0.join(name)).expect("still a link");
+    }
+    refused(
+        write_directory(&dir.0, &KEY, None),
+        PRIVATE,
+        "kept elsewhere",
+    );
+    refused(
+        replace_pair(&dir.0, None, Some(&KEY), None),
+        PRIVATE,
+        "kept elsewhere",
+    );
+}
+
+#[test]
+fn test_link_to_a_key_file_is_followed_over_directories_of_ours_alone() {
     for name in [PRIVATE, PUBLIC] {
         let (dir, elsewhere) = (Scratch::with_pair(), Scratch::with_pair());
         fs::remove_file(dir.0.join(name)).expect("removed");
         symlink(elsewhere.0.join(name), dir.0.join(name)).expect("a link");
-        refused(open_directory(&dir.0, 2048, None), name, "symbolic link");
-        refused(write_directory(&dir.0, &KEY, None), name, "symbolic link");
-        let answer = load_pair(&dir.0.join(PRIVATE), Some(&dir.0.join(PUBLIC)), None);
-        refused(answer, name, "symbolic link");
+        let answer = || open_directory(&dir.0, 2048, None);
+        assert_eq!(answer().expect("a pair").key.public_key(), KEY.public_key());
+        for open_to_others in [&dir, &elsewhere] {
+            fs::set_permissions(&open_to_others.0, fs::Permissions::from_mode(0o770))
+                .expect("a mode");
+            refused(answer(), name, "symbolic link");
+            let by_path = load_pair(&dir.0.join(PRIVATE), Some(&dir.0.join(PUBLIC)), None);
+            refused(by_path, name, "symbolic link");
+            fs::set_permissions(&open_to_others.0, fs::Permissions::from_mode(0o700))
+                .expect("a mode");
+        }
+        answer().expect("a pair");
     }
+}
+
+#[test]
+fn test_link_of_another_user_is_not_followed() {
+    let dir = Scratch::with_pair();
+    laid_by_kubelet(&dir.0);
+    let data = dir.0.join("..data");
+    if std::os::unix::fs::lchown(&data, Some(12345), None).is_err() {
+        return; // only root can give files to another user
+    }
+    refused(open_directory(&dir.0, 2048, None), PRIVATE, "symbolic link");
+    std::os::unix::fs::lchown(&data, Some(0), None).expect("an owner");
+    chown(dir.0.join("..2026_01_02_03_04_05.678"), Some(12345), None).expect("an owner");
+    refused(open_directory(&dir.0, 2048, None), PRIVATE, "symbolic link");
+}
+
+#[test]
+fn test_links_without_an_end_are_refused_and_stay() {
+    let dir = Scratch::new();
+    symlink(PRIVATE, dir.0.join(PRIVATE)).expect("a link to itself");
+    refused(open_directory(&dir.0, 2048, None), PRIVATE, "symbolic link");
+    fs::remove_file(dir.0.join(PRIVATE)).expect("removed");
+    symlink("nowhere", dir.0.join(PRIVATE)).expect("a link");
+    refused(
+        open_directory(&dir.0, 2048, None),
+        PRIVATE,
+        "kept elsewhere",
+    );
+    fs::read_link(dir.0.join(PRIVATE)).expect("still a link");
+    fs::remove_file(dir.0.join(PRIVATE)).expect("removed");
+    symlink("/", dir.0.join(PRIVATE)).expect("a link");
+    refused(open_directory(&dir.0, 2048, None), PRIVATE, "symbolic link");
+}
+
+#[test]
+fn test_links_to_the_directory_are_not_followed() {
     let (dir, target) = (Scratch::new(), Scratch::with_pair());
     for link in ["link", "link/", "link/."] {
         let _ = symlink(&target.0, dir.0.join("link"));
@@ -136,10 +219,10 @@ fn test_modes_that_let_others_in_are_reported() {
         let before = mode(&path);
         fs::set_permissions(&path, fs::Permissions::from_mode(bits)).expect("a mode");
         let expected = if reported { vec![path.clone()] } else { vec![] };
-        assert_eq!(open(&dir.0).too_open, expected, "{name} {bits:o}");
+        assert_eq!(open(&dir.0).condition.too_open, expected, "{name} {bits:o}");
         if name == PRIVATE {
             let loaded = load_pair(&path, Some(&dir.0.join(PUBLIC)), None).expect("the pair");
-            assert_eq!(loaded.too_open, expected);
+            assert_eq!(loaded.condition.too_open, expected);
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(before)).expect("a mode");
     }

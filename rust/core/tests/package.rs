@@ -1,4 +1,4 @@
-//! The outer JSON object: what is read, and what is refused.
+//! What the reader of the outer JSON object accepts, and what it refuses.
 
 use nomyo_core::Error;
 use nomyo_core::package::{MAX_DEPTH, MAX_NAMES, Number, parse};

@@ -1,4 +1,4 @@
-//! PageLock: pages shared by several locks stay locked until the last one is gone.
+//! Pages that several PageLocks share stay locked until the last of them is dropped.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/locked.rs"]
@@ -16,7 +16,7 @@ static ARENA: Arena = Arena;
 
 const PAGE: usize = 4096;
 
-/// Pages outside the arena, as a caller's own buffer is. They stay until the process ends.
+/// Maps pages outside the arena, as a caller's own buffer. They stay mapped until the process ends.
 fn foreign_pages(count: usize) -> *mut u8 {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -26,7 +26,7 @@ fn foreign_pages(count: usize) -> *mut u8 {
     ptr.cast()
 }
 
-/// Locked pages that are not the arena's.
+/// Counts the locked pages that are not the arena's.
 fn locked_pages() -> usize {
     (vm_locked_bytes() - status().locked_bytes) / PAGE
 }
@@ -103,7 +103,7 @@ fn memory_that_is_not_mapped_is_not_locked() {
 #[ignore = "needs the process to itself"]
 fn child_memory_that_is_not_mapped() {
     let pages = foreign_pages(3);
-    // SAFETY: the last of the three pages, which nobody uses.
+    // SAFETY: this is the last of the three pages, and nothing uses it.
     let answer = unsafe { libc::munmap(pages.wrapping_add(2 * PAGE).cast(), PAGE) };
     assert_eq!(answer, 0);
     let kept = PageLock::new(pages, 10);

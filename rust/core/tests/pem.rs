@@ -1,8 +1,8 @@
-//! Keys as PEM: our own, OpenSSL's, and those that Python's `cryptography` wrote.
+//! Reads and writes keys as PEM: our own, OpenSSL's, and those that Python's `cryptography` wrote.
 
 use nomyo_core::Error;
+use nomyo_core::crypto::rsa::{PrivateKey, PublicKey};
 use nomyo_core::pem::{private_from_pem, private_to_pem};
-use nomyo_core::rsa::{PrivateKey, PublicKey};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -60,17 +60,40 @@ fn test_files_of_other_implementations_are_read() {
 }
 
 #[test]
-fn test_line_ends_and_outer_white_space_do_not_matter() {
-    let text = String::from_utf8(PUBLIC.to_vec()).expect("text");
-    for variant in [
-        text.replace('\n', "\r\n"),
-        format!("\n\n  {text}\n\t\n"),
-        text.trim_end().to_owned(),
-    ] {
-        PublicKey::from_pem(variant.as_bytes()).expect("a key");
+fn test_text_around_a_block_and_the_form_of_lines_do_not_matter() {
+    let variants = |text: &str| {
+        [
+            text.replace('\n', "\r\n"),
+            text.replace('\n', "\r"),
+            text.replace('\n', " \t\n"),
+            text.replace('\n', "\n\n"),
+            text.replace('\n', "\n    "),
+            format!("\n\n  {text}\n\t\n"),
+            text.trim_end().to_owned(),
+            format!("\u{feff}{text}"),
+            format!("\u{feff}\r\n {}", text.replace('\n', "\r\n")),
+            format!("Bag Attributes\n    friendlyName: x\nKey Attributes: <No Attributes>\n{text}"),
+            format!("{text}and more -----BEGIN of text, é\n-----END nothing-----\n"),
+            format!("{text}x"),
+            format!("see -----BEGIN PUBLIC KEY----- below\n{text}"),
+            text.replacen("-----\n", "-----\n\n", 1),
+        ]
+    };
+    let public = String::from_utf8(PUBLIC.to_vec()).expect("text");
+    for variant in variants(&public) {
+        let key = PublicKey::from_pem(variant.as_bytes()).expect(&variant);
+        assert_eq!(&key, KEY.public_key());
     }
-    let text = String::from_utf8(PRIVATE.to_vec()).expect("text");
-    private_from_pem(text.replace('\n', "\r\n").as_bytes(), None).expect("a key");
+    for (pem, password) in [
+        (PRIVATE, None),
+        (PBES2, Some(PASSWORD)),
+        (JAVASCRIPT, Some(PASSWORD)),
+    ] {
+        for variant in variants(std::str::from_utf8(pem).expect("text")) {
+            let key = private_from_pem(variant.as_bytes(), password.map(str::as_bytes));
+            assert_eq!(key.expect(&variant).public_key(), KEY.public_key());
+        }
+    }
 }
 
 #[test]
@@ -79,16 +102,23 @@ fn test_anything_but_one_block_is_refused() {
     for wrong in [
         String::new(),
         "-----BEGIN PUBLIC KEY-----".to_owned(),
+        "-----BEGIN PUBLIC KEY-----\n".to_owned(),
+        "-----BEGIN \n".to_owned(),
         "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n".to_owned(),
         format!("{text}{text}"),
+        format!("{text}-----BEGIN X-----\n"),
+        format!("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{text}"),
         format!("x{text}"),
-        format!("{text}x"),
+        format!("{}x", text.trim_end()),
         text.replace("-----\nM", "-----M"),
+        text.replace("-----\nM", "----- x\nM"),
         text.replace("-----\nM", "-----\nComment: x\n\nM"),
         text.replace("END PUBLIC", "END PRIVATE"),
+        text.replace("-----END", "x-----END"),
         text.replace("PUBLIC KEY", "RSA PUBLIC KEY"),
         text.replace("PUBLIC KEY", "PRIVATE KEY"),
         text.replacen("MII", "M-I", 1),
+        text.replacen("MII", "M\u{a0}II", 1),
         text.replacen("MII", "MIJ", 1),
         format!("{text}{}", " ".repeat(16 * 1024)),
     ] {
@@ -327,7 +357,7 @@ fn test_hostile_number_of_rounds_is_refused_at_once() {
     }
 }
 
-/// Runs the `openssl` command; `None` where this machine has none.
+/// Runs the `openssl` command; `None` if this machine does not have it.
 fn openssl(arguments: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let child = Command::new("openssl")
         .args(arguments)

@@ -1,4 +1,5 @@
-//! SecureBuffer: faults on an overrun, dies on an underrun, leaves nothing, tells whether it is locked.
+//! A SecureBuffer faults on an overrun, ends the process on an underrun, leaves nothing behind, and tells whether it is
+//! locked.
 #![cfg(target_os = "linux")]
 
 #[path = "own_process/locked.rs"]
@@ -257,6 +258,20 @@ fn file_that_does_not_tell_its_size_is_read_whole() {
             "{len}"
         );
     }
+}
+
+#[test]
+fn device_without_an_end_is_refused() {
+    let Err(Error::Io { path, source }) = SecureBuffer::from_file(Path::new("/dev/zero")) else {
+        panic!()
+    };
+    assert_eq!(path.as_path(), Path::new("/dev/zero"));
+    assert_eq!(source.kind(), std::io::ErrorKind::FileTooLarge);
+    assert!(
+        SecureBuffer::from_file(Path::new("/dev/null"))
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]

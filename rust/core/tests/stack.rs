@@ -1,102 +1,16 @@
-//! What operations leave on the stack: how deep they go, and that scrubbing reaches that deep.
+//! Measures how deep operations go on the stack, and tests that scrubbing reaches that deep.
 #![cfg(target_os = "linux")]
 
+mod painted_stack;
+
 use nomyo_core::arena::Arena;
-use nomyo_core::rsa::PrivateKey;
-use nomyo_core::stack::{SCRUB_BYTES, scrub, scrubbed};
-use std::ffi::c_void;
-use std::hint::black_box;
+use nomyo_core::crypto::rsa::PrivateKey;
+use nomyo_core::stack::{NEEDED_BYTES, SCRUB_BYTES, check_room, scrub, scrubbed};
+use painted_stack::{STACK_BYTES, Stack, leave_deep};
 use std::ptr::null_mut;
 
 #[global_allocator]
 static ARENA: Arena = Arena;
-
-const STACK_BYTES: usize = 4 << 20;
-const PAINT: u8 = 0xA5;
-
-/// The stack of a thread that has ended.
-struct Stack {
-    base: *mut u8,
-    /// Where the stack pointer was, about, when the operation began.
-    entry: usize,
-}
-
-struct Job<'a> {
-    operation: &'a mut dyn FnMut(),
-    entry: usize,
-}
-
-impl Stack {
-    /// Runs an operation in a thread of its own on a painted stack.
-    fn after(mut operation: impl FnMut()) -> Self {
-        let mut job = Job {
-            operation: &mut operation,
-            entry: 0,
-        };
-        // SAFETY: a fresh mapping as the stack of one thread, which has ended when this returns.
-        unsafe {
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-            let protection = libc::PROT_READ | libc::PROT_WRITE;
-            let base = libc::mmap(null_mut(), STACK_BYTES, protection, flags, -1, 0);
-            assert_ne!(base, libc::MAP_FAILED);
-            base.cast::<u8>().write_bytes(PAINT, STACK_BYTES);
-            let mut attributes = std::mem::zeroed();
-            assert_eq!(libc::pthread_attr_init(&raw mut attributes), 0);
-            assert_eq!(
-                libc::pthread_attr_setstack(&raw mut attributes, base, STACK_BYTES),
-                0
-            );
-            let mut thread = std::mem::zeroed();
-            let job_ptr = (&raw mut job).cast();
-            assert_eq!(
-                libc::pthread_create(&raw mut thread, &raw const attributes, run, job_ptr),
-                0
-            );
-            assert_eq!(libc::pthread_join(thread, null_mut()), 0);
-            Self {
-                base: base.cast(),
-                entry: job.entry,
-            }
-        }
-    }
-
-    /// Bytes below the operation's frame that it changed, down to the deepest.
-    fn depth(&self) -> usize {
-        let below = &self.bytes()[..self.entry - self.base as usize];
-        let deepest = below
-            .iter()
-            .position(|byte| *byte != PAINT)
-            .unwrap_or(below.len());
-        below.len() - deepest
-    }
-
-    fn holds(&self, secret: &[u8]) -> bool {
-        self.bytes()
-            .windows(secret.len())
-            .any(|window| window == secret)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping made in `after`; its thread has ended.
-        unsafe { std::slice::from_raw_parts(self.base, STACK_BYTES) }
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `after`, released once.
-        unsafe { libc::munmap(self.base.cast(), STACK_BYTES) };
-    }
-}
-
-extern "C" fn run(job: *mut c_void) -> *mut c_void {
-    // SAFETY: `Stack::after` passes a job that outlives the thread.
-    let job = unsafe { &mut *job.cast::<Job>() };
-    let here = 0_u8;
-    job.entry = black_box(&raw const here) as usize;
-    (job.operation)();
-    null_mut()
-}
 
 /// AWS-LC itself, without the scrubbing around it.
 mod bare {
@@ -117,7 +31,7 @@ mod bare {
     pub fn sign(rsa: *mut ffi::RSA) {
         let (digest, mut out, mut len) = ([7_u8; 32], vec![0_u8; 512], 0);
         let padding = ffi::RSA_PKCS1_PADDING;
-        // SAFETY: the buffers are as long as is said.
+        // SAFETY: the buffers have the lengths that are passed.
         let answer = unsafe {
             let room = out.len();
             ffi::RSA_sign_raw(
@@ -153,9 +67,10 @@ fn scrubbing_reaches_as_deep_as_the_deepest_operation() {
     bare::free(first);
     bare::free(second);
     assert!(signing > 100, "nothing was measured");
-    // A margin for other processors, whose code paths differ.
+    // A margin, since AWS-LC runs other code on other processors.
     let deepest = seeding.max(generating).max(signing);
     assert!(deepest * 3 / 2 <= SCRUB_BYTES, "{deepest}");
+    assert!(deepest * 3 / 2 <= NEEDED_BYTES, "{deepest}");
 }
 
 #[test]
@@ -181,16 +96,6 @@ fn nothing_that_ran_below_is_left() {
     assert!(!panicking.holds(&secret));
 }
 
-/// Writes the secret, which is passed on inverted, into a frame some KiB below.
-#[inline(never)]
-fn leave_deep(hidden: &[u8]) {
-    let mut room = [0_u8; 8192];
-    for (byte, inverted) in room.iter_mut().zip(hidden) {
-        *byte = inverted ^ 0xFF;
-    }
-    black_box(&mut room);
-}
-
 #[inline(never)]
 fn leave_and_panic(hidden: &[u8]) {
     leave_deep(hidden);
@@ -199,16 +104,23 @@ fn leave_and_panic(hidden: &[u8]) {
 
 #[test]
 fn no_part_of_a_private_key_is_left_by_its_operations() {
+    // The first thread to draw random bytes seeds the generator, too.
+    for len in [STACK_BYTES, 64 << 10, 32 << 10] {
+        no_part_of_a_private_key_is_left_on(len);
+    }
+}
+
+fn no_part_of_a_private_key_is_left_on(len: usize) {
     nomyo_core::init();
     let mut made = None;
-    let generating = Stack::after(|| made = Some(PrivateKey::generate(4096).unwrap()));
+    let generating = Stack::of(len, || made = Some(PrivateKey::generate(4096).unwrap()));
     let key = made.unwrap();
     let der = key.pkcs8_der().unwrap();
     let mut wrapped = vec![0; 512];
     key.public_key().wrap(&[7; 32], &mut wrapped).unwrap();
-    let unwrapping = Stack::after(|| drop(key.unwrap(&wrapped).unwrap()));
-    let writing = Stack::after(|| drop(key.pkcs8_der().unwrap()));
-    let reading = Stack::after(|| drop(PrivateKey::from_pkcs8_der(&der).unwrap()));
+    let unwrapping = Stack::of(len, || drop(key.unwrap(&wrapped).unwrap()));
+    let writing = Stack::of(len, || drop(key.pkcs8_der().unwrap()));
+    let reading = Stack::of(len, || drop(PrivateKey::from_pkcs8_der(&der).unwrap()));
     let stacks = [
         ("generate", generating),
         ("unwrap", unwrapping),
@@ -217,14 +129,19 @@ fn no_part_of_a_private_key_is_left_by_its_operations() {
     ];
     for (name, stack) in &stacks {
         for (number, secret) in private_numbers(&der).iter().enumerate() {
-            assert_no_piece(stack, secret, &format!("{name}, number {number}"));
+            assert_no_piece(
+                stack,
+                secret,
+                &format!("{name}, number {number}, stack of {len}"),
+            );
         }
     }
     let aes_key = &stacks[1].1;
     assert!(!aes_key.holds(&[7; 32]), "the AES key is left by unwrap");
 }
 
-/// No 16 bytes of the number in a row, in either order: what a limb or a register would leave.
+/// Asserts that no 16 bytes of the number stand in a row on the stack, in either order: a limb or a register would
+/// leave them.
 fn assert_no_piece(stack: &Stack, number: &[u8], name: &str) {
     let reversed: Vec<u8> = number.iter().rev().copied().collect();
     let mut pieces = std::collections::HashSet::new();
@@ -259,7 +176,7 @@ fn private_numbers(der: &[u8]) -> Vec<Vec<u8>> {
     numbers.split_off(4)
 }
 
-/// Tag, start and length of the content of the element at `at`.
+/// Returns the tag of the element at `at`, and the start and length of its content.
 fn header(der: &[u8], at: usize) -> (u8, usize, usize) {
     let first = usize::from(der[at + 1]);
     let octets = if first < 0x80 { 0 } else { first & 0x7F };
@@ -280,4 +197,21 @@ fn scrub_takes_microseconds() {
     let nanoseconds = start.elapsed().as_nanos() / 1000;
     println!("one scrub: {nanoseconds} ns");
     assert!(nanoseconds < 20_000, "{nanoseconds}");
+}
+
+#[test]
+fn to_ask_for_room_takes_nanoseconds() {
+    let start = std::time::Instant::now();
+    (0..100_000).for_each(|_| assert!(check_room().is_ok()));
+    let picoseconds = start.elapsed().as_nanos() / 100;
+    println!("one look at what is left: {picoseconds} ps");
+    assert!(picoseconds < 1_000_000, "{picoseconds}");
+    drop(Stack::after(|| {
+        let start = std::time::Instant::now();
+        assert!(check_room().is_ok());
+        println!(
+            "the first look of a thread: {} ns",
+            start.elapsed().as_nanos()
+        );
+    }));
 }

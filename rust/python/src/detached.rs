@@ -1,16 +1,17 @@
-//! Work without the GIL that is done before the process ends.
+//! Work without the GIL that the end of the process waits for.
 
-use nomyo_core::exit;
+use nomyo_core::exiting;
 use pyo3::Python;
 
-/// Lets go of the GIL for work on what lies in the arena.
+/// Releases the GIL for work on memory of the arena.
 pub trait Detached {
-    /// As `Python::detach`, and exit waits for the work: a daemon thread may be at it, and the arena is wiped then.
+    /// Does what `Python::detach` does, and makes exit wait for the work: exit wipes the arena, and a daemon thread may
+    /// still be working in it.
     fn detach_counted<T: Send>(self, work: impl Send + FnOnce() -> T) -> T;
 }
 
 impl Detached for Python<'_> {
     fn detach_counted<T: Send>(self, work: impl Send + FnOnce() -> T) -> T {
-        self.detach(|| exit::counted(work))
+        self.detach(|| exiting::counted(work))
     }
 }

@@ -1,22 +1,22 @@
-//! The core's errors as Python exceptions.
+//! Turns the core's errors into Python exceptions.
 //!
-//! An exception is built whole, not lazily: PyO3 then restores it as it is, and `__context__` stays
-//! None even where the caller was handling another exception, which may hold content.
+//! Each exception is built here as an object, not lazily by PyO3. So its `__context__` stays None even if the caller is
+//! handling another exception, which may hold content.
 
 use nomyo_core::Error;
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::type_object::PyTypeInfo;
-use pyo3::types::PyType;
+use pyo3::types::{PyBytes, PyType};
 use std::path::Path;
 
 static SECURITY_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static DISPOSED_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// Lets `?` lead from the core's results into Python.
+/// Converts the core's results, so that `?` can pass their errors on to Python.
 pub trait OrRaise<T> {
-    /// The value, or the Python exception that stands for the error.
+    /// Returns the value, or the Python exception for the error.
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
 
@@ -26,18 +26,19 @@ impl<T> OrRaise<T> for nomyo_core::Result<T> {
     }
 }
 
-/// The Python exception that stands for an error of the core.
+/// Returns the Python exception for an error of the core.
 pub fn from_core(py: Python<'_>, error: Error) -> PyErr {
     let text = error.to_string();
     match error {
         Error::Io { path, source } => match source.downcast::<PyErr>() {
-            Ok(raised) => raised, // by a signal's handler
+            Ok(raised) => raised, // a signal's handler raised it, see `interruptible`
             Err(source) => os_error(py, Some(&path), &source),
         },
-        Error::Memory(_) => whole::<PyMemoryError>(py, &text),
+        Error::Memory(_) | Error::Stack => builtin::<PyMemoryError>(py, &text),
         Error::Value(_) => value_error(py, &text),
         Error::Wiped => from_tree(py, &DISPOSED_ERROR, "DisposedError", &text),
         Error::Package
+        | Error::NotJson
         | Error::Key(_)
         | Error::KeyFile { .. }
         | Error::Unlocked
@@ -53,25 +54,25 @@ pub fn security_error(py: Python<'_>, message: &str) -> PyErr {
 
 /// A `ValueError` without context.
 pub fn value_error(py: Python<'_>, message: &str) -> PyErr {
-    whole::<PyValueError>(py, message)
+    builtin::<PyValueError>(py, message)
 }
 
 /// A `TypeError` without context.
 pub fn type_error(py: Python<'_>, message: &str) -> PyErr {
-    whole::<PyTypeError>(py, message)
+    builtin::<PyTypeError>(py, message)
 }
 
 /// A `RuntimeError` without context.
 pub fn runtime_error(py: Python<'_>, message: &str) -> PyErr {
-    whole::<PyRuntimeError>(py, message)
+    builtin::<PyRuntimeError>(py, message)
 }
 
-fn whole<E: PyTypeInfo>(py: Python<'_>, message: &str) -> PyErr {
+fn builtin<E: PyTypeInfo>(py: Python<'_>, message: &str) -> PyErr {
     instance(&E::type_object(py), message)
 }
 
-/// An exception of `nomyo/errors.py`, which is imported at the first error: `nomyo/__init__.py`
-/// itself imports this module.
+/// An exception of `nomyo/errors.py`. It is imported at the first error only, because `nomyo/__init__.py` itself
+/// imports this module.
 fn from_tree(py: Python<'_>, class: &PyOnceLock<Py<PyType>>, name: &str, message: &str) -> PyErr {
     match class.import(py, "nomyo.errors", name) {
         Ok(class) => instance(class, message),
@@ -86,16 +87,37 @@ fn instance(class: &Bound<'_, PyType>, message: &str) -> PyErr {
     }
 }
 
-/// `OSError(errno, text, filename)`, of which Python makes FileNotFoundError and its like.
+/// Input/output error (errno(3)), if the system gave no number: an OSError without one would not name its file.
+const EIO: i32 = 5;
+
+/// Makes an `OSError(errno, text, filename)`, which Python turns into FileNotFoundError and the like.
 pub fn os_error(py: Python<'_>, path: Option<&Path>, source: &std::io::Error) -> PyErr {
     let class = PyOSError::type_object(py);
-    let path = path.map(Path::as_os_str);
+    let path = match path.map(|path| python_path(py, path)).transpose() {
+        Ok(path) => path,
+        Err(error) => return error,
+    };
     let made = match source.raw_os_error() {
         Some(errno) => py
             .import("os")
             .and_then(|os| os.call_method1("strerror", (errno,)))
             .and_then(|text| class.call1((errno, text, path))),
-        None => class.call1((source.kind().to_string(),)),
+        None => class.call1((EIO, source.kind().to_string(), path)),
     };
     made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// Converts a path to a `str` that encodes to the same bytes again in every locale. PyO3's own conversion does not in
+/// an ASCII locale.
+#[cfg(unix)]
+pub fn python_path<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyAny>> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let bytes = PyBytes::new(py, path.as_os_str().as_bytes());
+    py.import("os")?.call_method1("fsdecode", (bytes,))
+}
+
+#[cfg(not(unix))]
+pub fn python_path<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyAny>> {
+    Ok(path.as_os_str().into_pyobject(py)?.into_any())
 }

@@ -1,16 +1,16 @@
-//! Buffers of the caller's own objects, held through the buffer protocol.
+//! The memory of the caller's own objects, held through the buffer protocol.
 
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;
 
-/// A contiguous buffer of another object, held so that its address and size cannot change.
+/// A contiguous buffer of another object. While it is held, its address and size cannot change.
 ///
-/// Its content can: whoever has the object may write to it at any time. So it is copied out through
-/// a raw pointer, and never borrowed as a slice.
+/// Its content can: whoever has the object may write to it at any time. So it is copied through a raw pointer and never
+/// borrowed as a slice.
 pub struct Exported {
-    // Boxed, since some exporters keep pointers into the struct itself (`shape` to `len`).
+    // Boxed, since some exporters keep pointers into the struct itself (`shape` points to `len`).
     view: Box<ffi::Py_buffer>,
 }
 
@@ -20,12 +20,12 @@ unsafe impl Send for Exported {}
 unsafe impl Sync for Exported {}
 
 impl Exported {
-    /// A buffer to read.
+    /// Holds an object's buffer, to read from.
     pub fn readable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         Self::export(object, ffi::PyBUF_SIMPLE)
     }
 
-    /// A buffer to write to; TypeError where the object has none.
+    /// Holds an object's buffer, to write to; TypeError if the object has no such buffer.
     pub fn writable(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = object.py();
         Self::export(object, ffi::PyBUF_WRITABLE).map_err(|error| {
@@ -57,7 +57,7 @@ impl Exported {
         Ok(Self { view })
     }
 
-    /// Where it starts. Not null, also where it is empty.
+    /// The address of the first byte. It is never null, not even if the buffer is empty.
     pub fn pointer(&self) -> *mut u8 {
         if self.view.buf.is_null() {
             return std::ptr::dangling_mut();
@@ -65,12 +65,12 @@ impl Exported {
         self.view.buf.cast()
     }
 
-    /// Bytes.
+    /// The size in bytes.
     pub fn len(&self) -> usize {
         self.view.len.unsigned_abs()
     }
 
-    /// Copies the content out.
+    /// Copies the content, from its beginning, until `out` is full.
     pub fn copy_to(&self, out: &mut [u8]) {
         assert!(out.len() <= self.len());
         // SAFETY: the export keeps `len` bytes at `pointer` readable; `out` is ours alone.
@@ -92,10 +92,11 @@ impl Drop for Exported {
     }
 }
 
-/// The name of an object's class, which is no content.
+/// Returns the name of an object's class, with its module unless that is builtins (`numpy.float32`, `bytes`). It is
+/// safe in a message: it is no content.
 pub fn type_name(object: &Bound<'_, PyAny>) -> String {
     object
         .get_type()
-        .name()
+        .fully_qualified_name()
         .map_or_else(|_| "an object".to_owned(), |name| name.to_string())
 }

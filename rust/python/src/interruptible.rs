@@ -1,24 +1,24 @@
-//! Files read into locked memory, with an ear for signals: Ctrl-C ends what would wait for a pipe for ever.
+//! Reads files into locked memory, and lets signals interrupt it: Ctrl-C ends a wait for a pipe.
 
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, python_path};
 use nomyo_core::buffer::SecureBuffer;
 use pyo3::prelude::*;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Reads a whole file. Raises OSError, or what a signal's handler raises meanwhile.
+/// Reads a whole file. Raises OSError, or the exception of a signal's handler that runs meanwhile.
 pub fn read_file(py: Python<'_>, path: &Path) -> PyResult<SecureBuffer> {
     let file = open(py, path)?;
-    // Not counted: exit need not wait for a pipe, and nothing in the arena is followed here.
+    // Not `detach_counted`: exit must not wait for a pipe, and wiping the arena meanwhile does no harm here.
     py.detach(|| {
-        let told = file.metadata().map_or(0, |facts| facts.len());
-        SecureBuffer::from_reader(&mut Listening(&file), told, path)
+        let size = file.metadata().map_or(0, |facts| facts.len());
+        SecureBuffer::from_reader(&mut Interruptible(&file), size, path)
     })
     .or_raise(py)
 }
 
-/// Opens as Python does: the standard library would not let a signal interrupt the opening of a pipe.
+/// Opens a file by Python's `os.open`: Rust's standard library would not let a signal interrupt the opening of a pipe.
 #[cfg(unix)]
 fn open(py: Python<'_>, path: &Path) -> PyResult<File> {
     use std::os::fd::{FromRawFd, RawFd};
@@ -26,9 +26,9 @@ fn open(py: Python<'_>, path: &Path) -> PyResult<File> {
     let os = py.import("os")?;
     let read_only: i32 = os.getattr("O_RDONLY")?.extract()?;
     let descriptor: RawFd = os
-        .call_method1("open", (path.as_os_str(), read_only))?
+        .call_method1("open", (python_path(py, path)?, read_only))?
         .extract()?;
-    // SAFETY: a fresh descriptor that nobody else has.
+    // SAFETY: the descriptor is fresh, and nobody else has it.
     Ok(unsafe { File::from_raw_fd(descriptor) })
 }
 
@@ -37,10 +37,10 @@ fn open(py: Python<'_>, path: &Path) -> PyResult<File> {
     File::open(path).map_err(|error| crate::errors::os_error(py, Some(path), &error))
 }
 
-/// Lets signal handlers run between two reads, and fails with what they raise.
-struct Listening<'a>(&'a File);
+/// A file that lets signal handlers run after each read, and fails with the exception that they raise.
+struct Interruptible<'a>(&'a File);
 
-impl Read for Listening<'_> {
+impl Read for Interruptible<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let mut file = self.0;
         let outcome = file.read(room);

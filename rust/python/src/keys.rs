@@ -6,24 +6,25 @@ use crate::exported::Exported;
 use crate::no_copy;
 use crate::password::Password;
 use crate::secure_buffer::SecureBuffer;
-use nomyo_core::{Error, pem, rsa};
+use nomyo_core::crypto::rsa;
+use nomyo_core::{Error, pem};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// No PEM of a key is longer; what is longer is refused before it is copied.
+/// No PEM of a key is longer. A longer text is refused before it is copied.
 const LONGEST_PEM_BYTES: usize = 64 * 1024;
 
-/// The RSA public key of a peer: 2048 to 8192 bits, odd exponent of 65537 or more.
+/// The RSA public key of a peer: 2048 to 8192 bits, with an odd exponent of 65537 or more.
 #[pyclass(frozen, module = "nomyo._core")]
 pub struct PublicKey {
     key: rsa::PublicKey,
 }
 
 impl PublicKey {
-    /// The core's key.
+    /// Borrows the core's key.
     pub fn core(&self) -> &rsa::PublicKey {
         &self.key
     }
@@ -31,14 +32,14 @@ impl PublicKey {
 
 #[pymethods]
 impl PublicKey {
-    /// Read an SPKI PEM. Raises SecurityError where it is not an acceptable RSA key.
+    /// Read an SPKI PEM. Raises SecurityError if it is not an acceptable RSA key.
     #[staticmethod]
     fn from_pem(pem: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = pem.py();
         let key = if let Ok(bytes) = pem.cast::<PyBytes>() {
             rsa::PublicKey::from_pem(bytes.as_bytes())
         } else if let Ok(text) = pem.cast::<PyString>() {
-            // A text that is not Unicode is no PEM either.
+            // A text with a lone surrogate, which has no UTF-8, is no PEM either.
             rsa::PublicKey::from_pem(text.to_str().unwrap_or_default().as_bytes())
         } else {
             return Err(PyTypeError::new_err("a PEM is str or bytes"));
@@ -94,7 +95,7 @@ impl PublicKey {
 #[pyclass(frozen, module = "nomyo._core")]
 pub struct PrivateKey {
     public: rsa::PublicKey,
-    /// None once wiped. Each operation holds a count of its own, and the last to let go wipes.
+    /// None once wiped. Each operation under way holds a reference too, and dropping the last one wipes the key.
     key: Mutex<Option<Arc<rsa::PrivateKey>>>,
 }
 
@@ -107,20 +108,22 @@ impl PrivateKey {
         }
     }
 
-    /// The core's key for one operation; DisposedError once wiped.
+    /// Returns the core's key for one operation; DisposedError if it was wiped.
     pub fn core(&self, py: Python<'_>) -> PyResult<Arc<rsa::PrivateKey>> {
-        let key = self.key().clone();
+        let key = self.lock_key().clone();
         key.ok_or(Error::Wiped).or_raise(py)
     }
 
-    fn key(&self) -> MutexGuard<'_, Option<Arc<rsa::PrivateKey>>> {
+    fn lock_key(&self) -> MutexGuard<'_, Option<Arc<rsa::PrivateKey>>> {
         self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[pymethods]
 impl PrivateKey {
-    /// Draw a new pair of 2048 or 4096 bits (ValueError otherwise), exponent 65537. Releases the GIL.
+    /// Generate a new pair of 2048 or 4096 bits with the exponent 65537. Releases the GIL.
+    ///
+    /// Raises ValueError for any other number of bits.
     #[staticmethod]
     fn generate(py: Python<'_>, bits: u32) -> PyResult<Self> {
         let key = py
@@ -129,7 +132,7 @@ impl PrivateKey {
         Ok(Self::from_core(key))
     }
 
-    /// Read PKCS#8 PEM, plain, PBES2 or the JavaScript client's form. Raises SecurityError.
+    /// Read a PEM: PKCS#8, plain or encrypted by PBES2, or the JavaScript client's form. Raises SecurityError.
     #[staticmethod]
     #[pyo3(signature = (pem, password = None))]
     fn from_pem(pem: &Bound<'_, PyAny>, password: Option<Password>) -> PyResult<Self> {
@@ -149,7 +152,7 @@ impl PrivateKey {
         Ok(Self::from_core(key))
     }
 
-    /// The public half. Stays usable once the private half is wiped.
+    /// The public half. It stays usable after the private half is wiped.
     #[getter]
     fn public_key(&self) -> PublicKey {
         PublicKey {
@@ -166,10 +169,10 @@ impl PrivateKey {
     /// Whether `wipe` was called.
     #[getter]
     fn wiped(&self) -> bool {
-        self.key().is_none()
+        self.lock_key().is_none()
     }
 
-    /// Write PKCS#8 PEM into locked memory; with a password, as PBES2.
+    /// Write the key as PKCS#8 PEM into locked memory, encrypted by PBES2 if a password is given.
     #[pyo3(signature = (password = None))]
     fn to_pem(&self, py: Python<'_>, password: Option<Password>) -> PyResult<SecureBuffer> {
         let key = self.core(py)?;
@@ -180,11 +183,12 @@ impl PrivateKey {
         .or_raise(py)
     }
 
-    /// Wipe the private half now, or when the last operation under way has ended. Idempotent.
+    /// Wipe the private half, now or as soon as the last operation under way has ended. Idempotent.
     ///
     /// Any later operation raises DisposedError.
     fn wipe(&self) {
-        let key = self.key().take();
+        // Taken out first: wiping takes longer than the mutex should be held.
+        let key = self.lock_key().take();
         drop(key);
     }
 

@@ -1,28 +1,19 @@
 //! `nomyo._core`: the Python face of nomyo-core.
 //!
 //! It adapts and decides nothing. Its rules:
-//! - every byte that Rust allocates comes from the core's arena, which is locked and wiped on free;
+//! - every byte that Rust allocates comes from the core's arena, which is locked, and wiped when it is freed;
 //! - the GIL is released around RSA, key generation, PBKDF2, files and large texts;
 //! - no content enters an exception, a message or a `repr`;
-//! - no copy of a text stays behind in Python's heap beyond the objects that the caller gave or gets.
+//! - no copy of a text stays in Python's heap, except for the objects that the caller passes or gets.
 
 mod detached;
 mod errors;
 mod exported;
 mod interruptible;
-mod json_parts;
-mod json_path;
-mod json_read;
-mod json_sink;
-mod json_text;
-mod json_unescape;
-mod json_walk;
-mod json_write;
+mod json;
 mod key_files;
 mod keys;
-mod known_keys;
 mod no_copy;
-mod numbers;
 mod page_lock;
 mod password;
 mod payload_id;
@@ -31,15 +22,18 @@ mod sealed_bytes;
 mod sealing;
 mod secret_reply;
 mod secure_buffer;
-mod unicode;
-mod unicode_layout;
-mod wtf8;
+mod text;
 
-use nomyo_core::arena::Arena;
+use nomyo_core::arena::{self, Arena};
+use nomyo_core::os;
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 #[global_allocator]
 static ARENA: Arena = Arena;
+
+const REFUSED_RANDOM: &str = "the system refuses random numbers to this process: allow it the call getrandom(2), \
+                              which a seccomp profile forbids";
 
 /// What the native core offers to Python. Internal: import from `nomyo` instead.
 #[pymodule]
@@ -48,8 +42,8 @@ mod _core {
 
     #[pymodule_export]
     use super::key_files::{
-        load_key_directory, load_key_pair, open_key_directory, replace_key_pair,
-        write_key_directory,
+        KeyFilesCondition, is_encrypted_key_file, load_key_directory, load_key_pair,
+        open_key_directory, replace_key_pair, rotate_key_directory, write_key_directory,
     };
     #[pymodule_export]
     use super::keys::{PrivateKey, PublicKey};
@@ -60,7 +54,7 @@ mod _core {
     #[pymodule_export]
     use super::process::{
         all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process,
-        in_locked_memory, memory_status, warm_up,
+        in_locked_memory, memory_status, refused_calls, warm_up,
     };
     #[pymodule_export]
     use super::sealed_bytes::{open_bytes, seal_bytes};
@@ -73,8 +67,11 @@ mod _core {
 
     #[pymodule_init]
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        // Before anything of AWS-LC: see `nomyo_core::init`.
+        if !os::gives_random_bytes() {
+            return Err(PyImportError::new_err(REFUSED_RANDOM));
+        }
+        // Must come before any other use of AWS-LC: see `nomyo_core::init`.
         nomyo_core::init();
-        Ok(())
+        arena::check_address_space().map_err(|error| PyImportError::new_err(error.to_string()))
     }
 }

@@ -1,4 +1,4 @@
-//! `PageLock`: the pages of a caller's own buffer, held in memory and at their size.
+//! `PageLock`: locks the pages of a caller's own buffer into memory, and keeps the buffer at its address and size.
 
 use crate::exported::Exported;
 use crate::secure_buffer::SecureBuffer;
@@ -8,17 +8,17 @@ use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Holds the pages of a caller's own writable buffer in memory; its size cannot change meanwhile.
+/// Locks the pages of a caller's own writable buffer into memory. While it is held, the buffer's size cannot change.
 ///
-/// Pages shared with another PageLock stay locked until the last one is released. With `lock=False`
-/// the buffer is held, and can be wiped, but not locked. Raises TypeError where the buffer cannot be
-/// written to.
+/// Pages that several PageLocks share stay locked until the last of them is released. With `lock=False` the buffer is
+/// held and can be wiped, but its pages are not locked. Raises TypeError if the buffer is not writable or not
+/// contiguous. A SecureBuffer is locked by its own `lock`, and stays locked after the release.
 #[pyclass(frozen, module = "nomyo._core")]
 pub struct PageLock {
     held: Mutex<Option<Held>>,
 }
 
-/// In the order in which they are let go of: the pages are unlocked while the buffer is still held.
+// Fields are dropped in this order: the pages are unlocked while the buffer is still held.
 struct Held {
     lock: Lock,
     buffer: Exported,
@@ -27,8 +27,8 @@ struct Held {
 enum Lock {
     None,
     Pages(Pages),
-    /// A SecureBuffer has its pages for itself and locks them itself; locks do not nest (mlock(2)), so
-    /// a second one would take the first along when it is released.
+    /// A SecureBuffer, which locks its own pages. A second lock on them would do harm: locks do not nest (mlock(2)), so
+    /// releasing it would unlock the SecureBuffer.
     Own(Py<SecureBuffer>),
 }
 
@@ -41,7 +41,7 @@ impl Lock {
         Ok(Self::Own(owner.unbind()))
     }
 
-    fn holds(&self) -> bool {
+    fn is_locked(&self) -> bool {
         match self {
             Self::None => false,
             Self::Pages(pages) => pages.locked(),
@@ -50,7 +50,7 @@ impl Lock {
     }
 }
 
-/// The SecureBuffer that the object is, or is a view of.
+/// Returns the SecureBuffer that the object is or is a view of, if it is one.
 fn secure_buffer_behind<'py>(
     object: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, SecureBuffer>>> {
@@ -87,10 +87,12 @@ impl PageLock {
     /// Whether every page is locked now.
     #[getter]
     fn locked(&self) -> bool {
-        self.held().as_ref().is_some_and(|held| held.lock.holds())
+        self.held()
+            .as_ref()
+            .is_some_and(|held| held.lock.is_locked())
     }
 
-    /// Overwrite the buffer with zeros, in a way that no optimiser removes. Raises ValueError once released.
+    /// Overwrite the buffer with zeros, in a way that no optimiser removes. Raises ValueError after `release`.
     fn wipe(&self) -> PyResult<()> {
         match self.held().as_ref() {
             Some(held) => {
@@ -101,9 +103,9 @@ impl PageLock {
         }
     }
 
-    /// Unlock and let go of the buffer. Idempotent.
+    /// Unlock the pages and release the buffer. Idempotent.
     fn release(&self) {
-        // Taken out first: letting go of the buffer may run Python code, never under the mutex.
+        // Taken out first: releasing the buffer may run Python code, which must never run under the mutex.
         let held = self.held().take();
         drop(held);
     }

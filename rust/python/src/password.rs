@@ -1,9 +1,9 @@
-//! A password on its way into the core: one copy, in the arena.
+//! Takes a password from Python into the core: one copy, in the arena.
 
 use crate::errors;
 use crate::exported::type_name;
 use crate::secure_buffer::SecureBuffer;
-use crate::unicode::Text;
+use crate::text::unicode::Text;
 use pyo3::Borrowed;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -12,7 +12,7 @@ use pyo3::types::PyString;
 pub struct Password(Vec<u8>);
 
 impl Password {
-    /// The bytes of an optional password.
+    /// Borrows the bytes of an optional password.
     pub fn bytes(password: &Option<Self>) -> Option<&[u8]> {
         password.as_ref().map(|password| password.0.as_slice())
     }

@@ -4,9 +4,10 @@ use crate::errors;
 use pyo3::prelude::*;
 use std::io;
 
-/// Draw a UUID4 (RFC 9562, section 5.4) as text, without letting go of the GIL as `uuid.uuid4` does.
+/// Draw a UUID4 (RFC 9562, section 5.4) as text. Unlike `uuid.uuid4`, this does not release the GIL.
 ///
-/// From the system, for it is no secret: AWS-LC's first random bytes take 30 ms, which would stall the event loop.
+/// The random bytes come from the system, since the ID is no secret. AWS-LC's first random bytes take 30 ms, which
+/// would block the event loop.
 #[pyfunction]
 pub fn new_payload_id(py: Python<'_>) -> PyResult<String> {
     let mut bytes = [0; 16];

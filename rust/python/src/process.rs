@@ -1,8 +1,9 @@
-//! What concerns the process as a whole.
+//! Python's functions that concern the whole process: locked memory, hardening, the crypto library.
 
 use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
-use nomyo_core::{arena, cpu, harden, os, random};
+use nomyo_core::crypto::{self, cpu, random};
+use nomyo_core::{arena, harden, os, refused};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -12,16 +13,16 @@ pub fn warm_up(py: Python<'_>) -> PyResult<()> {
     py.detach_counted(random::warm_up).or_raise(py)
 }
 
-/// Whether a page can be locked under the present limit: really tried, then released.
+/// Return whether a page can be locked under the present limit, by locking one and releasing it.
 #[pyfunction]
 pub fn can_lock() -> bool {
     os::can_lock()
 }
 
-/// Call a function, with locked working memory required of the calling thread; its value.
+/// Call a function and return its value; while it runs, this thread's working memory must be locked.
 ///
-/// Raises SecurityError where sealing, opening or a new SecureBuffer in it would take memory that is not
-/// locked, or anything else of the native core in it did.
+/// Raises SecurityError if sealing, opening or a new SecureBuffer would take memory that is not locked, or if anything
+/// else of the native core took such memory meanwhile.
 #[pyfunction]
 pub fn in_locked_memory<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let _required = arena::LockedRequired::new();
@@ -30,10 +31,10 @@ pub fn in_locked_memory<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py
     Ok(value)
 }
 
-/// Figures of the arena in bytes: locked_bytes, unlocked_bytes (now), unlocked_peak_bytes (the most at one time so far),
-/// in_use_bytes, limit_bytes, budget_bytes, page_size.
+/// Return figures of the arena, in bytes.
 ///
-/// `limit_bytes` is -1 where there is no limit.
+/// locked_bytes; unlocked_bytes (now); unlocked_peak_bytes (the most in use at one time so far); in_use_bytes;
+/// limit_bytes (-1 if there is no limit); budget_bytes (what the arena takes at most of that limit); page_size.
 #[pyfunction]
 pub fn memory_status(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let status = arena::status();
@@ -51,30 +52,41 @@ pub fn memory_status(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(figures)
 }
 
-/// Whether all working memory so far was locked, now and at every moment before: cheap enough for every request.
+/// Return whether all working memory is locked and always was. Cheap enough to be asked for every request.
 #[pyfunction]
 pub fn all_locked() -> bool {
     arena::all_locked()
 }
 
-/// Switch off core dumps and ptrace by others, for this process and those that it forks. Idempotent. Raises OSError.
+/// Switch off core dumps and tracing, for this process and the processes that it forks. Idempotent. Raises OSError.
 ///
-/// Afterwards no other process of the same user can attach, nor read this one's memory, unless it holds CAP_SYS_PTRACE
-/// or had attached before; nothing dumps core. A program started by execve(2) keeps the limit on core dumps (0, hard too)
-/// and can be traced again (prctl(2)). Without root, `/proc/self/mem` and `/proc/self/environ` can no longer be opened.
+/// Afterwards no other process of the same user can attach to this one (ptrace(2)) or read its memory, unless that
+/// process has CAP_SYS_PTRACE or had attached before. A program that this process starts by execve(2) can be traced
+/// again (prctl(2)), but its limit on core dumps stays at 0, the hard limit too. If the process is not root's, it can
+/// no longer open `/proc/self/mem` and `/proc/self/environ`.
 #[pyfunction]
 pub fn harden_process(py: Python<'_>) -> PyResult<()> {
     harden::harden_process().map_err(|error| errors::os_error(py, None, &error))
 }
 
-/// Who may dump and trace this process, by PR_GET_DUMPABLE: 0 root alone, 1 its user too, 2 root alone, core dumps being
-/// written. None where the system has no such figure.
+/// Return the names of the system's calls that a protection needs and that were refused: MADV_DONTDUMP, pthread_atfork,
+/// atexit.
+#[pyfunction]
+pub fn refused_calls() -> Vec<&'static str> {
+    refused::refused().collect()
+}
+
+/// Return who may dump and trace this process (prctl(2), PR_GET_DUMPABLE); None if the system has no such figure.
+///
+/// 0: only root may trace it, and no core dumps are written. 1: its user may do both. 2: only root may trace it, and
+/// core dumps are written for root to read.
 #[pyfunction]
 pub fn dumpable() -> Option<u32> {
     os::dumpable()
 }
 
-/// The instructions that the crypto library picks its code by, and whether this processor has them.
+/// Return the processor's instructions by which the crypto library chooses its code, and whether this processor has
+/// them.
 #[pyfunction]
 pub fn cpu_features(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let features = PyDict::new(py);
@@ -84,12 +96,8 @@ pub fn cpu_features(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(features)
 }
 
-/// Name and version of the crypto library.
+/// Return the name and version of the crypto library.
 #[pyfunction]
 pub fn crypto_version() -> String {
-    let version = aws_lc_sys::AWSLC_VERSION_NUMBER_STRING;
-    format!(
-        "AWS-LC {}",
-        String::from_utf8_lossy(version).trim_end_matches('\0')
-    )
+    crypto::version()
 }

@@ -1,4 +1,4 @@
-//! Bytes of any kind, sealed in the form of a package and bound to what they are for.
+//! Seals and opens bytes that are no message of the protocol, in the form of a package and bound to a context.
 
 use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
@@ -6,14 +6,16 @@ use crate::keys::{PrivateKey, PublicKey};
 use crate::sealing::as_bytes;
 use crate::secure_buffer::SecureBuffer;
 use nomyo_core::buffer::SecureBuffer as Memory;
+use nomyo_core::crypto::rsa;
 use nomyo_core::envelope::{Package, Sealed, Sealer};
-use nomyo_core::{Result, rsa, stack};
+use nomyo_core::{Result, stack};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-/// Seal bytes for `key` under a fresh AES-256 key, bound to `context`, which says what they are for.
+/// Seal bytes for `key` under a fresh AES-256 key. Returns a package that opens in the same `context` only.
 ///
-/// Raises ValueError for an empty context: what has none is a message of the protocol's.
+/// The context says what the bytes are for. GCM authenticates it as associated data.
+/// Raises ValueError for an empty context, which stands for the protocol's messages.
 #[pyfunction]
 pub fn seal_bytes<'py>(
     content: &Bound<'py, PyBytes>,
@@ -21,7 +23,7 @@ pub fn seal_bytes<'py>(
     context: &Bound<'py, PyBytes>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = content.py();
-    let context = full_context(context)?;
+    let context = non_empty(context)?;
     let content = content.as_bytes();
     let key = key.get().core();
     let package = py
@@ -30,9 +32,9 @@ pub fn seal_bytes<'py>(
     Ok(PyBytes::new(py, &package))
 }
 
-/// Open what `seal_bytes` sealed in the same context, into locked memory.
+/// Open bytes that `seal_bytes` sealed in the same context. They are written into locked memory and nowhere else.
 ///
-/// Raises as `open_package` does.
+/// Raises the same errors as `open_package`.
 #[pyfunction]
 pub fn open_bytes(
     package: &Bound<'_, PyAny>,
@@ -40,7 +42,7 @@ pub fn open_bytes(
     context: &Bound<'_, PyBytes>,
 ) -> PyResult<SecureBuffer> {
     let py = package.py();
-    let context = full_context(context)?;
+    let context = non_empty(context)?;
     let package = as_bytes(package)?;
     let package = package.as_bytes();
     let key = key.get().core(py)?;
@@ -49,7 +51,7 @@ pub fn open_bytes(
         .or_raise(py)
 }
 
-fn full_context<'a>(context: &'a Bound<'_, PyBytes>) -> PyResult<&'a [u8]> {
+fn non_empty<'a>(context: &'a Bound<'_, PyBytes>) -> PyResult<&'a [u8]> {
     let bytes = context.as_bytes();
     if bytes.is_empty() {
         return Err(errors::value_error(context.py(), "the context is empty"));

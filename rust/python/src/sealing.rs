@@ -1,14 +1,16 @@
-//! Packages sealed and opened.
+//! Seals and opens the packages of the protocol.
 
 use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
 use crate::exported::{Exported, type_name};
-use crate::json_read::read_object;
-use crate::json_sink::Measure;
-use crate::json_write::write_payload;
+use crate::json::check::check_object;
+use crate::json::read::{check_stack, read_value};
+use crate::json::sink::Measure;
+use crate::json::write::write_payload;
 use crate::keys::{PrivateKey, PublicKey};
+use nomyo_core::crypto::rsa;
 use nomyo_core::envelope::{Number, Sealed, Sealer};
-use nomyo_core::{Error, package, rsa, stack};
+use nomyo_core::{package, stack};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -16,8 +18,8 @@ use pyo3::types::{PyBytes, PyDict, PyType};
 
 /// Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
 ///
-/// `payload` is a dict. Raises ValueError or TypeError that names the path to what JSON cannot hold
-/// (`messages[3].content`), ValueError beyond `limit_bytes` of plaintext JSON (default 10 MiB).
+/// Raises ValueError or TypeError if JSON cannot hold a value, with the path to it (`messages[3].content`), and
+/// ValueError if the JSON is larger than `limit_bytes`.
 #[pyfunction]
 #[pyo3(signature = (payload, key, *, limit_bytes = 10_485_760, processed_at = None))]
 pub fn seal<'py>(
@@ -37,7 +39,7 @@ pub fn seal<'py>(
     Ok(PyBytes::new(py, &package))
 }
 
-/// Raise whatever `seal` would raise for this payload, without sealing it (a dry run of the same walk).
+/// Check a payload: raise the error that `seal` would raise for it, without sealing anything.
 #[pyfunction]
 #[pyo3(signature = (payload, *, limit_bytes = 10_485_760))]
 pub fn check_payload(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> PyResult<()> {
@@ -46,16 +48,18 @@ pub fn check_payload(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> PyResult
     stack::scrubbed(|| write_payload(payload, &mut measure, limit_bytes))
 }
 
-/// Whether `seal` would take this payload, and its JSON has no more than `limit_bytes`.
+/// Return whether `seal` would accept this payload with this limit.
 #[pyfunction]
 pub fn fits(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> bool {
     check_payload(payload, limit_bytes).is_ok()
 }
 
-/// Open a package: (the plaintext JSON, always an object; the algorithm's name; processed_at of the outer object).
+/// Open a package. Returns (the JSON object, the algorithm's name, `processed_at` of the outer object).
 ///
-/// The objects are instances of `object_type`, a subclass of dict that can be made without arguments.
-/// Raises one opaque SecurityError for every failure; DisposedError where the key was wiped.
+/// JSON objects become instances of `object_type`, a subclass of dict that can be called without arguments. NaN and the
+/// infinities are read as Python's `json` reads them. Raises the same SecurityError for every failure up to the tag,
+/// another that says "not JSON" if the tag is genuine but the plaintext is no such object, and DisposedError if the key
+/// was wiped.
 #[pyfunction]
 #[pyo3(signature = (package, key, object_type = None))]
 pub fn open_package<'py>(
@@ -68,23 +72,24 @@ pub fn open_package<'py>(
     let sealed = as_bytes(package)?;
     let content = sealed.as_bytes();
     let key = key.get().core(py)?;
-    let (mut text, processed_at) = py
+    let (mut text, levels, processed_at) = py
         .detach_counted(|| open_text(content, &key))
         .or_raise(py)?;
-    let object = stack::scrubbed(|| read_object(&object_type, &mut text))?;
+    check_stack(levels).or_raise(py)?;
+    let object = stack::scrubbed(|| read_value(&object_type, &mut text))?;
     py.detach_counted(|| drop(text));
     Ok((object, package::ALGORITHM, python_number(py, processed_at)?))
 }
 
-/// The class that is asked for, `dict` by default.
+/// Returns the class for JSON objects: `object_type`, or `dict` if it is None. TypeError if it is no subclass of dict.
 pub fn dict_type<'py>(
     py: Python<'py>,
-    asked: Option<&Bound<'py, PyType>>,
+    object_type: Option<&Bound<'py, PyType>>,
 ) -> PyResult<Bound<'py, PyType>> {
     let dict = py.get_type::<PyDict>();
-    let asked = asked.unwrap_or(&dict);
-    if asked.is_subclass(&dict)? {
-        return Ok(asked.clone());
+    let object_type = object_type.unwrap_or(&dict);
+    if object_type.is_subclass(&dict)? {
+        return Ok(object_type.clone());
     }
     Err(PyTypeError::new_err(
         "object_type must be a subclass of dict",
@@ -103,21 +108,18 @@ fn full_dict<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py,
     Ok(dict)
 }
 
-/// The plaintext, which is UTF-8, and the time stamp beside it.
+/// Opens a package and checks its plaintext. Returns the plaintext, how many levels it has, and the outer time stamp.
 fn open_text(
     package: &[u8],
     key: &rsa::PrivateKey,
-) -> nomyo_core::Result<(Vec<u8>, Option<Number>)> {
+) -> nomyo_core::Result<(Vec<u8>, usize, Option<Number>)> {
     let sealed = Sealed::parse(package)?;
     let text = sealed.open(key)?;
-    if std::str::from_utf8(&text).is_err() {
-        return Err(Error::Package);
-    }
-    Ok((text, sealed.processed_at()))
+    let levels = stack::scrubbed(|| check_object(&text))?;
+    Ok((text, levels, sealed.processed_at()))
 }
 
-/// The package as an object that cannot change while the GIL is released: itself, or a copy of it
-/// (which is ciphertext).
+/// Returns the package as bytes, which cannot change while the GIL is released: itself, or a copy (of ciphertext).
 pub fn as_bytes<'py>(package: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     if let Ok(bytes) = package.cast::<PyBytes>() {
         return Ok(bytes.clone());
@@ -133,7 +135,7 @@ pub fn as_bytes<'py>(package: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes
     Ok(copy.cast_into()?)
 }
 
-/// A time stamp as int, float or None.
+/// Converts a time stamp to int, float or None.
 pub fn python_number(py: Python<'_>, number: Option<Number>) -> PyResult<Bound<'_, PyAny>> {
     match number {
         None => Ok(py.None().into_bound(py)),

@@ -1,17 +1,19 @@
-//! Packages opened into locked memory alone: an answer that never becomes a Python object.
+//! Opens a chat completion into locked memory only: its text never becomes a Python object.
 
 use crate::detached::Detached;
 use crate::errors::OrRaise;
-use crate::json_parts::{Parts, find_parts};
-use crate::json_read::read_value;
-use crate::json_unescape::{unescape_into, unescaped_len};
-use crate::json_walk::{Quoted, Syntax};
+use crate::json::check::check_object;
+use crate::json::parts::{Parts, find_parts};
+use crate::json::read::{check_stack, read_value};
+use crate::json::unescape::{unescape_into, unescaped_len};
+use crate::json::walk::{Quoted, Syntax, Walker};
 use crate::keys::PrivateKey;
 use crate::sealing::{as_bytes, dict_type, python_number};
 use crate::secure_buffer::SecureBuffer;
 use nomyo_core::buffer::SecureBuffer as Memory;
+use nomyo_core::crypto::rsa;
 use nomyo_core::envelope::{Number, Sealed};
-use nomyo_core::{Error, Result, package, rsa, stack};
+use nomyo_core::{Error, Result, arena, package, stack};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use std::ops::Range;
@@ -24,11 +26,12 @@ type SecretReply<'py> = (
     Bound<'py, PyAny>,
 );
 
-/// Open a package that holds a chat completion, without making Python objects of it: (its JSON; the first
-/// choice's `message.content`, decoded, or None where that is no string; the rest; algorithm; processed_at).
+/// Open a package that holds a chat completion, without making Python objects of its text.
 ///
-/// The rest is a dict of plain values: id, model, usage, finish_reason (the first choice's), _metadata; what is
-/// not there is None. Objects below it are instances of `object_type`. Raises as `open_package` does.
+/// Returns (JSON, content, plain values, the algorithm's name, `processed_at`). Content is the first choice's
+/// `message.content`, its escapes resolved, or None if that is no string. The plain values are a dict of id, model,
+/// usage, finish_reason (the first choice's) and _metadata, each None if it is missing; JSON objects in it are
+/// instances of `object_type`. Raises the same errors as `open_package`.
 #[pyfunction]
 #[pyo3(signature = (package, key, object_type = None))]
 pub fn open_secret<'py>(
@@ -75,10 +78,8 @@ fn open_parts(package: &[u8], key: &rsa::PrivateKey) -> Result<Opened> {
 }
 
 fn read_parts(json: &[u8]) -> Result<(Parts, Option<Memory>)> {
-    if std::str::from_utf8(json).is_err() {
-        return Err(Error::Package);
-    }
-    let parts = find_parts(json).map_err(|Syntax| Error::Package)?;
+    check_object(json)?;
+    let parts = find_parts(json).map_err(|Syntax| Error::NotJson)?;
     let content = parts.choice.content.as_ref();
     let content = content.map(|quoted| decoded(json, quoted)).transpose()?;
     Ok((parts, content))
@@ -86,37 +87,50 @@ fn read_parts(json: &[u8]) -> Result<(Parts, Option<Memory>)> {
 
 fn decoded(json: &[u8], quoted: &Quoted) -> Result<Memory> {
     let text = &json[quoted.content.clone()];
-    let mut memory = Memory::new(unescaped_len(text).ok_or(Error::Package)?)?;
-    unescape_into(text, memory.as_mut_slice()?).ok_or(Error::Package)?;
+    let mut memory = Memory::new(unescaped_len(text).ok_or(Error::NotJson)?)?;
+    unescape_into(text, memory.as_mut_slice()?).ok_or(Error::NotJson)?;
     Ok(memory)
 }
 
 impl Opened {
     fn plain_values<'py>(&self, object_type: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyDict>> {
-        let values = PyDict::new(object_type.py());
-        for (name, place) in [
+        let places = [
             ("id", &self.parts.id),
             ("model", &self.parts.model),
             ("usage", &self.parts.usage),
             ("finish_reason", &self.parts.choice.finish_reason),
             ("_metadata", &self.parts.metadata),
-        ] {
-            values.set_item(name, self.plain_value(object_type, place.clone())?)?;
+        ];
+        let py = object_type.py();
+        // Everything that can fail comes before the first Python object, which would be freed without being wiped.
+        let texts: Result<Vec<_>> = py.detach_counted(|| {
+            places
+                .into_iter()
+                .map(|(name, place)| Ok((name, self.copy_of(place.clone())?)))
+                .collect()
+        });
+        let values = PyDict::new(py);
+        for (name, text) in texts.or_raise(py)? {
+            let value = match text {
+                Some(mut text) => read_value(object_type, &mut text)?,
+                None => py.None().into_bound(py),
+            };
+            values.set_item(name, value)?;
         }
         Ok(values)
     }
 
-    fn plain_value<'py>(
-        &self,
-        object_type: &Bound<'py, PyType>,
-        place: Option<Range<usize>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = object_type.py();
+    /// Copies a part into the arena, since reading it overwrites the text. Checks first that this thread can read it.
+    fn copy_of(&self, place: Option<Range<usize>>) -> Result<Option<Vec<u8>>> {
         let Some(place) = place else {
-            return Ok(py.None().into_bound(py));
+            return Ok(None);
         };
-        // A copy in the arena: reading resolves escapes in place.
-        let mut text = self.json.as_slice().or_raise(py)?[place].to_vec();
-        read_value(object_type, &mut text)
+        let json = &self.json.as_slice()?[place];
+        let levels = Walker::new(json).skip();
+        check_stack(levels.map_err(|Syntax| Error::NotJson)?)?;
+        let mut text = arena::zeroed(json.len())?;
+        text.copy_from_slice(json);
+        arena::check_required()?;
+        Ok(Some(text))
     }
 }

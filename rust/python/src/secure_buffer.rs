@@ -1,9 +1,9 @@
 //! `SecureBuffer`: the core's guarded memory as a Python object with the buffer protocol.
 //!
-//! The memory's address and size stay while anyone holds a view or an operation is under way: `close`
-//! is then refused. The mutex guards that count and is never held while Python code runs or the GIL
-//! is waited for. The content itself belongs to whoever writes through a view, so nothing here keeps
-//! a slice of it across a call.
+//! While a view is held or an operation is under way, the memory is pinned: its address and size stay, and `close`
+//! raises an error. The mutex guards the count of pins. It is never held while Python code runs or a thread waits for
+//! the GIL. The content may change at any time, by whoever writes through a view, so nothing here keeps a slice of it
+//! across a call.
 
 use crate::detached::Detached;
 use crate::errors::OrRaise;
@@ -11,7 +11,7 @@ use crate::exported::{Exported, type_name};
 use crate::interruptible::read_file;
 use crate::no_copy;
 use nomyo_core::buffer::SecureBuffer as Memory;
-use nomyo_core::stack;
+use nomyo_core::{arena, stack};
 use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -20,14 +20,15 @@ use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Why a closed one cannot be used.
+/// The text of the error for a closed SecureBuffer.
 pub const CLOSED: &str = "the SecureBuffer is closed";
 
 /// Locked, guarded, wiped memory for one secret.
 ///
-/// Made from a size in bytes (zeros) or from bytes-like data. A writable source is wiped after it was
-/// copied. `with` locks it, and wipes and closes it at the end. Compares in constant time; repr shows no
-/// content; no pickle, no copy. Every use after `close` raises ValueError.
+/// It is made of a size in bytes (the content is then zeros) or of bytes-like data. A writable source is wiped after it
+/// was copied. `with` locks the buffer, and wipes and closes it at the end. `==` compares with bytes-like objects in
+/// constant time. There is no hash, pickle or copy, and repr shows no content. Any use after `close` raises ValueError;
+/// in a forked child, SecurityError.
 #[pyclass(frozen, module = "nomyo._core")]
 pub struct SecureBuffer {
     state: Mutex<State>,
@@ -36,7 +37,7 @@ pub struct SecureBuffer {
 struct State {
     /// None once closed.
     memory: Option<Memory>,
-    /// Views and operations that rely on the memory's address.
+    /// How many views and operations rely on the memory's address.
     pins: usize,
 }
 
@@ -47,28 +48,28 @@ pub struct Pinned<'a> {
     len: usize,
 }
 
-// SAFETY: the pointer stays valid until Drop, in whichever thread; it is read by copying alone.
+// SAFETY: the pointer stays valid until Drop, in any thread, and the content is only copied.
 unsafe impl Send for Pinned<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Pinned<'_> {}
 
 impl Pinned<'_> {
-    /// Bytes.
+    /// The size in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Copies the bytes from `start` on.
+    /// Copies bytes, from `start` on, until `out` is full.
     pub fn copy_to(&self, start: usize, out: &mut [u8]) {
         assert!(start + out.len() <= self.len);
-        // SAFETY: the pin keeps `len` bytes readable. Another thread may write to them through a view
-        // meanwhile: what is copied may then be old, new or torn, and is judged after the copy.
+        // SAFETY: the pin keeps `len` bytes readable. If another thread writes to them through a view meanwhile, the
+        // copy may be old, new or torn; so callers check the copy, never the source.
         unsafe {
             std::ptr::copy_nonoverlapping(self.pointer.add(start), out.as_mut_ptr(), out.len())
         }
     }
 
-    /// All of it, in the arena.
+    /// Copies all of it into the arena.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut copy = vec![0; self.len];
         self.copy_to(0, &mut copy);
@@ -83,7 +84,7 @@ impl Drop for Pinned<'_> {
 }
 
 impl SecureBuffer {
-    /// Wraps memory of the core.
+    /// Wraps the core's memory.
     pub fn from_memory(memory: Memory) -> Self {
         let state = State {
             memory: Some(memory),
@@ -94,19 +95,19 @@ impl SecureBuffer {
         }
     }
 
-    /// A buffer that holds a copy of `content`.
+    /// Makes a buffer with a copy of `content`.
     pub fn from_slice(content: &[u8]) -> nomyo_core::Result<Self> {
         let mut memory = Memory::new(content.len())?;
         memory.as_mut_slice()?.copy_from_slice(content);
         Ok(Self::from_memory(memory))
     }
 
-    /// Keeps the content open until the result is dropped; ValueError where it is closed.
+    /// Pins the memory until the result is dropped; ValueError if the buffer is closed.
     pub fn pin(&self, py: Python<'_>) -> PyResult<Pinned<'_>> {
         or_closed(py, self.pin_if_open())
     }
 
-    /// The same; None where it is closed.
+    /// The same, but None if the buffer is closed.
     pub fn pin_if_open(&self) -> Option<nomyo_core::Result<Pinned<'_>>> {
         let content = self.if_open(|memory, pins| {
             let slice = memory.as_mut_slice()?;
@@ -151,7 +152,7 @@ impl SecureBuffer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` on the open memory and its count of pins, under the mutex; ValueError where it is closed.
+    /// Runs `work` on the memory and its count of pins, under the mutex; ValueError if the buffer is closed.
     fn with_memory<T>(
         &self,
         py: Python<'_>,
@@ -160,7 +161,7 @@ impl SecureBuffer {
         or_closed(py, self.if_open(work))
     }
 
-    /// The same; None where it is closed.
+    /// The same, but None if the buffer is closed.
     fn if_open<T>(
         &self,
         work: impl FnOnce(&mut Memory, &mut usize) -> nomyo_core::Result<T>,
@@ -169,7 +170,8 @@ impl SecureBuffer {
         memory.as_mut().map(|memory| work(memory, pins))
     }
 
-    /// Wipes and unmaps it; false, and wiped only, where a view or an operation still needs the address.
+    /// Wipes the content and unmaps the memory. If a view or an operation still needs the address, it only wipes and
+    /// returns false.
     fn wipe_and_close(&self, py: Python<'_>) -> bool {
         let mut state = self.state();
         if let Some(memory) = state.memory.as_mut() {
@@ -180,7 +182,7 @@ impl SecureBuffer {
         }
         let memory = state.memory.take();
         drop(state);
-        // Unmapping waits for other processors: not while others wait for the GIL.
+        // Without the GIL: unmapping waits for other processors.
         py.detach_counted(|| drop(memory));
         true
     }
@@ -215,7 +217,7 @@ impl SecureBuffer {
         Self::from_data(data_or_size)
     }
 
-    /// Read a whole file straight into locked memory. Raises OSError.
+    /// Read a whole file directly into locked memory. Raises OSError.
     #[staticmethod]
     fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         read_file(py, &path).map(Self::from_memory)
@@ -231,19 +233,19 @@ impl SecureBuffer {
         }
     }
 
-    /// Bytes of content.
+    /// The size of the content in bytes.
     #[getter]
     fn size(&self, py: Python<'_>) -> PyResult<usize> {
         self.with_memory(py, |memory, _| Ok(memory.len()))
     }
 
-    /// Where the content lies in memory.
+    /// The address of the content in memory.
     #[getter]
     fn address(&self, py: Python<'_>) -> PyResult<usize> {
         self.with_memory(py, |memory, _| Ok(memory.address()))
     }
 
-    /// Whether all of it is locked in memory now. False once closed.
+    /// Whether all of it is locked in memory now. False after `close`.
     #[getter]
     pub fn locked(&self) -> bool {
         self.state().memory.as_ref().is_some_and(Memory::locked)
@@ -255,12 +257,12 @@ impl SecureBuffer {
         self.state().memory.is_none()
     }
 
-    /// Lock it in memory; whether that worked.
+    /// Lock it in memory. Returns whether it is locked now.
     pub fn lock(&self, py: Python<'_>) -> PyResult<bool> {
         self.with_memory(py, |memory, _| Ok(memory.lock()))
     }
 
-    /// Let the system swap it out again; whether that worked.
+    /// Unlock it, so that the system may swap it out. Returns whether it is unlocked now.
     fn unlock(&self, py: Python<'_>) -> PyResult<bool> {
         self.with_memory(py, |memory, _| Ok(memory.unlock()))
     }
@@ -270,16 +272,16 @@ impl SecureBuffer {
         self.wipe();
     }
 
-    /// Overwrite the content with zeros, in a way that no optimiser removes. Nothing is left to do once closed.
+    /// Overwrite the content with zeros, in a way that no optimiser removes. Does nothing after `close`.
     fn wipe(&self) {
         if let Some(memory) = self.state().memory.as_mut() {
             memory.wipe();
         }
     }
 
-    /// Wipe the content and give the memory back. Idempotent.
+    /// Wipe the content and release the memory. Idempotent.
     ///
-    /// Raises BufferError, with the content wiped all the same, while a view is held or an operation is under way.
+    /// Raises BufferError if a view is held or an operation is under way. The content is wiped even then.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         if self.wipe_and_close(py) {
             return Ok(());
@@ -294,7 +296,7 @@ impl SecureBuffer {
         Ok(slf)
     }
 
-    /// Closes it. An exception under way is not replaced by a BufferError.
+    /// Close the buffer. A BufferError does not replace an exception that is already under way.
     #[pyo3(signature = (exc_type, exc, tb, /))]
     fn __exit__(
         &self,
@@ -327,10 +329,10 @@ impl SecureBuffer {
             return Ok(py.NotImplemented());
         }
         let theirs = Exported::readable(other)?;
-        let mut copy = vec![0; theirs.len()];
+        let mut copy = arena::zeroed(theirs.len()).or_raise(py)?;
         theirs.copy_to(&mut copy);
         let equal = self.with_memory(py, |memory, _| {
-            memory.as_slice()?; // in a forked child there is nothing to compare with
+            memory.as_slice()?; // an error in a forked child, whose memory has no content
             Ok(stack::scrubbed(|| memory.ct_eq(&copy)))
         })?;
         Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind())
@@ -383,7 +385,7 @@ impl SecureBuffer {
         if failed {
             return Err(PyErr::fetch(slf.py()));
         }
-        std::mem::forget(pinned);
+        std::mem::forget(pinned); // `__releasebuffer__` takes the pin back
         Ok(())
     }
 

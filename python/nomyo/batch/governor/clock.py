@@ -1,4 +1,4 @@
-"""The clock by which all processes of one boot agree, and which nobody can set."""
+"""A clock that nobody can set, and on which all processes of one boot agree."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Clock(Protocol):
     """What a governor needs of time."""
 
     boot: str
-    """Tells one epoch of the clock from another: times of different boots say nothing to each other."""
+    """Names the clock's epoch: times of different boots cannot be compared."""
 
     def now_ns(self) -> int:
         """Return the time, which never goes back."""
 
     async def sleep(self, delay_ns: int) -> None:
-        """Wait for so long."""
+        """Wait for `delay_ns` nanoseconds."""
 
 
 class SystemClock:
-    """This machine's own."""
+    """The clock of this machine."""
 
     def __init__(self) -> None:
         self.boot = _boot()
@@ -40,7 +40,7 @@ class SystemClock:
         return time.monotonic_ns() if _CLOCK is None else time.clock_gettime_ns(_CLOCK)
 
     async def sleep(self, delay_ns: int) -> None:
-        """Wait without holding the event loop up."""
+        """Wait without blocking the event loop."""
         await asyncio.sleep(delay_ns / SECOND_NS)
 
 

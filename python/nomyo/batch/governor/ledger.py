@@ -1,8 +1,8 @@
-"""What the processes that share an API key know together: the pace, the pause, and who is next; no I/O.
+"""The state that all processes with one API key share: the pace, the pause, and the line of waiting processes; no I/O.
 
-Each process has one place in line, for the first of its own waiting requests. So processes take turns, and one that
-dies leaves one place behind. Whoever stands in line says when it will look again. Who is overdue is passed over, and
-keeps its place for a while in case it was only slow. Without a limit there is no line, only the pause.
+Each process has one place in line, for the first of its own waiting requests. So processes take turns, and a process
+that dies leaves one place behind. Each place says when its process will check again. A process that is overdue is
+passed over, and keeps its place for a while in case it was only slow. Without a limit there is no line, only the pause.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .limits import LONGEST_PAUSE_S, SECOND_NS, Limits
+from .limits import MAX_PAUSE_S, SECOND_NS, Limits
 from .pace import Burst, Pace
-from .pauses import MOST_STRIKES, Pause
+from .pauses import MAX_CREDIT, MAX_STRIKES, Pause
 
-LOOK_NS: Final = 10 * SECOND_NS
-"""Nobody in line sleeps for longer than this without a look."""
+RECHECK_NS: Final = 10 * SECOND_NS
+"""No process in line sleeps for longer than this without checking the ledger again."""
 OVERDUE_NS: Final = SECOND_NS // 4
 FORGOTTEN_NS: Final = 60 * SECOND_NS
-_SHORTEST_WAIT_NS: Final = SECOND_NS // 1000
-_MOST_PLACES: Final = 256
-_MOST_BYTES: Final = 1 << 20
+_MIN_WAIT_NS: Final = SECOND_NS // 1000
+_MAX_PLACES: Final = 256
+_MAX_BYTES: Final = 1 << 20
+_MAX_COUNT: Final = 2**63 - 1
+"""The largest figure that is accepted: the kernel's clock has no later moment."""
 
 
 @dataclass(slots=True)
@@ -30,7 +32,7 @@ class Place:
 
     ticket: str
     due_ns: int
-    """When its holder will look again."""
+    """When its process will check again."""
 
 
 @dataclass(slots=True)
@@ -44,19 +46,19 @@ class Ledger:
 
     @classmethod
     def parse(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int, known: Ledger | None = None) -> Ledger:
-        """Return the ledger that `dump` wrote, with what was known of it before.
+        """Return the ledger that `dump` wrote, joined with what this process knew of it.
 
-        Where it cannot be read, or speaks of another boot or of times to come, all that the limits allow counts as used
-        up just now: nobody knows what was sent. So it does where something is missing that was known: the books were
-        lost meanwhile, and perhaps begun anew. A pause that nobody here knew of is forgotten then; the service asks for
-        it again.
+        Lost or stale state is treated as an exhausted rate, because nobody knows what was sent. That is the case if the
+        text cannot be read, is of another boot or names future times, and also if it lacks something that this process
+        knew: then the books were lost meanwhile, and perhaps begun anew. A pause that this process did not know of is
+        lost, too; the service will ask for it again.
 
         Args:
-            text: What was written, or None where there is nothing yet.
+            text: The content of the books; None if there are none yet.
             boot: Names the clock's epoch.
-            limits: What may have been used up.
+            limits: The rules whose rate may be exhausted.
             now_ns: The time.
-            known: The ledger when this process saw it last; None where it never did.
+            known: The ledger as this process last saw it; None if it never did.
         """
         ledger = cls._read(text, boot, limits, now_ns)
         if known is None:
@@ -86,15 +88,17 @@ class Ledger:
                 "bursts": [[each.began_ns, each.spent] for each in self.pace.bursts],
                 "paused_until_ns": self.pause.until_ns,
                 "strikes": self.pause.strikes,
+                "credit": self.pause.credit,
                 "line": [[each.ticket, each.due_ns] for each in self.line],
-            }
+            },
+            allow_nan=False,
         ).encode()
 
     def ask(self, limits: Limits, ticket: str, now_ns: int) -> int:
-        """Let the holder of a ticket send, or tell it when to look again.
+        """Let the process with this ticket send a request, or give it a place in line.
 
         Returns:
-            0 where it may send now, which is recorded; else the nanoseconds until it is to look again.
+            0 if it may send now; the request is recorded then. Else the nanoseconds after which it is to ask again.
         """
         self.line = [each for each in self.line if now_ns < each.due_ns + FORGOTTEN_NS]
         place = next((each for each in self.line if each.ticket == ticket), None)
@@ -107,11 +111,11 @@ class Ledger:
             self.line.remove(place)
             self.pace.record(limits, now_ns)
             return 0
-        place.due_ns = min(turn_ns, now_ns + LOOK_NS)
+        place.due_ns = min(turn_ns, now_ns + RECHECK_NS)
         return place.due_ns - now_ns
 
     def leave(self, ticket: str) -> None:
-        """Give up the place of a ticket."""
+        """Remove a ticket's place from the line."""
         self.line = [each for each in self.line if each.ticket != ticket]
 
     def _ahead_of(self, place: Place, now_ns: int) -> list[Place]:
@@ -119,23 +123,23 @@ class Ledger:
         return [each for each in before if now_ns <= each.due_ns + OVERDUE_NS]
 
     def _turn_ns(self, limits: Limits, ahead: list[Place], now_ns: int) -> int:
-        """Return when the turn comes of one who has so many places ahead, if each of these sends as early as it may."""
+        """Return when a process may send that has these places ahead of it, each of which sends as early as it may."""
         pace = self.pace.copy() if ahead else self.pace
         turn_ns = pace.earliest_ns(limits, max(now_ns, self.pause.until_ns))
-        for each in ahead[:_MOST_PLACES]:
+        for each in ahead[:_MAX_PLACES]:
             pace.record(limits, turn_ns)
-            turn_ns = max(pace.earliest_ns(limits, turn_ns), each.due_ns, now_ns + _SHORTEST_WAIT_NS)
+            turn_ns = max(pace.earliest_ns(limits, turn_ns), each.due_ns, now_ns + _MIN_WAIT_NS)
         return turn_ns
 
 
 class _Reader:
-    """Reads a ledger strictly: what it returns, the rest of the code can work with."""
+    """Reads a ledger strictly, so that the rest of the code can rely on its values."""
 
     def __init__(self, now_ns: int) -> None:
         self._now_ns = now_ns
 
     def ledger(self, text: bytes, boot: str) -> Ledger:
-        if len(text) > _MOST_BYTES:
+        if len(text) > _MAX_BYTES:
             raise ValueError("too long")
         books = json.loads(text)
         if books["boot"] != boot:
@@ -159,26 +163,26 @@ class _Reader:
         )
 
     def _pause(self, books: dict[str, Any]) -> Pause:
-        longest_ns = int(LONGEST_PAUSE_S) * SECOND_NS
-        if _count(books["strikes"]) > MOST_STRIKES:
-            raise ValueError("too many strikes")
-        return Pause(self._until(books["paused_until_ns"], longest_ns), books["strikes"])
+        max_ns = int(MAX_PAUSE_S) * SECOND_NS
+        if _count(books["strikes"]) > MAX_STRIKES or _count(books["credit"]) > MAX_CREDIT:
+            raise ValueError("too many strikes, or answers")
+        return Pause(self._until(books["paused_until_ns"], max_ns), books["strikes"], books["credit"])
 
     def _line(self, places: list[Any]) -> list[Place]:
         if not all(isinstance(ticket, str) for ticket, _ in places):
-            raise ValueError("no line")
-        return [Place(ticket, self._until(due_ns, LOOK_NS)) for ticket, due_ns in places]
+            raise ValueError("a ticket that is not text")
+        return [Place(ticket, self._until(due_ns, RECHECK_NS)) for ticket, due_ns in places]
 
     def _past(self, moment: object) -> int:
         return self._until(moment, 0)
 
-    def _until(self, moment: object, longest_ns: int) -> int:
-        if _count(moment) > self._now_ns + longest_ns:
-            raise ValueError("a time to come")
+    def _until(self, moment: object, max_ns: int) -> int:
+        if _count(moment) > self._now_ns + max_ns:
+            raise ValueError("a time in the future")
         return _count(moment)
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError("no count")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
+        raise ValueError("not a count")
     return value

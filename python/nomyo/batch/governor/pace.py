@@ -1,7 +1,7 @@
 """When the next request may go, by the steady rate and the bursts; no I/O, and no clock of its own.
 
-Times are nanoseconds of a clock that never goes back. Of the requests that it lets go, these hold, whatever moments
-it is asked at, and `tests/test_pace.py` proves them over every window of every schedule:
+Times are nanoseconds of a clock that never goes back. The requests that it lets go keep these rules,
+whenever it is asked, and `tests/batch/test_pace.py` proves them over every window of every schedule:
 
 - without bursts, two requests are at least `1 / requests_per_s` apart, so a window of T seconds holds at most
   `ceil(requests_per_s * T)`;
@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from .limits import MOST_BURSTS, SECOND_NS, Limits
+from .limits import MAX_BURSTS, SECOND_NS, Limits
 
 
 @dataclass(slots=True)
@@ -25,35 +25,35 @@ class Burst:
 
     began_ns: int
     spent: int = 0
-    """How many of its requests went beyond what a second holds without a burst."""
+    """How many of its requests went beyond the steady rate."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """What is remembered of the requests that went."""
+    """What is remembered of requests that were sent."""
 
     last_ns: int | None = None
     recent_ns: list[int] = field(default_factory=list)
-    """Those of the last second, oldest first."""
+    """The requests of the last second, oldest first."""
     bursts: list[Burst] = field(default_factory=list)
     over_ns: int | None = None
-    """The last that went beyond what a second holds without a burst."""
+    """The last request that went beyond the steady rate."""
 
     @classmethod
     def used_up(cls, limits: Limits, now_ns: int) -> Pace:
-        """Return the pace after the most that may have gone until now: for when nobody knows what did."""
-        most = max(1, limits.steady_requests, limits.burst_requests)  # one of others, where there is no limit
+        """Return an exhausted pace: as if all that the limits allow had been sent just now."""
+        most = max(1, limits.steady_requests, limits.burst_requests)  # 1: another process may have a limit
         bursts = [Burst(now_ns, limits.burst_extra) for _ in range(limits.bursts)]
         return cls(now_ns, [now_ns] * most, bursts)
 
     def copy(self) -> Pace:
-        """Return one of its own, to try on what would happen."""
+        """Return a copy, on which future requests can be tried."""
         return Pace(
             self.last_ns, list(self.recent_ns), [Burst(each.began_ns, each.spent) for each in self.bursts], self.over_ns
         )
 
     def joined(self, other: Pace) -> Pace:
-        """Return what both remember together; what is in both counts once."""
+        """Return the union of what both remember; what both have counts once."""
         last_ns = _later(self.last_ns, other.last_ns)
         since_ns = -1 if last_ns is None else last_ns - SECOND_NS
         recent_ns = [[each for each in pace.recent_ns if each > since_ns] for pace in (self, other)]
@@ -61,7 +61,7 @@ class Pace:
         for key, more in _numbered_bursts(other.bursts):
             spent[key] = max(more, spent.get(key, 0))
         bursts = [Burst(began_ns, spent[began_ns, number]) for began_ns, number in sorted(spent)]
-        return Pace(last_ns, _joined(*recent_ns), bursts[-MOST_BURSTS:], _later(self.over_ns, other.over_ns))
+        return Pace(last_ns, _joined(*recent_ns), bursts[-MAX_BURSTS:], _later(self.over_ns, other.over_ns))
 
     def earliest_ns(self, limits: Limits, now_ns: int) -> int:
         """Return when the next request may go: `now_ns`, or later."""
@@ -73,7 +73,7 @@ class Pace:
         return min(steady_ns, self._burst_ns(limits, now_ns))
 
     def record(self, limits: Limits, now_ns: int) -> None:
-        """Remember a request that goes now, as `earliest_ns` allows."""
+        """Record a request that is sent now, which `earliest_ns` allowed."""
         if limits.unlimited:
             return
         over = now_ns < self._calm_ns(limits)
@@ -81,7 +81,7 @@ class Pace:
             burst = self._open_burst(now_ns)
             if burst is None:
                 burst = Burst(now_ns)
-                self.bursts = [*self.bursts, burst][-MOST_BURSTS:]
+                self.bursts = [*self.bursts, burst][-MAX_BURSTS:]
             burst.spent += over
             self.over_ns = now_ns if over else self.over_ns
         self.last_ns = now_ns
@@ -92,14 +92,14 @@ class Pace:
         return 0 if self.last_ns is None else self.last_ns + limits.interval_ns
 
     def _less_than_ns(self, count: int) -> int:
-        """Return from when on fewer than `count` requests went within the last second."""
+        """Return the first moment at which fewer than `count` requests lie within the last second."""
         return self.recent_ns[-count] + SECOND_NS if len(self.recent_ns) >= count else 0
 
     def _calm_ns(self, limits: Limits) -> int:
-        """Return from when on a request is none of a burst.
+        """Return the first moment at which a request is not part of a burst.
 
-        A quiet second ends each burst: requests of the steady rate among those of a burst could make two seconds of a
-        service's, cut somewhere within the burst, hold too many.
+        Each burst ends with a quiet second. Otherwise, if the service cuts time into seconds in the middle of the
+        burst, steady requests beside those of the burst could put too many into two of its seconds.
         """
         quiet_ns = 0 if self.over_ns is None else self.over_ns + SECOND_NS
         return max(quiet_ns, self._less_than_ns(limits.steady_requests))
@@ -122,7 +122,7 @@ class Pace:
             room_ns = max(room_ns, self.over_ns + SECOND_NS)
         if len(self.bursts) < limits.bursts:
             return room_ns
-        # A burst lasts a second: its end, too, lies a window before the beginning of one that is too many.
+        # A burst lasts a second, and its end must lie a window before the next burst that would be one too many.
         return max(room_ns, self.bursts[-limits.bursts].began_ns + SECOND_NS + limits.window_ns)
 
 
@@ -131,14 +131,14 @@ def _later(one_ns: int | None, other_ns: int | None) -> int | None:
 
 
 def _joined(moments_ns: list[int], others_ns: list[int]) -> list[int]:
-    # Nearly always the others are the first of them: at 1,000 requests a second that spares a millisecond each time.
+    # Nearly always `others_ns` is the beginning of `moments_ns`; at 1,000 requests a second this saves a millisecond.
     if moments_ns[: len(others_ns)] == others_ns:
         return moments_ns
     return [each for each, _ in sorted({*_numbered(moments_ns), *_numbered(others_ns)})]
 
 
 def _numbered(moments_ns: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Tell those of the same moment apart: `used_up` has several."""
+    """Number equal moments, so that they stay apart: `used_up` makes several."""
     seen = Counter[int]()
     for each in moments_ns:
         yield each, seen[each]

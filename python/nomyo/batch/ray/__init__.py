@@ -9,11 +9,25 @@ or, with Ray's own readers and writers:
 
 Rules and promises:
 
-- One client an actor. API keys and passwords are never arguments, which Ray would store and show: each actor takes
-  them from its own node, by `NOMYO_API_KEY` or from files there (`node_secrets`).
+- Each actor has one client. API keys and passwords are never arguments, because Ray would store and show them: each
+  actor takes them from its own node, from `NOMYO_API_KEY` or from files there (`node_secrets`).
 - All actors that use one API key keep one rate, and its pauses, together (`rate`).
-- `run` passes no content through Ray: neither prompts nor answers lie in its object store. A pipeline does, in clear.
-- In the output of `run` each row stands once, whichever nodes died when (`part_file`).
+- `run` passes no content through Ray: neither prompts nor answers lie in its object store. In a pipeline, they do, in
+  clear.
+- In the output of `run` each row appears once, whichever nodes died, and whenever (`part_file`).
+
+Modules, from the ground up; each imports only from those above it:
+
+    node_secrets  reads the API key and the password on each node, and refuses them as arguments
+    rate          the governor in an actor of its own, and the admission that asks it
+    rows          reads requests from Arrow blocks, and writes answers into blocks of one schema
+    completions   a client and its sender in an actor; `SecureCompletions` for `map_batches`
+    parts         cuts the input into parts of whole lines
+    line_dataset  the lines of the input as a dataset
+    part_file     the output file of a part, which exists only when it is complete
+    output        the output folder, its header and lock
+    part_sender   what each actor of a run does with the parts that it gets
+    job           `run`: only positions in the input go through Ray, content does not
 
 See docs/ray.md.
 """
@@ -30,6 +44,6 @@ except ModuleNotFoundError as error:
 
 from nomyo.batch.ray.completions import SecureCompletions
 from nomyo.batch.ray.job import run
-from nomyo.batch.ray.lines import read_lines
+from nomyo.batch.ray.line_dataset import read_lines
 
 __all__ = ["SecureCompletions", "read_lines", "run"]

@@ -1,41 +1,51 @@
-"""`SecureCompletions`: what Ray Data's `map_batches` makes one of in each actor, and what it does there."""
+"""`SecureCompletions`, of which Ray Data's `map_batches` makes one in each actor; the client and sender inside it."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Unpack
 
 import pyarrow as pa
 
 from nomyo import _core
-from nomyo.batch.client_options import as_of_client, check_names
+from nomyo._checks import check_int, check_number
+from nomyo._warn import log_named
+from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import name_of
 from nomyo.batch.governor.limits import limits_at
-from nomyo.batch.ray.node_secrets import check_options, with_secrets
+from nomyo.batch.ray.node_secrets import REFUSED, check_options, with_secrets
 from nomyo.batch.ray.rate import ClusterRate
 from nomyo.batch.ray.rows import answers_of, rows_of
 from nomyo.batch.records import BadRow, Row, answered, failed, tokens_of
-from nomyo.batch.runner import PATIENCE_S, check_router, router_lives
+from nomyo.batch.router_check import check_router, router_is_alive, server_key_known
+from nomyo.batch.runner import PATIENCE_S
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
-from nomyo.errors import BatchError, DisposedError
-from nomyo.exchange.discreet import discreet
-from nomyo.exchange.settings import DEFAULT_BASE_URL
-from nomyo.in_range import check_int, check_number
+from nomyo.errors import APIError, BatchError, DisposedError
+from nomyo.exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S
+from nomyo.exchange.signatures import shows_options
+from nomyo.exchange.tracebacks import clears_traceback
 
-_LOG: Final = logging.getLogger("nomyo.batch.ray")
+_LOG: Final = log_named("nomyo.batch.ray")
+shows_actor_options: Final = shows_options(
+    BatchOptions,
+    without=REFUSED,
+    timeout=PATIENT_TIMEOUT_S,
+    key_dir=None,
+    key_rotation_dir=None,
+    max_connections=32,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What an actor is made with; it is pickled, and holds no secret."""
+    """The arguments of an actor; they are pickled, and hold no secret."""
 
     requests_at_once: int = 32
     rate: float | None = None
@@ -45,13 +55,13 @@ class Options:
     api_key_file: str | None = None
     key_password_file: str | None = None
     seal_to_pem: str | None = None
-    """Of the public key that rows are sealed for."""
+    """The public key that rows are sealed for."""
     last_parts: bool = False
-    """Whether all parts of the job that are left are begun at once."""
+    """Whether all remaining parts of the job are under way at once."""
     client_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse secrets, and what is out of range."""
+        """Refuse secrets, unknown options, and values that are out of range."""
         check_options(self.client_options)
         check_names(self.client_options)
         check_int("requests_at_once", self.requests_at_once, 1)
@@ -62,23 +72,25 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a row."""
+    """The outcome of a row."""
 
     row: bytes = field(repr=False)
-    """Of the output."""
+    """The row of the output."""
     tokens: tuple[int, int] = (0, 0)
-    """Of the prompt and of the answer, as the router counts them."""
+    """The tokens of the prompt and of the answer, as the router counts them."""
+    held_back: APIError | None = field(default=None, repr=False)
+    """A refusal that may be the account's fault, and is written only after a later answer, or at the end."""
 
 
 class Completions:
-    """One client, and so many requests at once over it, for one event loop.
+    """One client that sends a bounded number of requests at once, for one event loop.
 
     Raises:
-        SecurityError: Plain HTTP, key files.
-        OSError, ValueError: A secret's file cannot be read; an option makes no sense.
+        SecurityError: Plain HTTP without `allow_http`, or key files that cannot be opened.
+        OSError, ValueError: The file of a secret cannot be read, or an option is wrong.
     """
 
-    @discreet
+    @clears_traceback
     def __init__(self, options: Options) -> None:
         self._client = _client(options)
         settings = self._client.settings
@@ -88,44 +100,51 @@ class Completions:
         self._sender = Sender(
             lambda body: self._client.send(prepare(body, None, None, {})[0]),
             rate,
-            lambda: router_lives(self._client),
+            lambda: router_is_alive(self._client),
             max_retries=options.max_retries,
             patience_s=options.patience,
-            tell=_LOG.warning,
+            report=_LOG.warning,
+            server_key=lambda: server_key_known(self._client),
+            address=settings.base_url,
         )
-        self._sender.nothing_left = lambda: options.last_parts and not self._slots.locked()
+        self._sender.all_begun = lambda: options.last_parts and not self._slots.locked()
         self._seal = _seal(options)
         self._check = asyncio.Lock()
         self._checked = False
 
     @property
     def failure(self) -> BatchError | None:
-        """Why no more is sent."""
+        """Why no more rows are sent; None while they are."""
         return self._sender.failure
 
     async def check_router(self) -> None:
-        """Refuse before the first row what would be refused for each: key files, a router that matches no pin.
+        """Check before the first row what would fail for every row, once; see `nomyo.batch.router_check`.
 
         Raises:
-            SecurityError, OSError: It is refused.
+            SecurityError, OSError, BatchError: The check failed.
         """
         async with self._check:
             if self._checked:
                 return
-            await check_router(self._client)
+            self._sender.reached = await check_router(self._client)
             self._checked = True
 
     async def outcome(self, row: Row | BadRow) -> Outcome | None:
-        """Return what came of a row; None where none is sent any more."""
+        """Send a row and return its outcome; None if the batch stopped before the row had one."""
         async with self._slots:
             try:
                 response = await self._sender.send(row)
             except (NotSent, DisposedError):
                 return None
             except Exception as error:  # noqa: BLE001 - it is the row's outcome
-                return self._outcome(failed(row.line, row.custom_id, error))
+                held_back = error.with_traceback(None) if self._sender.may_be_account_fault(error) else None
+                return replace(self._outcome(failed(row.line, row.custom_id, error)), held_back=held_back)
         assert isinstance(row, Row)
         return self._outcome(answered(row, response), tokens_of(response))
+
+    def stop_if_account_at_fault(self, refusals: Sequence[APIError], *, earlier_answers: bool) -> None:
+        """Stop at the end of a part's rows if the account may be at fault; see `Sender`."""
+        self._sender.stop_if_account_at_fault(refusals, earlier_answers=earlier_answers)
 
     def _outcome(self, row: bytes, tokens: tuple[int, int] = (0, 0)) -> Outcome:
         return Outcome(row if self._seal is None else self._seal(row), tokens)
@@ -136,7 +155,7 @@ class Completions:
 
 
 class SecureCompletions:
-    """Sends the rows of a Ray Data pipeline, sealed; a callable class for `map_batches`.
+    """Sends the rows of a Ray Data pipeline encrypted; a callable class for `map_batches`.
 
         answers = requests.map_batches(
             SecureCompletions,
@@ -157,14 +176,15 @@ class SecureCompletions:
         patience: Seconds for which the router may be away, or refuse with 429 or 503.
         api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
         key_password_file: Holds the password of the key pair in `key_dir`, on each node.
-        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`. Keys are kept in
-            memory unless `key_dir` names a directory of each node's.
+        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`; but `timeout` is
+            600 s by default, and keys are kept in memory unless `key_dir` names a directory of each node's.
 
     Raises:
         TypeError: An API key or a password is given, which Ray would store; an option has the wrong type.
         ValueError: An option is out of range.
     """
 
+    @shows_actor_options
     def __init__(
         self,
         *,
@@ -175,7 +195,7 @@ class SecureCompletions:
         patience: float = PATIENCE_S,
         api_key_file: str | os.PathLike[str] | None = None,
         key_password_file: str | os.PathLike[str] | None = None,
-        **client_options: Any,
+        **client_options: Unpack[BatchOptions],
     ) -> None:
         self._completions = Completions(
             Options(
@@ -207,7 +227,7 @@ class SecureCompletions:
         return answers_of(done)
 
     async def aclose(self) -> None:
-        """Close the client; where no actor's end does."""
+        """Close the client, if no actor that ends closes it."""
         await self._completions.aclose()
 
 
@@ -224,7 +244,7 @@ def _seal(options: Options) -> Seal | None:
 
 
 def _client(options: Options) -> SecureCompletionClient:
-    """Return a client that does not retry (the sender does), and writes no key where nobody asked for it."""
+    """Return a client that does not retry (the sender does), and writes keys only into a `key_dir` that was given."""
     given = with_secrets(options.client_options, options.api_key_file, options.key_password_file)
     defaults = {"max_connections": options.requests_at_once, "key_dir": None, "key_rotation_dir": given.get("key_dir")}
     return SecureCompletionClient(**as_of_client({**defaults, **given}))

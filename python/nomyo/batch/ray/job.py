@@ -1,7 +1,7 @@
-"""The whole job: an input that all nodes can read, to a folder that all nodes can write.
+"""Runs a whole job: from an input that all nodes can read, to a folder that all nodes can write.
 
-What travels through Ray are places in the input, and counts. Content goes from the file to the actor that sends it,
-and from there to the output.
+Only positions in the input, and counts, travel through Ray. Content goes from the file to the actor that sends it, and
+from there to the output.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ray.data import ActorPoolStrategy
 from ray.util.annotations import RayDeprecationWarning
 
+from nomyo._checks import check_int, check_number
+from nomyo._counts import total
+from nomyo.batch.client_options import BatchOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.header import Header
-from nomyo.batch.progress import Progress, checked
-from nomyo.batch.ray.completions import Options, path_or_none
-from nomyo.batch.ray.lines import ROWS_PER_BLOCK, dataset_of
+from nomyo.batch.input_lines import open_input
+from nomyo.batch.progress import Progress, guarded
+from nomyo.batch.ray.completions import Options, path_or_none, shows_actor_options
+from nomyo.batch.ray.line_dataset import ROWS_PER_BLOCK, dataset_of
 from nomyo.batch.ray.output import OutputFolder
 from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.part_sender import PARTS_AT_ONCE, PartSender
@@ -28,9 +32,9 @@ from nomyo.batch.ray.parts import Part, cut
 from nomyo.batch.runner import PATIENCE_S, Summary
 from nomyo.batch.seal_key import seal_to
 from nomyo.errors import BatchError
-from nomyo.in_range import check_int, check_number
 
 
+@shows_actor_options
 def run(
     input: str | os.PathLike[str],  # noqa: A002 - as `nomyo.batch.run` has it
     output_dir: str | os.PathLike[str],
@@ -48,18 +52,18 @@ def run(
     api_key_file: str | os.PathLike[str] | None = None,
     key_password_file: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-    **client_options: Any,
+    **client_options: Unpack[BatchOptions],
 ) -> Summary:
     """Send every row of a file in OpenAI's batch format from the nodes of a Ray cluster.
 
-    The rows are in `part-*.jsonl` of the output then, each once, in the order of the input where the files are read in
+    The rows are in `part-*.jsonl` of the output then, each once, in the order of the input if the files are read in
     that of their names. Called once more with the same arguments, it goes on where it was interrupted.
 
     Uses the cluster that `ray.init` connected to, or what Ray starts by itself.
 
     Args:
         input: A file of rows, which each node finds at this path; must not change until the batch is done.
-        output_dir: A folder that each node finds at this path; made where it is not there.
+        output_dir: A folder that each node finds at this path; made if it is not there.
         actors: How many clients there are in the cluster.
         concurrency: Requests under way at once in each.
         rate: Requests a second, 0 for no limit. None takes that of `limits`.
@@ -74,9 +78,10 @@ def run(
         cpus_per_actor: What Ray reserves for each.
         api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
         key_password_file: Holds the password of the key pair in `key_dir`, on each node.
-        progress: Is told how far it is, some parts at a time: an object with the methods of `nomyo.batch.Progress`. Of
-            pauses, the actors' log `nomyo.batch.ray` tells.
-        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`.
+        progress: An object with the methods of `nomyo.batch.Progress`, which is told how many rows are done, some parts
+            at a time. The actors report pauses in the log `nomyo.batch.ray`.
+        client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`; but `timeout` is
+            600 s by default.
 
     Returns:
         How the batch stands. Rows that failed are in the output, and raise nothing.
@@ -91,7 +96,7 @@ def run(
     for name, count in (("actors", actors), ("concurrency", concurrency), ("rows_per_part", rows_per_part)):
         check_int(name, count, 1)
     check_number("cpus_per_actor", cpus_per_actor, 0)
-    told = checked(progress)
+    progress = guarded(progress)
     seal = seal_to(encrypt_to, {"key_dir": None, "key_rotation_dir": None, **client_options})
     options = Options(
         requests_at_once=concurrency,
@@ -105,32 +110,32 @@ def run(
         client_options=client_options,
     )
     source, folder = Path(input).absolute(), Path(output_dir).absolute()
-    with source.open("rb") as file:
+    with open_input(source) as file:
         survey, parts = cut(file, rows_per_part)
     sealed_for = None if seal is None else seal.fingerprint
     header = Header(survey, ordered=True, sealed_for=sealed_for, rows_per_part=rows_per_part)
     with OutputFolder(folder, header):
-        counted = _Counted(folder, parts, retry_errors=retry_errors)
-        last = len(counted.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
+        counts = _JobCounts(folder, parts, retry_errors=retry_errors)
+        last = len(counts.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
         sender_arguments = os.fspath(source), os.fspath(folder), replace(options, last_parts=last), retry_errors
-        told.begin(survey.rows, counted.rows, counted.failed)
+        progress.begin(survey.rows, counts.rows, counts.failed)
         try:
-            for row in _done(counted.left, sender_arguments, actors=actors, cpus_per_actor=cpus_per_actor):
-                counted.take(row)
-                _tell_of(row, told)
+            for outcome in _outcomes(counts.left, sender_arguments, actors=actors, cpus_per_actor=cpus_per_actor):
+                counts.add(outcome)
+                _report_rows(outcome, progress)
         finally:
-            told.end()
-    return counted.summary(survey.rows)
+            progress.end()
+    return counts.summary(survey.rows)
 
 
-def _done(
+def _outcomes(
     parts: Sequence[Part], sender_arguments: tuple[Any, ...], *, actors: int, cpus_per_actor: float
 ) -> Iterable[Mapping[str, Any]]:
-    """Return what becomes of parts, as it does."""
+    """Yield the outcomes of parts as they complete."""
     if not parts:
         return ()
     with warnings.catch_warnings():
-        # Ray 2.64 is to take max_concurrency no more, and has no other name for it yet.
+        # Ray 2.64 will no longer take max_concurrency, and has no other name for it yet.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         done = dataset_of(parts).map_batches(
             PartSender,
@@ -145,26 +150,26 @@ def _done(
     return outcomes
 
 
-def _tell_of(done: Mapping[str, Any], progress: Progress) -> None:
-    """Tell of the rows of a part, one by one as `Progress` has them; the tokens of all with the first."""
-    tokens = done["prompt_tokens"] + done["completion_tokens"]
+def _report_rows(done: Mapping[str, Any], progress: Progress) -> None:
+    """Report the rows of a part one by one, as `Progress` expects; the first has the tokens of all."""
+    tokens = total(done["prompt_tokens"], done["completion_tokens"])
     for number in range(done["rows"]):
         progress.row(failed=number < done["failed"], tokens=0 if number else tokens)
 
 
-class _Counted:
+class _JobCounts:
     """How far a job is.
 
     Args:
-        folder: Its output.
-        parts: Of its input.
-        retry_errors: Whether parts with rows that failed are to be done once more.
+        folder: The output folder.
+        parts: The parts of the input.
+        retry_errors: Whether parts with failed rows are sent once more.
     """
 
     def __init__(self, folder: Path, parts: Iterable[Part], *, retry_errors: bool) -> None:
         self.left: list[Part] = []
         self.rows = self.failed = 0
-        """Of the parts that are done."""
+        """Counts of the parts that are done."""
         self._done_before = 0
         self._tokens = [0, 0]
         for part in parts:
@@ -180,8 +185,8 @@ class _Counted:
                 self.rows += len(marks)
                 self.failed += failed
 
-    def take(self, done: Mapping[str, Any]) -> None:
-        """Count a part that an actor is through with.
+    def add(self, done: Mapping[str, Any]) -> None:
+        """Count a part that an actor has finished.
 
         Raises:
             BatchError: The actor had to stop.
@@ -190,8 +195,8 @@ class _Counted:
             raise BatchError(done["failure"])
         self.rows += done["rows"]
         self.failed += done["failed"]
-        self._tokens = [self._tokens[0] + done["prompt_tokens"], self._tokens[1] + done["completion_tokens"]]
+        self._tokens = list(map(total, self._tokens, (done["prompt_tokens"], done["completion_tokens"])))
 
     def summary(self, rows: int) -> Summary:
-        """Return how the batch stands."""
+        """Return the state of the batch."""
         return Summary(rows, self.rows - self.failed, self.failed, self._done_before, *self._tokens)

@@ -1,31 +1,34 @@
-"""The API key and the keys' password: each node's own, never an argument.
+"""The API key and the password of key files: each node has its own, and neither is ever an argument.
 
-What an actor is made with is pickled, kept by Ray's control service and object store as long as the actor may be
-restarted, and shown by its dashboard. So are environment variables that a `runtime_env` sets.
+Ray pickles an actor's arguments, keeps them in its control service and object store as long as the actor may be
+restarted, and shows them in its dashboard. It does the same with environment variables that a `runtime_env` sets.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import ray
 
-from nomyo.exchange.discreet import discreet
+from nomyo.exchange.passwords import from_file
+from nomyo.exchange.tracebacks import clears_traceback
 from nomyo.memory import SecureBuffer
-from nomyo.terminal.password import from_file
 
+REFUSED: Final = ("api_key", "key_rotation_password", "http_client")
+"""Options of a client that no actor takes as arguments."""
 _KEY_VARIABLE: Final = "NOMYO_API_KEY"
 _PASSWORDS: Final = ("key_rotation_password", "key_password", "password")
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse options that would carry a secret through Ray, or a connection that cannot be carried.
+    """Refuse options that would carry a secret through Ray, and an `http_client`, which cannot be pickled.
 
     Raises:
-        TypeError: There is one.
+        TypeError: `options` has one of them.
     """
     if "api_key" in options:
         raise TypeError(
@@ -43,17 +46,17 @@ def check_options(options: Mapping[str, Any]) -> None:
         )
 
 
-@discreet
+@clears_traceback
 def with_secrets(
     options: Mapping[str, Any],
     api_key_file: str | os.PathLike[str] | None,
     key_password_file: str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
-    """Return a client's options with what this node alone knows.
+    """Return a client's options together with this node's secrets.
 
     Raises:
         OSError: A file cannot be read.
-        ValueError: A file is empty, or the key came by a `runtime_env`.
+        ValueError: A file is empty, the key is not UTF-8, or `NOMYO_API_KEY` came by a `runtime_env`.
     """
     _check_runtime_env()
     known: dict[str, Any] = {}
@@ -65,8 +68,9 @@ def with_secrets(
 
 
 def _text_of(content: SecureBuffer) -> str:
-    with content, content.data as view:
-        return bytes(view).decode()
+    with content, content.data as view, suppress(UnicodeDecodeError):  # whose object is the key
+        return str(view, "utf-8")
+    raise ValueError("the content of api_key_file is not UTF-8")
 
 
 def _check_runtime_env() -> None:

@@ -1,34 +1,33 @@
-"""The folder of a cluster's batch: which input it belongs to, and who works on it.
+"""The output folder of a cluster's batch, with its header and lock.
 
-`batch.json` says what `OUTPUT.batch` of a batch on one machine does (`nomyo.batch.header`), is written before the first
-row, and is locked (flock(2)) while a job runs.
+`batch.json` holds the same header as `OUTPUT.batch` of a batch on one machine (`nomyo.batch.header`). It is written
+before the first row, and is locked (flock(2)) while a job runs.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from nomyo.batch.header import LONGEST_BYTES, Header
-from nomyo.batch.rewrite import sync_directory
+from nomyo._files.file_systems import naming, sync, sync_directory, try_lock, write_all
+from nomyo._files.opening import open_to_lock
+from nomyo.batch.header import MAX_BYTES, Header
 from nomyo.errors import BatchError
 
 _HEADER: Final = "batch.json"
 
 
 class OutputFolder:
-    """The folder that a job writes to, locked; `with` lets go of it.
+    """The folder that a job writes to, locked; leaving the `with` block releases the lock.
 
     Args:
-        path: Made where it is not there, for its owner alone.
-        header: What the job expects of its header, or writes into a new one.
+        path: The folder. If it does not exist, it is made, accessible to its owner alone.
+        header: What the job expects in the folder's header, or writes into a new one.
 
     Raises:
-        BatchError: It is another batch's, or holds something else, or another job works on it.
-        OSError: It cannot be made or written.
+        BatchError: The folder belongs to another batch, holds something else, or another job uses it.
+        OSError: The folder cannot be made or written.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
@@ -37,7 +36,7 @@ class OutputFolder:
         file = path / _HEADER
         if not file.exists() and any(path.iterdir()):
             raise BatchError(f"{path.name} holds something else already: name another output")
-        self._lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._lock = open_to_lock(file)
         try:
             self._take_lock()
             self._check_or_write(header)
@@ -52,20 +51,21 @@ class OutputFolder:
         os.close(self._lock)
 
     def _take_lock(self) -> None:
-        with suppress(BlockingIOError):
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(self._lock, self.path / _HEADER):
             return
         raise BatchError(f"another job is working on {self.path.name}")
 
     def _check_or_write(self, header: Header) -> None:
-        begun = os.pread(self._lock, LONGEST_BYTES, 0)
+        with naming(self.path / _HEADER):
+            begun = os.pread(self._lock, MAX_BYTES, 0)
         if begun:
             header.check(begun, self.path.name, _HEADER)
             return
         if any(file.name != _HEADER for file in self.path.iterdir()):
             raise BatchError(
-                f"{_HEADER} is empty, and {self.path.name} holds rows, of no known input: name another output"
+                f"{_HEADER} is empty, so the input of the rows in {self.path.name} is unknown: name another output"
             )
-        os.pwrite(self._lock, header.encoded(), 0)
-        os.fsync(self._lock)
+        with naming(self.path / _HEADER):
+            write_all(self._lock, header.encoded())
+        sync(self._lock, self.path / _HEADER)
         sync_directory(self.path / _HEADER)

@@ -1,6 +1,7 @@
-"""What each actor of a job does: takes places in the input, gives back counts.
+"""What each actor of a job does: it takes parts of the input by their positions, and gives back counts.
 
-Content goes from the input to the router, and from there to the output; what stops the actor is told in words.
+Content goes from the input to the router, and from there to the output. If a failure stops the actor, it is returned as
+text.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from nomyo.batch.appended import AppendedFile
-from nomyo.batch.ray.completions import Completions, Options
-from nomyo.batch.ray.lines import parts_of
+from nomyo._counts import total
+from nomyo.batch.append_log import AppendLog
+from nomyo.batch.ray.completions import Completions, Options, Outcome
+from nomyo.batch.ray.line_dataset import parts_of
 from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.parts import Part, rows_in
 from nomyo.batch.records import BadRow, Mark, Row, read_row
 from nomyo.errors import NomyoError
 
 PARTS_AT_ONCE: Final = 2
-"""In an actor: while the last rows of one part are awaited, the next has begun."""
+"""Parts under way in an actor: while the last rows of one part are awaited, the next part has begun."""
 _DONE: Final = pa.schema(
     [
         ("rows", pa.int64()),
@@ -34,13 +36,13 @@ _DONE: Final = pa.schema(
 
 
 class PartSender:
-    """What each actor of a job is: takes places in the input, gives back counts.
+    """The class of a job's actors: sends the parts that it is given, and returns counts.
 
     Args:
-        source: The input's path.
-        folder: The output's.
-        options: Of the client.
-        retry_errors: Whether rows that failed in an earlier run are to be done once more.
+        source: The path of the input.
+        folder: The path of the output folder.
+        options: The options of the client.
+        retry_errors: Whether rows that failed in an earlier run are sent once more.
     """
 
     def __init__(self, source: str, folder: str, options: Options, retry_errors: bool) -> None:
@@ -51,12 +53,12 @@ class PartSender:
         self._completions: Completions | None = None
 
     async def __call__(self, block: pa.Table) -> pa.Table:
-        """Send what is left of the parts of a block; what stops the batch is returned, since Ray would print it all."""
+        """Send the missing rows of a block's parts. A failure is returned: Ray would print an exception in full."""
         done = [await self._outcome(part) for part in parts_of(block)]
         return pa.Table.from_pylist(done, schema=_DONE)
 
     async def aclose(self) -> None:
-        """Close the client; where no actor's end does."""
+        """Close the client, if no actor that ends closes it."""
         if self._completions is not None:
             await self._completions.aclose()
 
@@ -65,7 +67,7 @@ class PartSender:
             if self._completions is None:
                 self._completions = Completions(self._options)
             await self._completions.check_router()
-            return await _Sent(self._completions, PartFile(self._folder, part)).counts(
+            return await _PartRun(self._completions, PartFile(self._folder, part)).counts(
                 self._source, part, retry_errors=self._retry_errors
             )
         except (NomyoError, ValueError, TypeError) as error:
@@ -74,7 +76,7 @@ class PartSender:
             return _counts([], failure=f"a file cannot be used on one of the nodes: {error.strerror}")
 
 
-class _Sent:
+class _PartRun:
     """One part, on its way from the input to its file."""
 
     def __init__(self, completions: Completions, file: PartFile) -> None:
@@ -83,7 +85,7 @@ class _Sent:
         self._tokens = [0, 0]
 
     async def counts(self, source: Path, part: Part, *, retry_errors: bool) -> dict[str, Any]:
-        """Do the part; return what came of it."""
+        """Send the part's missing rows; return the counts of the whole part."""
         marks = await asyncio.to_thread(self._file.marks)
         if marks is None or (retry_errors and any(mark.failed for mark in marks)):
             await self._do(source, part, retry_errors=retry_errors)
@@ -100,17 +102,32 @@ class _Sent:
             raise self._completions.failure
         await asyncio.to_thread(self._file.finish)
 
-    async def _send(self, rows: Iterable[Row | BadRow], file: AppendedFile) -> None:
+    async def _send(self, rows: Iterable[Row | BadRow], file: AppendLog) -> None:
         sent = [asyncio.create_task(self._completions.outcome(row)) for row in rows]
+        held_back: list[Outcome] = []
         try:
             for first in asyncio.as_completed(sent):
                 outcome = await first
-                if outcome is not None:
-                    await file.append(outcome.row)
-                    self._tokens = [total + more for total, more in zip(self._tokens, outcome.tokens, strict=True)]
+                if outcome is None:
+                    continue
+                if outcome.held_back is not None:
+                    held_back.append(outcome)
+                    continue
+                await file.append(outcome.row)
+                self._tokens = list(map(total, self._tokens, outcome.tokens))
+            await self._end_with(held_back, file)
         finally:
             for each in sent:
                 each.cancel()
+
+    async def _end_with(self, held_back: Iterable[Outcome], file: AppendLog) -> None:
+        """Write the refusals that were held back, unless they stop the batch; then their rows stay to be done."""
+        refusals = [outcome.held_back for outcome in held_back if outcome.held_back is not None]
+        if refusals:
+            answers = await asyncio.to_thread(self._file.output_has_answers)
+            self._completions.stop_if_account_at_fault(refusals, earlier_answers=answers)
+        for outcome in held_back if self._completions.failure is None else []:
+            await file.append(outcome.row)
 
 
 def _counts(marks: list[Mark], tokens: Iterable[int] = (0, 0), failure: str | None = None) -> dict[str, Any]:

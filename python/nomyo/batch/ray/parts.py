@@ -1,6 +1,6 @@
-"""The input in parts: stretches of whole lines, which one actor sends and of which one file of the output is made.
+"""Cuts the input into parts of whole lines. One actor sends a part, and makes one file of the output of it.
 
-A part is known by its place and its digest, so that a node on which the path leads to another file sends nothing of it.
+A part has a position and a digest. So if the path leads to another file on some node, that node sends nothing of it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from nomyo.batch.lines import Lines, Survey
+from nomyo.batch.input_lines import NumberedLines, Survey, open_input
 from nomyo.errors import BatchError
 
-MOST_BYTES: Final = 16 * 1024 * 1024
-"""What a part measures before it ends with the next row: it is read into memory whole."""
+MAX_PART_BYTES: Final = 16 * 1024 * 1024
+"""A part that reaches this size ends, because it is read into memory as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of the input."""
+    """Consecutive lines of the input."""
 
     line: int
-    """The first of its lines, from 1."""
+    """The number of its first line, from 1."""
     last_line: int
-    """The last of its lines that is not blank."""
+    """The number of its last line that is not blank."""
     rows: int
     """Lines that are not blank."""
     offset_bytes: int
@@ -34,12 +34,12 @@ class Part:
     sha256: str
 
     def has(self, line: int) -> bool:
-        """Whether a line lies in it; a blank one does, too."""
+        """Return whether a line, blank or not, lies in this part."""
         return self.line <= line <= self.last_line
 
 
 class _Digested:
-    """A file whose bytes are digested on their way, for one part after another."""
+    """A file whose bytes are digested as they are read, for one part after another."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -56,16 +56,16 @@ def cut(file: BinaryIO, rows_per_part: int) -> tuple[Survey, list[Part]]:
 
     Args:
         file: The input.
-        rows_per_part: Rows of each but the last, and of those whose rows are large.
+        rows_per_part: How many rows a part has. The last part, and parts with large rows, have fewer.
     """
     digested = _Digested(file)
-    lines = Lines(cast("BinaryIO", digested))
+    lines = NumberedLines(cast("BinaryIO", digested))
     parts: list[Part] = []
     rows = before_lines = before_bytes = number = 0
     for number, _ in lines:
         rows += 1
         size_bytes = lines.size_bytes - before_bytes
-        if rows < rows_per_part and size_bytes < MOST_BYTES:
+        if rows < rows_per_part and size_bytes < MAX_PART_BYTES:
             continue
         parts.append(Part(before_lines + 1, number, rows, before_bytes, size_bytes, digested.digest.hexdigest()))
         rows, before_lines, before_bytes = 0, number, lines.size_bytes
@@ -78,16 +78,17 @@ def cut(file: BinaryIO, rows_per_part: int) -> tuple[Survey, list[Part]]:
 
 
 def rows_in(source: Path, part: Part) -> Iterator[tuple[int, bytes | None]]:
-    """Yield the rows of a part with their lines; None for one that is too long.
+    """Yield the rows of a part with their line numbers; None for a row that is too long.
 
     Raises:
-        BatchError: The file is another, or was changed.
-        OSError: It cannot be read.
+        BatchError: The file was changed, or is another one on this node.
+        ValueError: `source` is not a regular file.
+        OSError: The file cannot be read.
     """
-    with source.open("rb") as file:
+    with open_input(source) as file:
         file.seek(part.offset_bytes)
         content = file.read(part.size_bytes)
     if hashlib.sha256(content).hexdigest() != part.sha256:
         raise BatchError("the input was changed, or is another file on one of the nodes")
-    for number, line in Lines(BytesIO(content)):
+    for number, line in NumberedLines(BytesIO(content)):
         yield part.line + number - 1, line

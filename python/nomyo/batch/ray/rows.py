@@ -1,10 +1,10 @@
-"""Rows of Ray Data: requests out of a block, and a block of answers whose schema is always the same.
+"""Rows of Ray Data: reads requests from a block, and writes answers into blocks that always have the same schema.
 
-What comes from `ray.data.read_json` is not what stood in the file: Arrow gives all rows of a block all fields of any of
-them, and what a row did not have is null. So nulls of objects are left out (a null that stood there, too; in a list
-they stay). Two changes cannot be undone, and make the row a failed one: a string that Arrow took for a time, and a
-number beyond 2**53 that it made a float. Nulls within lists can make it write a block that points beyond its own
-memory (pyarrow 26), so blocks are validated before they are read. `read_lines` changes nothing.
+`ray.data.read_json` changes rows: Arrow gives all rows of a block the same fields, and those that a row lacks are null.
+So nulls in objects are left out, also a null that the file had; nulls in lists stay. Two changes cannot be undone, and
+fail the row: Arrow turned a string into a time, or a number beyond 2**53 into a float. Nulls within lists can make
+Arrow write a block that points beyond its own memory (pyarrow 26), so blocks are validated before they are read.
+`read_lines` changes nothing.
 
 An answer's `response.body` is JSON text, because the fields of answers differ.
 """
@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from nomyo._finite_json import ascii_json
 from nomyo.batch.records import BadRow, Row, read_row
 
 TEXT: Final = "text"
@@ -43,18 +44,18 @@ _CHANGED: Final = (
 
 
 class _Changed(ValueError):  # noqa: N818 - a row, which becomes an outcome
-    """A value is not what stood in the file."""
+    """A value is not the one in the file."""
 
 
 def rows_of(block: Any) -> list[Row | BadRow]:
-    """Return the rows of a block: of the column `text`, or of those that `read_json` makes of OpenAI's batch format.
+    """Return the rows of a block: from its column `text`, or from the columns that `read_json` makes.
 
     Args:
         block: An Arrow table, or a dict of NumPy arrays, which is Ray's own default.
 
     Raises:
-        TypeError: The block is neither.
-        ValueError: It contradicts itself.
+        TypeError: The block is neither of these.
+        ValueError: The block is invalid.
     """
     columns = _columns_of(block)
     count = max(map(len, columns.values()), default=0)
@@ -94,10 +95,16 @@ def _check_block(block: pa.Table) -> None:
 
 def _row_of(line: int, fields: Mapping[str, Any]) -> Row | BadRow:
     try:
+        # Read at once, and sealed later: what refuses NaN then names its place.
         return read_row(line, json.dumps(_without_nulls(fields)).encode())
     except _Changed:
         custom_id = fields.get("custom_id")
         return BadRow(line, "invalid_row", _CHANGED, custom_id if isinstance(custom_id, str) else None)
+
+
+def _without_surrogates(text: str) -> str:
+    """Return a text as Arrow can hold it, in UTF-8: with U+FFFD for halves of surrogate pairs."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _without_nulls(value: Any) -> Any:
@@ -122,11 +129,15 @@ def answers_of(rows: Iterable[bytes]) -> pa.Table:
 
 
 def _answer_of(row: dict[str, Any]) -> dict[str, Any]:
-    """Put a row into the schema. A request without a line has no `id`, and is told from others by `custom_id`."""
+    """Fit a row into the schema. A request without a line has no `id`; its `custom_id` tells it from others."""
+    if row["custom_id"] is not None:
+        row["custom_id"] = _without_surrogates(row["custom_id"])
+    if row["error"] is not None:
+        row["error"]["message"] = _without_surrogates(row["error"]["message"])
     if row["id"] == f"batch_req_{_NO_LINE}":
         row["id"] = None
     if row["error"] is not None and row["error"]["line"] == _NO_LINE:
         row["error"]["line"] = None
     if row["response"] is not None:
-        row["response"]["body"] = json.dumps(row["response"]["body"])
+        row["response"]["body"] = ascii_json(row["response"]["body"])
     return row

@@ -4,34 +4,72 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+from typing import TypeAlias
 
 import httpx
 
 from ..effects import Request, Response
 from ..protocol import ERROR_LIMIT_BYTES
+from ..retries import in_seconds
+from .credentials import credentials_in
+
+RawHeaders: TypeAlias = Collection[tuple[bytes, bytes]]
+Fields: TypeAlias = defaultdict[bytes, list[bytes]]
+"""Headers by their names in lower case, each with its values in the order in which they came."""
+
+HEAD_LIMIT_BYTES = 64 * 1024
+HEAD_LIMIT_FIELDS = 100
+INTERIM_LIMIT = 100
+"""How many interim answers (1xx) may come before the final one: servers send one or two, or one every few seconds."""
+_SWITCHING = 101
+
+
+class HeadError(ValueError):
+    """The headers are not those of an answer that we accept."""
+
+
+class OversizedHeadError(HeadError):
+    """The headers are beyond our bounds, which are narrower than those of the HTTP libraries."""
+
+    words = f"the answer has more than {HEAD_LIMIT_FIELDS} headers, or more than {HEAD_LIMIT_BYTES} bytes of them"
+
+
+class TooManyInterimsError(HeadError):
+    """More interim answers came than servers send."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {INTERIM_LIMIT} interim answers (HTTP 1xx) came before the answer")
 
 
 class Body:
     """Collects a response within its bounds."""
 
-    def __init__(self, request: Request, response: httpx.Response, timeout_s: float | None) -> None:
-        self._status = response.status_code
-        self._retry_after = response.headers.get("retry-after")
-        self._limit_bytes = request.response_limit_bytes if self._status == 200 else ERROR_LIMIT_BYTES
+    def __init__(self, request: Request, status: int, raw_headers: RawHeaders, timeout_s: float | None = None) -> None:
+        """Begin to collect.
+
+        Raises:
+            HeadError: The headers are beyond their bounds, or leave unclear where the answer ends.
+        """
+        fields = _fields(raw_headers)
+        _check_end(status, fields)
+        self._status = status
+        self._retry_after = _retry_after(fields)
+        self._limit_bytes = request.response_limit_bytes if status == 200 else ERROR_LIMIT_BYTES
         self._deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         self._chunks: list[bytes] = []
         self._size_bytes = 0
-        self.fault = self._fault_of(response)
-        # The caller's own transport or event hook may have read the body already.
-        was_read = response.is_stream_consumed
-        if was_read and self.fault is None:
-            self.take(response.content)
-        self.wants_stream = self.fault is None and not was_read
+        self._credentials: tuple[str, ...] = ()
+        self.fault = self._fault_of(fields)
 
-    def _fault_of(self, response: httpx.Response) -> str | None:
-        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+    def _fault_of(self, fields: Fields) -> str | None:
+        if (_value(fields, b"content-encoding") or "identity").strip().lower() != "identity":
             return "its body is compressed"
-        announced = response.headers.get("content-length", "")
+        announced = _value(fields, b"content-length") or ""
         if announced.isdecimal() and int(announced[:20]) > self._limit_bytes:
             return self._too_large()
         return None
@@ -57,4 +95,63 @@ class Body:
     def response(self) -> Response:
         """Return what was read; nothing of a body with a fault."""
         body = b"" if self.fault else b"".join(self._chunks)
-        return Response(self._status, body, self._retry_after, self.fault)
+        return Response(self._status, body, self._retry_after, self.fault, self._credentials)
+
+
+class HttpxBody(Body):
+    """Collects a response of httpx."""
+
+    def __init__(self, request: Request, response: httpx.Response, timeout_s: float | None) -> None:
+        super().__init__(request, response.status_code, response.headers.raw, timeout_s)
+        self._credentials = credentials_in(response.request.headers.multi_items())
+        # The caller's own transport or event hook may have read the body already.
+        was_read = response.is_stream_consumed
+        if was_read and self.fault is None:
+            self.take(response.content)
+        self.wants_stream = self.fault is None and not was_read
+
+
+def answer_of(request: Request, error: httpx.HTTPStatusError) -> Response:
+    """Return the response for which an event hook of the caller's client raised; with its body if the hook read it."""
+    body = Body(request, error.response.status_code, error.response.headers.raw)
+    with suppress(httpx.StreamError):
+        body.take(error.response.content)
+    return replace(body.response(), credentials=credentials_in(error.request.headers.multi_items()))
+
+
+def _fields(raw_headers: RawHeaders) -> Fields:
+    """Return the headers by name, once they are found within their bounds.
+
+    Raises:
+        OversizedHeadError: They are not.
+    """
+    size_bytes = sum(map(len, chain.from_iterable(raw_headers)))
+    if len(raw_headers) > HEAD_LIMIT_FIELDS or size_bytes > HEAD_LIMIT_BYTES:
+        raise OversizedHeadError(OversizedHeadError.words)
+    fields: Fields = defaultdict(list)
+    for name, value in raw_headers:
+        fields[name.lower()].append(value)
+    return fields
+
+
+def _check_end(status: int, fields: Fields) -> None:
+    """Refuse an answer whose end two readers may see at two different places."""
+    if status == _SWITCHING:
+        raise HeadError("the answer changes the protocol (HTTP 101), which nobody asked for")
+    if b"transfer-encoding" in fields and b"content-length" in fields:  # RFC 9112, section 6.3
+        raise HeadError("the answer has Content-Length beside Transfer-Encoding, which leaves its end unclear")
+
+
+def _retry_after(fields: Fields) -> str | None:
+    """Return the seconds that the answer asks to wait for, as decimal figures; None if it asks for none."""
+    asked = _value(fields, b"retry-after")
+    if asked is None:
+        return None
+    # A server that stands before the application puts its own Date before the application's.
+    date = fields[b"date"][-1].decode("latin-1") if b"date" in fields else None
+    return in_seconds(asked, date)
+
+
+def _value(fields: Fields, name: bytes) -> str | None:
+    """Return a header's values as one (RFC 9110, section 5.3)."""
+    return b", ".join(fields[name]).decode("latin-1") or None if name in fields else None

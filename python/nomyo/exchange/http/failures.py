@@ -1,4 +1,4 @@
-"""What goes wrong in the HTTP library, and how to say it in words that hold nothing of the request."""
+"""Turns exceptions of the HTTP libraries into failures, in words that hold nothing of the request."""
 
 from __future__ import annotations
 
@@ -6,38 +6,135 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
-import aiohttp
 import httpx
 
-from ..effects import NetworkFailure
+from ..effects import NetworkFailure, Phase, Response
+from ..retries import RETRIED_STATUSES
+from .body import HeadError, OversizedHeadError
+from .credentials import credentials_in
+from .environment import Proxy
 
-# aiohttp's own errors pass through httpx-aiohttp where it has no counterpart, for malformed HTTP
-# above all; ValueError comes from what cannot even be parsed.
+CLOSED: Final = NetworkFailure("the client was closed", connected=False)
 FAILURES = (
     httpx.HTTPError,
     httpx.StreamError,
     httpx.InvalidURL,
-    aiohttp.ClientError,
     OSError,
     EOFError,
-    ValueError,
-    ImportError,  # of what a proxy of another kind would need
+    ValueError,  # from an answer that cannot even be parsed
+    ImportError,  # from a proxy of a kind that needs another package
 )
+_TOO_LARGE = 431  # h11's hint if headers are beyond its own bound (RFC 6585, section 5)
+_OF_OURS: Final = (httpx.HTTPError, httpx.InvalidURL, HeadError)
+_BELOW: Final = ("httpcore", "h11")
+_FORBIDDEN: Final = 403
+_PROXY_AUTHENTICATION: Final = 407
+_REQUEST_TIMEOUT: Final = 408
+
+
+# What OpenSSL calls the first bytes of a peer that speaks no TLS; it depends on the version.
+_ANSWERED_IN_CLEAR: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+_NO_TLS_THERE: Final = " (is it http://?)"
+
+
+class ProxyAwayError(httpx.ConnectError):
+    """There was no connection to the proxy itself."""
+
+
+class ProxyRefusedError(httpx.ProxyError):
+    """The proxy answered CONNECT with a status that is no success."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+def is_failure(error: Exception) -> bool:
+    """Return whether an exception means that no answer came; others are bugs, or the caller's own."""
+    return isinstance(error, FAILURES) or _broke_below(error)
+
+
+def is_failure_of_ours(error: Exception) -> bool:
+    """Return the same for our own sync client, in which a bare `TimeoutError`, say, is a signal handler's."""
+    return isinstance(error, _OF_OURS) or _broke_below(error)
+
+
+def _broke_below(error: Exception) -> bool:
+    """Return whether a broken connection of httpcore or h11 raised it: a failed assertion, an impossible state."""
+    trace, module = error.__traceback__, ""
+    while trace is not None:
+        module, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
+    return _root(module) in _BELOW and _root(type(error).__module__) in ("builtins", *_BELOW)
+
+
+def _root(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def failure_through(proxy: Proxy, error: BaseException) -> NetworkFailure:
+    """Return why no answer came through a proxy; if the proxy is the reason, with the variable that names it."""
+    if isinstance(error, ProxyRefusedError):
+        return refused_by(proxy, error.status)
+    failure = failure_of(error)
+    return away(proxy, failure) if isinstance(error, ProxyAwayError) else failure
+
+
+def refused_by(proxy: Proxy, status: int) -> NetworkFailure:
+    """Return the failure for a status that the proxy itself sent: 408 and RETRIED_STATUSES may pass, others last."""
+    words = f"the proxy of {proxy.named} refused with HTTP {status}"
+    if status == _PROXY_AUTHENTICATION:
+        words = f"{words}: it wants credentials, http://USER:PASSWORD@HOST:PORT, or others than these"
+    lasting = status not in RETRIED_STATUSES and status != _REQUEST_TIMEOUT
+    return NetworkFailure(words, connected=False, lasting=lasting)
+
+
+def unreadable(proxy: Proxy) -> NetworkFailure:
+    """Return the failure for an answer to CONNECT that is not HTTP, or is beyond the bounds of an answer."""
+    words = f"the proxy of {proxy.named} answered CONNECT with what cannot be read, or with headers that are too long"
+    return NetworkFailure(words, connected=False, lasting=not proxy.was_reached)
+
+
+def away(proxy: Proxy, failure: NetworkFailure) -> NetworkFailure:
+    """Return the failure for a proxy that cannot be reached; if it could before, later attempts may reach it again."""
+    words = f"the proxy of {proxy.named} cannot be reached: {failure.reason}"
+    return NetworkFailure(words, connected=False, lasting=not proxy.was_reached)
+
+
+def answer_by(proxy: Proxy | None, response: Response) -> Response | NetworkFailure:
+    """Return a response, with the credentials that the proxy was sent; or a failure, if the proxy itself responded.
+
+    Through a tunnel, only the router responds. Without a tunnel, 407 comes from a proxy alone (RFC 9110, section
+    15.5.8), and a 403 that is not JSON does not come from the router.
+    """
+    if proxy is None:
+        return response
+    forbidden = response.status == _FORBIDDEN and not response.body.lstrip().startswith(b"{")
+    if not proxy.tunnels and (response.status == _PROXY_AUTHENTICATION or forbidden):
+        return refused_by(proxy, response.status)
+    proxy.was_reached = True
+    return replace(response, credentials=credentials_in(proxy.headers.items()))
 
 
 def failure_of(error: BaseException) -> NetworkFailure:
-    """Say why there was no answer, in words that hold nothing of the request."""
-    return NetworkFailure(_reason_of(error), _is_timeout(error), _was_connected(error))
+    """Return why no answer came, in words that hold nothing of the request."""
+    untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain_of(error))
+    connected, phase = _was_connected(error), _phase_of(error)
+    return NetworkFailure(_reason_of(error), _is_timeout(error), connected, untrusted=untrusted, phase=phase)
 
 
 def _reason_of(error: BaseException) -> str:
-    causes = [cause for cause in _chain(error) if not isinstance(cause, aiohttp.ClientError)]
-    for cause in causes:
+    for cause in chain_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the certificate was refused: {cause.verify_message}"
+            return f"the certificate was refused: {cause.verify_message} (SSL_CERT_FILE names who else is believed)"
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {cause.reason}"
+            return f"TLS failed: {cause.reason}{_NO_TLS_THERE if cause.reason in _ANSWERED_IN_CLEAR else ''}"
+        if isinstance(cause, HeadError):
+            return str(cause)
+        if getattr(cause, "error_status_hint", None) == _TOO_LARGE:
+            return OversizedHeadError.words
         if isinstance(cause, socket.gaierror):
             return f"the host's name was not found: {cause.strerror}"
         if isinstance(cause, OSError) and cause.errno:
@@ -47,25 +144,26 @@ def _reason_of(error: BaseException) -> str:
     return f"the connection failed or was closed ({type(error).__name__})"
 
 
+def _phase_of(error: BaseException) -> Phase | None:
+    """Return what we waited for when a timeout of ours ended the exchange; None if something else ended it."""
+    from_system = any(isinstance(cause, OSError) and cause.errno for cause in chain_of(error))
+    if from_system or not _is_timeout(error):
+        return None
+    if isinstance(error, httpx.PoolTimeout):
+        return "pool"
+    return "upload" if isinstance(error, httpx.WriteTimeout) else "answer"
+
+
 def _is_timeout(error: BaseException) -> bool:
-    """Tell a timeout from what httpx-aiohttp calls one: it makes a ConnectTimeout of every ClientConnectionError."""
-    causes = list(_chain(error))
-    if any(isinstance(cause, TimeoutError) for cause in causes):
-        return True
-    from_aiohttp = any(isinstance(cause, aiohttp.ClientConnectionError) for cause in causes)
-    return isinstance(error, httpx.TimeoutException) and not from_aiohttp
+    return isinstance(error, httpx.TimeoutException) or any(isinstance(one, TimeoutError) for one in chain_of(error))
 
 
 def _was_connected(error: BaseException) -> bool:
-    """Tell what failed before there was a connection; aiohttp says so itself, see `_is_timeout`."""
-    causes = list(_chain(error))
-    if any(isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)) for cause in causes):
-        return False
-    from_aiohttp = any(isinstance(cause, aiohttp.ClientError) for cause in causes)
-    return from_aiohttp or not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+    return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Iterate over an error and its causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,13 +1,13 @@
-"""A request's body on its way out of an event loop."""
+"""The body of a request in pieces, each of which may take `write_s` to write."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-# What aiohttp takes as one piece without a warning is 1 MiB (`TOO_LARGE_BYTES_BODY`): writing more at once would hold
-# the event loop up.
+# aiohttp warns of a larger piece (`TOO_LARGE_BYTES_BODY`), because to write more at once holds the event loop up.
 LARGE_BYTES = 1024 * 1024
 PIECE_BYTES = 64 * 1024
+"""How much of a request the network must take within each `write_s`."""
 
 
 class Pieces:
@@ -23,5 +23,5 @@ class Pieces:
 
 
 def in_pieces(body: bytes) -> bytes | Pieces:
-    """Return the body, in pieces where it is large."""
+    """Return the body; in pieces if it is large."""
     return body if len(body) <= LARGE_BYTES else Pieces(body)

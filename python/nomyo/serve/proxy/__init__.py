@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on this machine, whose every request travels on sealed. The command is `nomyo proxy`.
+"""An OpenAI-compatible server on this machine that seals every request for the router. The command is `nomyo proxy`.
 
     from nomyo import SecureCompletionClient
     from nomyo.serve.proxy import ProxyConfig, create_app
@@ -8,6 +8,22 @@
 Promises, each held by a test: what a program sends in clear to the proxy leaves this machine sealed; nobody gets an
 answer without the token, nor does a page of another origin or under another name (DNS rebinding); the token goes to
 nobody, the API key to the router alone; no log line, metric or error of ours holds content, a token or a key.
+
+Modules, from the ground up; each imports only from those above it:
+
+    refusal       how a request is turned down
+    failures      the answer to the caller if the router or the exchange fails
+    host_header   the grammar of a `Host` header
+    config        the settings
+    hosts         the names that the proxy answers to, and the origins of pages
+    guard         asks each request for the token, and says to browsers what keeps others out
+    slots         bounds the requests at the router, and those that wait
+    chat_request  checks what a caller asks for, before anything is sealed
+    completions   `POST /v1/chat/completions`
+    metrics       what the proxy counts, for Prometheus
+    page_files    the files of the chat page, read once
+    router_key    the fingerprint of the router's key
+    app           the proxy as an ASGI application
 """
 
 from nomyo.serve.proxy.app import create_app

@@ -1,8 +1,7 @@
-"""The proxy as an ASGI application: its routes, and what stands before them."""
+"""The proxy as an ASGI application: its routes, and the middleware in front of them."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -16,19 +15,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from nomyo import SecureCompletionClient, __version__, get_memory_protection_info
+from nomyo._warn import log_named
 from nomyo.serve.access_log import AccessLog
 from nomyo.serve.bearer import BearerTokens
+from nomyo.serve.log import REFUSALS_LOGGED, BoundedLog
 from nomyo.serve.proxy.completions import Completions
 from nomyo.serve.proxy.config import ProxyConfig
 from nomyo.serve.proxy.guard import Guard
 from nomyo.serve.proxy.hosts import Hosts
 from nomyo.serve.proxy.metrics import CONTENT_TYPE, Metrics
 from nomyo.serve.proxy.page_files import PageFile, page_files
-from nomyo.serve.proxy.places import Places
 from nomyo.serve.proxy.refusal import Refusal
 from nomyo.serve.proxy.router_key import RouterKey
+from nomyo.serve.proxy.slots import Slots
 
-_log = logging.getLogger("nomyo.proxy")
+_log = log_named("nomyo.proxy")
 _COMPLETIONS: Final = "/v1/chat/completions"
 _MODELS: Final = "/v1/models"
 _HEALTH: Final = "/healthz"
@@ -45,13 +46,15 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
         config: Its settings.
         client: Sends its requests; closed when the application's lifespan ends.
     """
-    places = Places(config.max_at_once, config.max_waiting, config.patience_s)
-    metrics = Metrics(places)
+    slots = Slots(config.max_at_once, config.max_waiting, config.patience_s)
+    metrics = Metrics(slots)
     page = page_files()
     own_paths = frozenset({_COMPLETIONS, _MODELS, _HEALTH, _METRICS, _STATUS, *page})
 
+    refusals = BoundedLog(_log, REFUSALS_LOGGED)
+
     def refused(refusal: Refusal) -> Response:
-        _log.info("refused: %d %s", refusal.status, refusal.code)
+        refusals.info("refused: %d %s", refusal.status, refusal.code)
         metrics.note_error(refusal.code)
         return refusal.response()
 
@@ -63,7 +66,7 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
     models = _Models(config.models, refused)
     app = Starlette(
         routes=[
-            Route(_COMPLETIONS, Completions(config, client, places, refused), methods=["POST"]),
+            Route(_COMPLETIONS, Completions(config, client, slots, refused), methods=["POST"]),
             Route(_MODELS, models.all, methods=["GET"]),
             Route(_MODELS + "/{name:path}", models.one, methods=["GET"]),
             Route(_HEALTH, _health, methods=["GET"]),
@@ -77,31 +80,32 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
                 Guard,
                 hosts=Hosts(config),
                 tokens=BearerTokens([] if config.token is None else [config.token]),
-                # Figures tell when somebody is at work, and how much: Prometheus can send a token.
+                # The token is needed, because the figures show when somebody is at work. Prometheus can send it.
                 open_paths=frozenset({_HEALTH, *page}),
                 refused=refused,
             ),
         ],
         exception_handlers={HTTPException: http_error},
-        lifespan=_lifespan_of(client),
+        lifespan=_lifespan_of(client, refusals),
     )
     app.router.redirect_slashes = False
     return app
 
 
-def _lifespan_of(client: SecureCompletionClient) -> Callable[[Starlette], Any]:
+def _lifespan_of(client: SecureCompletionClient, refusals: BoundedLog) -> Callable[[Starlette], Any]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         try:
             yield
         finally:
             await client.aclose()
+            refusals.log_counts()
 
     return lifespan
 
 
 class _Models:
-    """`/v1/models`: what the configuration names, since the router has no list."""
+    """`/v1/models`: the models that the configuration names, because the router has no list."""
 
     def __init__(self, names: tuple[str, ...], refused: Callable[[Refusal], Response]) -> None:
         created = int(time.time())
@@ -135,7 +139,7 @@ def _status_of(config: ProxyConfig, client: SecureCompletionClient) -> Endpoint:
     router_key = RouterKey(client)
 
     async def endpoint(_request: Request) -> Response:
-        await router_key.look()
+        await router_key.refresh()
         info = get_memory_protection_info()
         return JSONResponse(
             {

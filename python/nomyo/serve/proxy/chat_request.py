@@ -1,25 +1,29 @@
-"""What a caller of the proxy asks for, checked before anything is sealed."""
+"""Checks the request of a caller before anything is sealed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
-from nomyo.chat_body import ChatBody, ChatBodyError, read_chat_body
+from nomyo.openai_form.body import ChatBody, ChatBodyError, read_chat_body
 from nomyo.serve.proxy.refusal import Refusal
 
 
-def check_head(headers: Headers) -> None:
-    """Check what can be told before the body is read.
+def check_head(request: Request) -> None:
+    """Check what the headers and the URL show, before the body is read.
 
     Raises:
-        Refusal: 415. A form cannot send JSON, and a page of another origin not without asking first.
+        Refusal: 415: a form cannot send JSON, and a page of another origin not without asking first. 400: a query.
     """
-    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise Refusal(415, "unsupported_media_type", "Content-Type must be application/json")
-    if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    media_types = [value.partition(";")[0].strip().lower() for value in request.headers.getlist("Content-Type")]
+    if media_types != ["application/json"]:
+        raise Refusal(415, "unsupported_media_type", "Content-Type must be application/json, and given once")
+    if request.url.query:
+        raise Refusal(400, "invalid_request", "A query cannot travel with a sealed request, and none counts here")
+    encodings = {value.strip().lower() for value in request.headers.getlist("Content-Encoding")}
+    if not encodings <= {"identity"}:
         raise Refusal(415, "unsupported_media_type", "A compressed body is not accepted")
 
 
@@ -28,18 +32,18 @@ def read_chat_request(body: bytes, headers: Headers, default_tier: str | None) -
 
     Args:
         body: JSON in UTF-8.
-        headers: The request's.
-        default_tier: The security tier, where none is named.
+        headers: The request's headers.
+        default_tier: The security tier of a request that names none.
 
     Raises:
         Refusal: 400, naming the field.
     """
     try:
-        asked = read_chat_body(body, headers.getlist("X-Security-Tier"))
-        if not isinstance(asked.payload.get("model"), str) or not asked.payload["model"]:
+        chat = read_chat_body(body, headers.getlist("X-Security-Tier"))
+        if not isinstance(chat.payload.get("model"), str) or not chat.payload["model"]:
             raise ChatBodyError("model must be a non-empty string", "model")
-        if not isinstance(asked.payload.get("messages"), list) or not asked.payload["messages"]:
+        if not isinstance(chat.payload.get("messages"), list) or not chat.payload["messages"]:
             raise ChatBodyError("messages must be a non-empty list", "messages")
     except ChatBodyError as error:
         raise Refusal(400, "invalid_request", str(error), param=error.param) from None
-    return replace(asked, security_tier=asked.security_tier or default_tier)
+    return replace(chat, security_tier=chat.security_tier or default_tier)

@@ -1,33 +1,32 @@
-"""`POST /v1/chat/completions`: one request in clear from this machine, sealed from here on."""
+"""`POST /v1/chat/completions`: takes a request in clear from this machine, and seals it for the router."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from nomyo import ChatCompletionResponse, SecureCompletionClient
 from nomyo._core import new_payload_id
-from nomyo.chat_body import ChatBody
-from nomyo.chunks import as_sse, chunks_of
+from nomyo._warn import log_named
+from nomyo.openai_form.answer import UnwritableAnswerError, completion_answer
+from nomyo.openai_form.body import ChatBody
+from nomyo.openai_form.chunks import UnstreamableError
+from nomyo.openai_form.error import UNWRITABLE_CODE
 from nomyo.serve.body import BodyTooLargeError, BodyTooSlowError, read_body
 from nomyo.serve.log import log_without_message
 from nomyo.serve.proxy.chat_request import check_head, read_chat_request
 from nomyo.serve.proxy.config import ProxyConfig
 from nomyo.serve.proxy.failures import refusal_for, stopping
-from nomyo.serve.proxy.places import Places
 from nomyo.serve.proxy.refusal import Refusal
+from nomyo.serve.proxy.slots import Slots
 
 T = TypeVar("T")
-_log = logging.getLogger("nomyo.proxy")
-# The whole answer is there before its first chunk is: nobody should take it for a stream that grows.
-_NOT_INCREMENTAL: Final = {"X-Nomyo-Stream": "complete"}
+_log = log_named("nomyo.proxy")
 
 
 class Completions:
@@ -36,46 +35,46 @@ class Completions:
     Args:
         config: The proxy's settings.
         client: Sends the requests.
-        places: Bounds them.
-        refused: Makes the answer to those that are not served.
+        slots: Bounds how many requests there are.
+        refused: Makes the answer to a request that is not served.
     """
 
     def __init__(
         self,
         config: ProxyConfig,
         client: SecureCompletionClient,
-        places: Places,
+        slots: Slots,
         refused: Callable[[Refusal], Response],
     ) -> None:
         self._config = config
         self._client = client
-        self._places = places
+        self._slots = slots
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; it keeps its place until the caller has the answer."""
+        """Answer a request. It is counted in `slots` until the caller has the answer."""
         request = Request(scope, receive)
         try:
-            with self._places.place():
+            with self._slots.admit():
                 response = await self._response(request)
                 await response(scope, receive, _until_taken(send))
         except Refusal as refusal:
             await self._refused(refusal)(scope, receive, send)
         except asyncio.CancelledError:
-            return  # the grace at the stop is over, and the caller has not taken its answer yet
+            return  # the proxy stops, its grace period is over, and the caller has not read its answer yet
 
     async def _response(self, request: Request) -> Response:
         try:
-            check_head(request.headers)
-            asked = read_chat_request(await self._body(request), request.headers, self._config.security_tier)
-            return _told(await unless_gone(request, self._answer(asked)), asked)
+            check_head(request)
+            chat = read_chat_request(await self._body(request), request.headers, self._config.security_tier)
+            return _as_response(await unless_gone(request, self._answer(chat)), chat)
         except Refusal as refusal:
             return self._refused(refusal)
         except ClientDisconnect:
             return self._refused(Refusal(499, "caller_gone", "The caller went away"))  # nobody reads it: for the log
-        except asyncio.CancelledError:  # the grace at the stop is over, and nobody else cancels
+        except asyncio.CancelledError:  # the proxy stops and its grace period is over; nobody else cancels
             return self._refused(stopping())
-        except Exception as error:  # noqa: BLE001 - whatever it is, its words and traceback must not reach the log
+        except Exception as error:  # noqa: BLE001 - no message or traceback may reach the log
             return self._refused(_refusal_of(error))
 
     async def _body(self, request: Request) -> bytes:
@@ -88,15 +87,15 @@ class Completions:
             refusal = Refusal(408, "request_timeout", "The request's body took too long to arrive")
         raise refusal
 
-    async def _answer(self, asked: ChatBody) -> ChatCompletionResponse:
-        async with self._places.turn():
+    async def _answer(self, chat: ChatBody) -> ChatCompletionResponse:
+        async with self._slots.slot():
             return await self._client.send_secure_request(
-                asked.payload, new_payload_id(), security_tier=asked.security_tier
+                chat.payload, new_payload_id(), security_tier=chat.security_tier
             )
 
 
 def _until_taken(send: Send) -> Send:
-    """Return a `send` whose last part of a body goes out when the caller has taken what came before.
+    """Return a `send` that holds the last part of a body back until the caller has read the earlier parts.
 
     A server waits at the beginning of a part, so that an answer of one part would be as good as gone at once.
     """
@@ -112,7 +111,7 @@ def _until_taken(send: Send) -> Send:
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work returns; where the caller goes away meanwhile, cancel it.
+    """Return the result of the work; cancel it if the caller goes away meanwhile.
 
     Raises:
         ClientDisconnect: The caller went away.
@@ -135,16 +134,24 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _told(answer: ChatCompletionResponse, asked: ChatBody) -> Response:
+def _as_response(answer: ChatCompletionResponse, chat: ChatBody) -> Response:
     try:
-        if asked.stream:
-            events = b"".join(as_sse(chunks_of(answer, asked.include_usage)))
-            return Response(events, media_type="text/event-stream", headers=_NOT_INCREMENTAL)
-        content = json.dumps(answer, separators=(",", ":")).encode("ascii")
-        return Response(content, media_type="application/json")
-    except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
-        pass
-    raise Refusal(502, "unwritable_answer", "The router's answer cannot be written as JSON", retried=True)
+        written = completion_answer(answer, stream=chat.stream, include_usage=chat.include_usage)
+        if isinstance(written.body, bytes):
+            return Response(written.body, headers=written.headers)
+        return StreamingResponse(_in_turn(written.body), headers=written.headers)
+    except UnstreamableError as error:
+        words = f"The answer cannot be given: {error}"
+    except UnwritableAnswerError:
+        words = "The router's answer cannot be written as JSON"
+    raise Refusal(502, UNWRITABLE_CODE, words, retried=True)
+
+
+async def _in_turn(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the pieces of a stream. Making a piece takes time, so other tasks run between two pieces."""
+    for piece in pieces:
+        yield piece
+        await asyncio.sleep(0)
 
 
 def _refusal_of(error: Exception) -> Refusal:

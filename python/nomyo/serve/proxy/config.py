@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Final
 
 from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES, check_security_tier
 from nomyo.serve.listener import Listener, is_loopback
+from nomyo.serve.proxy.host_header import parse_host
 
 DEFAULT_PORT: Final = 8800
 SHORTEST_TOKEN: Final = 16
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """Everything that can be set about a proxy, but for its client.
+    """All settings of a proxy except those of its client.
 
     Args:
-        token: The bearer token that callers need; None: everybody on this machine is served.
+        token: The bearer token that callers need; None serves everybody on this machine.
         listener: Where it listens, and its TLS files.
-        allow_remote: Listen on an address that other machines reach.
+        allow_remote: Whether it may listen on an address that other machines reach.
         allowed_hosts: Names (`name` or `name:port`) under which it is reached, beside those of this machine.
-        models: What `/v1/models` lists.
-        security_tier: For requests that name none.
-        max_body_bytes: What a request may measure.
-        max_at_once: Requests that the router answers at once.
-        max_waiting: Requests that wait for their turn; more get 429.
-        patience_s: Seconds for which one waits.
+        models: The models that `/v1/models` lists.
+        security_tier: The tier of requests that name none.
+        max_body_bytes: The largest body of a request.
+        max_at_once: How many requests are at the router at once.
+        max_waiting: How many more requests may wait; further ones get 429.
+        patience_s: Seconds for which a request waits at most.
         body_timeout_s: Seconds within which a request's body must have arrived.
     """
 
@@ -49,7 +48,7 @@ class ProxyConfig:
             _check_token(self.token)
         if self.remote:
             self._check_remote()
-        if unusable := [host for host in self.allowed_hosts if not _HOST.fullmatch(host)]:
+        if unusable := [host for host in self.allowed_hosts if parse_host(host) is None]:
             raise ValueError(f"an allowed host is a name, or name:port, without http://; not {unusable[0]!r}")
         if not all(self.models):
             raise ValueError("a model's name must not be empty")
@@ -68,7 +67,7 @@ class ProxyConfig:
         if not self.allow_remote:
             raise ValueError(
                 f"other machines could reach {self.listener.host}, and what they send comes here unsealed:"
-                " listen on 127.0.0.1, or allow remote callers on purpose"
+                " listen on 127.0.0.1, or allow it with allow_remote=True (--allow-remote)"
             )
         if self.token is None:
             raise ValueError("a proxy that other machines can reach needs a token")

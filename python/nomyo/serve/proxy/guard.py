@@ -1,4 +1,4 @@
-"""The door: whoever comes in was meant to, and every answer carries what browsers need to keep others out."""
+"""Lets in only requests that are meant for the proxy, and adds headers by which browsers keep other pages out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nomyo.serve.bearer import BearerTokens
+from nomyo.serve.bearer import BearerTokens, authorization_of
+from nomyo.serve.connections import note_token
 from nomyo.serve.proxy.hosts import Hosts
 from nomyo.serve.proxy.refusal import Refusal
 
@@ -28,14 +29,14 @@ HEADERS: Final = {
 
 
 class Guard:
-    """ASGI middleware that lets requests in.
+    """ASGI middleware that checks name, origin and token of each request.
 
     Args:
-        app: What answers those that are let in.
-        hosts: Names and origins.
+        app: The application behind it.
+        hosts: The names and origins that are accepted.
         tokens: The token, if one is needed.
-        open_paths: What needs no token.
-        refused: Makes the answer to those that are not let in.
+        open_paths: The paths that need no token.
+        refused: Makes the answer to a request that is refused.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Guard:
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it before anything of it is read."""
+        """Pass a request on, or refuse it before its body is read."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,5 +76,6 @@ class Guard:
         self._hosts.check(headers, scope["server"][1])
         if scope["path"] in self._open_paths:
             return
-        if not self._tokens.admit(headers.get("Authorization")):
+        if not self._tokens.admit(authorization_of(headers)):
             raise Refusal(401, "invalid_token", "The proxy's token is missing or wrong: it is what nomyo proxy printed")
+        note_token(scope)

@@ -10,17 +10,16 @@ A page on the internet can make a browser send requests to 127.0.0.1. What stops
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
 from nomyo.serve.proxy.config import ProxyConfig
+from nomyo.serve.proxy.host_header import is_address, parse_host
 from nomyo.serve.proxy.refusal import Refusal
 
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _OWN_SITE: Final = frozenset({"same-origin", "none"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -29,26 +28,28 @@ class Hosts:
     """Decides by a request's headers whether it is meant for the proxy.
 
     Args:
-        config: Where it listens, and which names are its own.
+        config: Where the proxy listens, and which further names are its own.
     """
 
     def __init__(self, config: ProxyConfig) -> None:
         self._scheme = "http" if config.listener.tls_cert is None else "https"
         self._any_address = config.remote
-        self._local = _LOCAL | {config.listener.host.lower()}
+        listened = config.listener.host.lower()
+        self._local = _LOCAL | {f"[{listened}]" if ":" in listened else listened}
         self._allowed: Collection[str] = frozenset(host.lower() for host in config.allowed_hosts)
 
     def check(self, headers: Headers, port: int) -> None:
-        """Let a request pass.
+        """Check the name and the origin of a request.
 
         Args:
-            headers: The request's.
-            port: Where it came in.
+            headers: The request's headers.
+            port: The port on which it came in.
 
         Raises:
             Refusal: 421 for a name that is not ours, 403 for a page of another origin.
         """
-        host = headers.get("Host", "").lower()
+        named = headers.getlist("Host")
+        host = named[0].lower() if len(named) == 1 else ""
         if not self._is_ours(host, port):
             raise Refusal(421, "foreign_host", "The proxy does not answer under this name (see --allow-host)")
         own = f"{self._scheme}://{host}"
@@ -58,33 +59,12 @@ class Hosts:
             raise Refusal(403, "foreign_origin", "The proxy does not answer to pages of another site")
 
     def _is_ours(self, host: str, port: int) -> bool:
-        parts = _parted(host)
-        if parts is None:
+        named = parse_host(host)
+        if named is None:
             return False
-        name, named_port = parts
-        if name in self._allowed or host in self._allowed:
+        if named.name in self._allowed or host in self._allowed:
             return True
-        if (named_port or _DEFAULT_PORTS[self._scheme]) != port:
+        if (_DEFAULT_PORTS[self._scheme] if named.port is None else named.port) != port:
             return False
-        # An address cannot be rebound: no site has one for its name.
-        return name in self._local or (self._any_address and _is_address(name))
-
-
-def _parted(host: str) -> tuple[str, int | None] | None:
-    """Return name and port of a `Host` header, IPv6 without brackets; None where it cannot be read."""
-    try:
-        parts = urlsplit(f"//{host}")
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if not name or parts.netloc != host or "@" in host:
-        return None
-    return name, port
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        # DNS rebinding needs a name: no site can have an address as its name.
+        return named.name in self._local or (self._any_address and is_address(named.name))

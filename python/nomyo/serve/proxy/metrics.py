@@ -1,4 +1,4 @@
-"""What the proxy counts, for Prometheus. No label holds anything of a request but its route and how it ended."""
+"""Counts requests for Prometheus. Labels hold only a request's route and how it ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
 from nomyo.serve.access_log import Answered
-from nomyo.serve.proxy.places import Places
+from nomyo.serve.proxy.slots import Slots
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -17,13 +17,13 @@ _BUCKETS_S: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0
 
 
 class Metrics:
-    """Counts in a registry of its own: several proxies in one process do not mix.
+    """Counts in a registry of its own, so that several proxies in one process do not mix.
 
     Args:
-        places: Where the requests under way are counted.
+        slots: Knows the requests under way and waiting.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, slots: Slots) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "nomyo_proxy_requests", "Answers by route and status.", ["route", "status"], registry=registry
@@ -41,11 +41,11 @@ class Metrics:
             buckets=_BUCKETS_S,
         )
         at_work = Gauge("nomyo_proxy_in_flight", "Requests at the router now.", registry=registry)
-        at_work.set_function(lambda: places.at_work)
+        at_work.set_function(lambda: slots.at_work)
         waiting = Gauge(
             "nomyo_proxy_waiting", "Requests that arrive, wait or are being answered now.", registry=registry
         )
-        waiting.set_function(lambda: places.inside - places.at_work)
+        waiting.set_function(lambda: slots.inside - slots.at_work)
 
     def note(self, answered: Answered) -> None:
         """Count an answer."""
@@ -59,5 +59,5 @@ class Metrics:
         self._errors.labels(code).inc()
 
     def text(self) -> bytes:
-        """Return all of it in Prometheus' text format, version 0.0.4."""
+        """Return all metrics in Prometheus' text format, version 0.0.4."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""The page's files, read once: nothing of a request's path ever reaches the file system."""
+"""The page's files, read once at the start, so that no request's path ever reaches the file system."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
-"""How a request is turned down: a status, and words in the form that the OpenAI SDKs read."""
+"""The refusal of a request: a status, and an error object in the form that the OpenAI SDKs read."""
 
 from __future__ import annotations
 
-from starlette.responses import JSONResponse
+from collections.abc import Mapping
 
-from nomyo.error_kinds import error_kind
+from starlette.responses import Response
+
+from nomyo.openai_form.answer import error_answer
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -13,10 +15,11 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
     Args:
         status: The HTTP status.
         code: One word for programs and for the log.
-        message: For people; nothing of the request's content stands in it.
-        param: The field of the request that is meant.
-        retry_after_s: Whole seconds for a `Retry-After` header.
-        retried: It was tried again here already, as often as makes sense: the SDKs are told not to.
+        message: The message for people; it holds nothing of the request's content.
+        param: The field of the request that is at fault.
+        retry_after_s: Seconds for a `Retry-After` header.
+        retried: Whether the proxy retried already, so that the SDKs are told not to.
+        named: The `type`, `param` and `code` of the router's own error: for the caller, not for the log.
     """
 
     def __init__(
@@ -26,8 +29,9 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
         message: str,
         *,
         param: str | None = None,
-        retry_after_s: int | None = None,
+        retry_after_s: float | None = None,
         retried: bool = False,
+        named: Mapping[str, str | int | float] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -36,15 +40,16 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
         self.param = param
         self.retry_after_s = retry_after_s
         self.retried = retried
+        self.named = named or {}
 
-    def response(self) -> JSONResponse:
-        """Return it as OpenAI's servers do: `{"error": {"message", "type", "param", "code"}}`."""
+    def response(self) -> Response:
+        """Return the answer in OpenAI's form: `{"error": {"message", "type", "param", "code"}}`."""
         headers = {}
         if self.retry_after_s is not None:
-            headers["Retry-After"] = str(self.retry_after_s)
+            headers["Retry-After"] = f"{self.retry_after_s:.9f}".rstrip("0").rstrip(".")
         if self.retried:
-            headers["X-Should-Retry"] = "false"  # the SDKs for Python and Node heed it
+            headers["X-Should-Retry"] = "false"  # the SDKs for Python and Node respect it
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1
-        error = {"message": self.message, "type": error_kind(self.status), "param": self.param, "code": self.code}
-        return JSONResponse({"error": error}, status_code=self.status, headers=headers)
+        answer = error_answer(self.status, self.message, headers, param=self.param, code=self.code, named=self.named)
+        return Response(answer.body, answer.status, answer.headers)

@@ -1,4 +1,4 @@
-"""The fingerprint of the router's key, for those who want to see it."""
+"""The fingerprint of the router's key, for the page and `/nomyo/status`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TIMEOUT_S: Final = 5.0
 
 
 class RouterKey:
-    """Asks for the router's key once in a while, however often it is looked at.
+    """Asks for the router's key again 30 seconds after the router gave it, at the earliest; after a failure, at once.
 
     Args:
-        client: Asks; it seals for the same key from then on.
+        client: The client that asks; it seals for the same key from then on.
     """
 
     def __init__(self, client: SecureCompletionClient) -> None:
@@ -26,12 +26,12 @@ class RouterKey:
         self._asking = asyncio.Lock()
         self._asked_at: float | None = None
         self.fingerprint: str | None = None
-        """None where it was not given."""
+        """The fingerprint; None if the router did not give its key."""
         self.error: str | None = None
-        """One word: why it was not."""
+        """One word for why the router did not give its key."""
 
-    async def look(self) -> None:
-        """Bring fingerprint and error up to date; within 5 seconds, and at most every 30."""
+    async def refresh(self) -> None:
+        """Update fingerprint and error; takes at most 5 seconds."""
         async with self._asking:
             if self._asked_at is not None and time.monotonic() - self._asked_at < _KEPT_S and self.error is None:
                 return
@@ -39,7 +39,7 @@ class RouterKey:
             try:
                 pem = await asyncio.wait_for(self._client.fetch_server_public_key(), _TIMEOUT_S)
                 self.fingerprint = PublicKey.from_pem(pem).fingerprint
-            except Exception as error:  # noqa: BLE001 - a word for it goes to whoever looks
+            except Exception as error:  # noqa: BLE001 - `error` names the failure in one word
                 refusal = refusal_for(error)
                 self.error = refusal.code if refusal else "router_unreachable"
             self._asked_at = time.monotonic()

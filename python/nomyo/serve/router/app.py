@@ -1,8 +1,7 @@
-"""The router as an ASGI application: HTTP in, HTTP out, nothing else."""
+"""The router as an ASGI application. This module only translates HTTP."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -15,9 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from nomyo._warn import log_named
 from nomyo.serve.access_log import AccessLog
 from nomyo.serve.body import BodyTooLargeError, BodyTooSlowError, read_body
-from nomyo.serve.log import log_without_message
+from nomyo.serve.connections import note_token
+from nomyo.serve.log import REFUSALS_LOGGED, BoundedLog, log_without_message
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.refusal import Refusal
 from nomyo.serve.router.router import Router
@@ -25,16 +26,16 @@ from nomyo.serve.router.router import Router
 KEY_PATH: Final = "/pki/public_key"
 COMPLETION_PATH: Final = "/v1/chat/secure_completion"
 
-_log = logging.getLogger("nomyo.router")
+_log = log_named("nomyo.router")
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 def create_app(config: RouterConfig | None = None, *, router: Router | None = None) -> Starlette:
-    """Return a router as an ASGI application. Its key is drawn here, and wiped when the application's lifespan ends.
+    """Return a router as an ASGI application. Its key is made here, and wiped when the application's lifespan ends.
 
     Args:
-        config: The settings; defaults where None.
-        router: A router made before, instead of a new one from `config`; `app.state.router` in any case.
+        config: The settings; None for the defaults.
+        router: An existing router, instead of a new one from `config`. `app.state.router` is the router in both cases.
     """
     if router is None:
         router = Router(config or RouterConfig())
@@ -50,6 +51,7 @@ def create_app(config: RouterConfig | None = None, *, router: Router | None = No
     )
     app.router.redirect_slashes = False
     app.state.router = router
+    app.state.log = BoundedLog(_log, REFUSALS_LOGGED)
     return app
 
 
@@ -63,6 +65,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             tasks.cancel_scope.cancel()
     finally:
         await router.aclose()
+        app.state.log.log_counts()
 
 
 async def _public_key(request: Request) -> Response:
@@ -72,23 +75,25 @@ async def _public_key(request: Request) -> Response:
 
 async def _secure_completion(request: Request) -> Response:
     router: Router = request.app.state.router
+    log: BoundedLog = request.app.state.log
     try:
-        with router.place():
+        with router.slot():
             address = request.client.host if request.client else "unknown"
             head = router.admit(request.headers, address)
+            note_token(request.scope)
             package = await _body(request, router.config)
             sealed = await router.answer(head, package)
         return Response(sealed, media_type="application/octet-stream", headers=_NO_STORE)
     except Refusal as refusal:
-        _log.info("refused: %d %s", refusal.status, refusal.detail)
+        log.info("refused: %d %s", refusal.status, refusal.detail)
         return refusal.response()
     except ClientDisconnect:
         return Refusal(400, "The request's body did not arrive").response()
     except MemoryError:
-        _log.error("out of protected memory")
+        log.error("out of protected memory")
         return Refusal(503, "The router is out of protected memory", retry_after_s=1).response()
-    except Exception as error:  # noqa: BLE001 - whatever it is, its words and traceback must not reach the log
-        log_without_message(_log, error)
+    except Exception as error:  # noqa: BLE001 - no message or traceback may reach the log
+        log_without_message(log, error)
         return Refusal(500, "Internal Server Error").response()
 
 

@@ -1,4 +1,4 @@
-"""What is looked at before and after a request is opened. Every refusal says what is wrong, never what was sent."""
+"""Checks a request before and after it is opened. Every refusal says what is wrong, never what was sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CIPHERTEXT: Final = re.compile(rb'"ciphertext"\s*:\s*"([^"\\]*)"')
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What a request's headers say, checked."""
+    """The checked values of a request's headers."""
 
     payload_id: str
     client_key: PublicKey
@@ -48,7 +48,7 @@ def read_head(headers: Headers) -> RequestHead:
 
 
 def check_plaintext_size(package: bytes, limit_bytes: int) -> None:
-    """Refuse a package whose plaintext is longer than allowed, without opening it: GCM adds no byte (SP 800-38D).
+    """Refuse a package whose plaintext is longer than allowed, without opening it: GCM adds no bytes (SP 800-38D).
 
     Raises:
         Refusal: 413.

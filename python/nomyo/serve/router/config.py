@@ -20,9 +20,9 @@ class RateLimit:
     """How many requests one API key may send; the defaults are the public service's.
 
     Args:
-        requests_per_second: What is always allowed, in any second.
-        burst_requests: What is allowed in one second, once per window; at least `requests_per_second`.
-        burst_window_s: Seconds from the start of one burst to the next.
+        requests_per_second: How many requests are allowed in any second.
+        burst_requests: How many are allowed in one second of each window; at least `requests_per_second`.
+        burst_window_s: Seconds from the start of one burst to the start of the next.
     """
 
     requests_per_second: int = 2
@@ -44,8 +44,8 @@ class UpstreamConfig:
 
     Args:
         url: Its base URL, with or without a final `/v1`.
-        api_key: Sent to it as a bearer token; never the token of the router's own client.
-        timeout_s: Seconds until the whole answer must be there.
+        api_key: The bearer token for this server; never the token of the router's own client.
+        timeout_s: Seconds within which the whole answer must have arrived.
     """
 
     url: str
@@ -70,21 +70,21 @@ class UpstreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class RouterConfig:
-    """Everything that can be set about a router.
+    """All settings of a router.
 
     Args:
         listener: Where it listens, and its TLS files.
-        key_bits: Size of its own RSA key: 2048 or 4096.
-        key_rotation_interval_s: Seconds between two of its keys; 0: one key for as long as it runs.
-        key_rotation_grace_s: Seconds for which the key before is still accepted; 0: not at all.
-        api_keys: Bearer tokens that are let in; empty: everybody is.
-        tier_models: For a security tier the models allowed in it; a tier that is not named allows all.
-        rate_limit: Per API key, or per address where no key came; None: no limit.
-        upstream: Who answers; None: the built-in echo model.
-        max_plaintext_bytes: What a decrypted request may measure.
-        max_response_bytes: What an answer may measure before it is sealed.
-        max_requests_in_flight: Requests worked on at once; more get 503.
-        crypto_threads: Threads for RSA work.
+        key_bits: The size of its own RSA key: 2048 or 4096.
+        key_rotation_interval_s: Seconds after which it replaces its key; 0 for never.
+        key_rotation_grace_s: Seconds for which a replaced key is still accepted; 0 for not at all.
+        api_keys: The bearer tokens that are accepted. If empty, every request is.
+        tier_models: The models that each security tier allows. A tier that is not named allows all.
+        rate_limit: The limit of each API key, or of each address if no key came; None for no limit.
+        upstream: The server that answers; None for the built-in echo model.
+        max_plaintext_bytes: The largest decrypted request.
+        max_response_bytes: The largest answer before it is sealed.
+        max_requests_in_flight: How many requests are answered at once; further ones get 503.
+        crypto_threads: How many threads do RSA work.
         body_timeout_s: Seconds within which a request's body must have arrived.
     """
 
@@ -118,5 +118,5 @@ class RouterConfig:
 
     @property
     def max_body_bytes(self) -> int:
-        """The longest package worth reading: the plaintext in base64, and room for everything around it."""
+        """The longest package that is read: the longest plaintext in base64, and room for everything around it."""
         return 4 * (self.max_plaintext_bytes // 3 + 1) + 16 * 1024

@@ -1,8 +1,8 @@
-"""The built-in model: it repeats what it was told, so that every answer can be foretold.
+"""The built-in model, which repeats what it was told, so that every answer can be predicted.
 
-- A conversation ending with a tool's result: an answer in words that quotes it.
-- Tools given, and `tool_choice` not "none": a call of the named tool, else of the first.
-- Anything else: the text of the last user message.
+- If the conversation ends with a tool's result, the answer quotes it.
+- If there are tools, and `tool_choice` is not "none", the answer calls the named tool, or else the first.
+- Otherwise, the answer is the text of the last user message.
 
 A token is four characters here, begun ones count: `usage` and `max_tokens` go by that.
 """
@@ -15,15 +15,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from nomyo._finite_json import with_nulls
 from nomyo.serve.router.refusal import Refusal
-from nomyo.serve.router.tool_arguments import tool_arguments
+from nomyo.serve.router.tool_arguments import ArgumentsTooLargeError, tool_arguments
 
 _CHARACTERS_PER_TOKEN: Final = 4
 _MAX_CHOICES: Final = 128
+_MOST_CHARACTERS: Final = 16 * 1024 * 1024
+"""In all choices together. Clients refuse answers of more than 64 MiB, in which a character may take several bytes."""
 
 
 class EchoModel:
-    """Answers chat requests by repeating them. It keeps nothing of them."""
+    """Answers chat requests by repeating them, and keeps nothing of them."""
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return a chat completion.
@@ -40,7 +43,10 @@ class EchoModel:
 def echo_completion(request: Mapping[str, Any]) -> dict[str, Any]:
     """Build the whole completion for a request that has a model and messages. Raises Refusal."""
     count = _optional_integer(request, "n", at_most=_MAX_CHOICES) or 1
-    choices = [{"index": index, **_choice(request)} for index in range(count)]
+    first = _choice(request)
+    if count > 1 and count * _characters(first["message"]) > _MOST_CHARACTERS:
+        raise Refusal(400, "n choices of this prompt are too large an answer")
+    choices = [{"index": 0, **first}, *({"index": index, **_choice(request)} for index in range(1, count))]
     prompt_tokens = sum(_tokens(text_of(message.get("content"))) for message in request["messages"])
     completion_tokens = sum(_message_tokens(choice["message"]) for choice in choices)
     return {
@@ -79,7 +85,7 @@ def _choice(request: Mapping[str, Any]) -> dict[str, Any]:
         return _spoken(message, prompt, request)
     call = {
         "name": tool["name"],
-        "arguments": json.dumps(tool_arguments(tool.get("parameters"), prompt), ensure_ascii=False),
+        "arguments": _arguments_text(tool, prompt),
     }
     message["content"] = None
     message["tool_calls"] = [{"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": call}]
@@ -121,6 +127,15 @@ def _tool_to_call(request: Mapping[str, Any]) -> dict[str, Any] | None:
     return found
 
 
+def _arguments_text(tool: Mapping[str, Any], prompt: str) -> str:
+    try:
+        arguments = tool_arguments(tool.get("parameters"), prompt)
+        return json.dumps(with_nulls(arguments), ensure_ascii=False, allow_nan=False)
+    except (ArgumentsTooLargeError, ValueError):  # the latter of an integer of more digits than Python writes
+        pass
+    raise Refusal(400, "tools ask for arguments that are too large")
+
+
 def _function_of(tool: object) -> dict[str, Any]:
     function = tool.get("function") if isinstance(tool, dict) else None
     return function if isinstance(function, dict) else {}
@@ -142,6 +157,11 @@ def _optional_integer(request: Mapping[str, Any], name: str, at_most: int | None
 def _message_tokens(message: Mapping[str, Any]) -> int:
     spoken = _tokens(message["content"] or "") + _tokens(message.get("reasoning_content", ""))
     return spoken + sum(_tokens(call["function"]["arguments"]) for call in message.get("tool_calls", ()))
+
+
+def _characters(message: Mapping[str, Any]) -> int:
+    calls = sum(len(call["function"]["arguments"]) for call in message.get("tool_calls", ()))
+    return len(message["content"] or "") + calls
 
 
 def _tokens(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The router's own RSA keys: the current one, and for a while those before.
+"""The router's own RSA keys: the current one, and for a while the replaced ones.
 
 Promises: private halves exist in the native core's arena only, and are wiped when their time is over, at rotation or at
 the end. Nothing is ever written to a file.
@@ -26,13 +26,13 @@ class _Retiring(NamedTuple):
 
 
 class KeyRing:
-    """Holds the key that clients seal to, and those before it during their grace. Safe to use from several threads.
+    """Holds the key that clients seal for, and replaced keys during their grace period. Several threads may use it.
 
     Args:
-        bits: Size of every key.
-        interval_s: Seconds after which `rotation_due` says so; 0: never.
-        grace_s: Seconds for which a key opens packages after it was replaced; 0: not at all.
-        clock: Monotonic seconds.
+        bits: The size of each key.
+        interval_s: Seconds after which `rotation_due` is True; 0 for never.
+        grace_s: Seconds for which a replaced key still opens packages; 0 for not at all.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class KeyRing:
 
     @property
     def current(self) -> PrivateKey:
-        """The key that clients seal to now."""
+        """The key that clients seal for now."""
         return self._current
 
     @property
@@ -68,7 +68,7 @@ class KeyRing:
         return self._interval_s > 0 and self._clock() - self._rotated_at >= self._interval_s
 
     def rotate(self) -> None:
-        """Replace the current key by a new one; takes as long as drawing a key (half a second for 4096 bits)."""
+        """Replace the current key by a new one. Takes as long as generating a key (half a second for 4096 bits)."""
         fresh = PrivateKey.generate(self._bits)
         with self._lock:
             self._rotated_at = self._clock()
@@ -77,20 +77,20 @@ class KeyRing:
             self._retire(MAX_RETIRING)
 
     def retire_expired(self) -> None:
-        """Wipe the keys whose grace is over."""
+        """Wipe the keys whose grace period is over."""
         with self._lock:
             self._retire(MAX_RETIRING)
 
     def open(self, package: bytes) -> dict[str, Any]:
-        """Open a package with the current key, or with one before it during its grace.
+        """Open a package with the current key, or with a replaced one during its grace period.
 
         Raises:
-            SecurityError: None of them opens it; why is not told.
+            SecurityError: None of the keys opens it. The error does not say why.
         """
         for key in self._accepted():
             try:
                 request, _algorithm, _processed_at = open_package(package, key)
-            except (SecurityError, DisposedError):  # DisposedError: the key's grace ended just now
+            except (SecurityError, DisposedError):  # DisposedError: the key's grace period ended just now
                 continue
             opened: dict[str, Any] = request
             return opened
@@ -109,6 +109,6 @@ class KeyRing:
             return [self._current, *(retiring.key for retiring in self._retiring)]
 
     def _retire(self, most: int) -> None:
-        """Wipe the keys whose grace is over, and the oldest beyond `most`."""
+        """Wipe the keys whose grace period is over, and the oldest ones beyond `most`."""
         while self._retiring and (len(self._retiring) > most or self._clock() >= self._retiring[-1].until):
             self._retiring.pop().key.wipe()

@@ -1,4 +1,4 @@
-"""How often a caller may ask."""
+"""Limits how often a caller may send requests."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class RateLimiter:
     Refused requests do not count. It remembers the 4,096 callers seen last.
 
     Args:
-        limit: What a caller may do.
-        clock: Monotonic seconds.
+        limit: The limit of each caller.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,7 +36,7 @@ class RateLimiter:
         self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
 
     def wait_s(self, caller: bytes) -> float:
-        """Admit a request of `caller` and return 0.0, or return the seconds after which one is admitted again."""
+        """Admit a request of `caller` and return 0.0; or return the seconds after which a request is admitted again."""
         now = self._clock()
         seen = self._remember(caller)
         while seen.recent and now - seen.recent[0] >= _SECOND:

@@ -1,4 +1,4 @@
-"""What `_metadata` says about this machine. Everything in it is measured; nothing is claimed."""
+"""What `_metadata` says about this machine. All of it is measured."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def memory_protection() -> dict[str, Any]:
 
 
 def cuda_device() -> dict[str, Any]:
-    """Return the device's entry: no GPU, and the SHA-256 of what answers instead."""
+    """Return the entry for the device: no GPU, and a SHA-256 that stands for the model that answers instead."""
     return {"available": False, "device_hash": _DEVICE_HASH}
 
 
 def core_dumps_are_off() -> bool:
-    """Tell whether a crash of this process would leave no core dump."""
+    """Return whether a crash of this process would leave no core dump."""
     if sys.platform == "win32":
         return False
     elif sys.platform == "linux":  # noqa: RET505 - mypy follows such branches only

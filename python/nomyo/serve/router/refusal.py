@@ -1,8 +1,13 @@
-"""How a request is turned down: a status and fixed words, which travel in clear."""
+"""The refusal of a request: a status and fixed words, which travel in clear."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from starlette.responses import JSONResponse
+
+NOT_MENDED: Final = 422
+"""The status if another attempt would give the same answer, and cost the same. Clients repeat a 502, but not this."""
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -10,7 +15,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
 
     Args:
         status: The HTTP status.
-        detail: Fixed words. They travel unencrypted: nothing of the request's content may stand in them.
+        detail: Fixed words. They travel unencrypted, so they must hold nothing of the request's content.
         retry_after_s: Whole seconds for a `Retry-After` header.
     """
 
@@ -21,7 +26,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
         self.retry_after_s = retry_after_s
 
     def response(self) -> JSONResponse:
-        """Return it in the protocol's form, `{"detail": ...}`."""
+        """Return the answer in the protocol's form, `{"detail": ...}`."""
         headers = {"Cache-Control": "no-store"}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)

@@ -1,8 +1,7 @@
-"""One request from sealed bytes to sealed bytes, and everything a router holds while it runs."""
+"""The router: takes one request from sealed bytes to sealed bytes, and holds its keys, limits and model."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,11 @@ import anyio.to_thread
 from starlette.datastructures import Headers
 
 from nomyo._core import seal
+from nomyo._finite_json import with_nulls
+from nomyo._warn import log_named
 from nomyo.errors import SecurityError
 from nomyo.serve.access_log import Answered
-from nomyo.serve.bearer import BearerTokens, caller_of
+from nomyo.serve.bearer import BearerTokens, authorization_of, caller_of
 from nomyo.serve.router.checks import (
     RequestHead,
     check_chat_request,
@@ -30,20 +31,20 @@ from nomyo.serve.router.echo import EchoModel
 from nomyo.serve.router.keys import KeyRing
 from nomyo.serve.router.limits import RateLimiter
 from nomyo.serve.router.protection import cuda_device, memory_protection
-from nomyo.serve.router.refusal import Refusal
+from nomyo.serve.router.refusal import NOT_MENDED, Refusal
 from nomyo.serve.router.upstream import Upstream
 
-_log = logging.getLogger("nomyo.router")
+_log = log_named("nomyo.router")
 
 
 class ChatModel(Protocol):
-    """Who answers a decrypted chat request."""
+    """A model that answers decrypted chat requests."""
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return a chat completion, or raise Refusal."""
 
     async def aclose(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
 
 
 class Router:
@@ -53,13 +54,13 @@ class Router:
 
     Args:
         config: Its settings.
-        clock: Monotonic seconds, for key rotation and rate limits.
+        clock: Returns monotonic seconds, for key rotation and rate limits.
     """
 
     def __init__(self, config: RouterConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
         self.answers: Counter[tuple[str, int]] = Counter()
-        """How many answers went out, by path and status; a path that does not exist counts as `-`."""
+        """How many answers were sent, by path and status; a path that does not exist counts as `-`."""
         self.keys = KeyRing(
             config.key_bits,
             interval_s=config.key_rotation_interval_s,
@@ -75,7 +76,7 @@ class Router:
         self._in_flight = 0
 
     def rotate(self) -> None:
-        """Replace the router's key now; the one before is accepted for the configured grace. From any thread."""
+        """Replace the router's key now; the old one is accepted for the configured grace period. From any thread."""
         self.keys.rotate()
         _log.info("the key was rotated: fingerprint=%s", self.keys.fingerprint)
 
@@ -88,7 +89,7 @@ class Router:
                 await self._rotate_or_keep()
 
     async def aclose(self) -> None:
-        """Let go of the upstream and wipe every key."""
+        """Close the model's connections and wipe every key."""
         await self._model.aclose()
         self.close()
 
@@ -97,8 +98,8 @@ class Router:
         self.keys.close()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one of the places for requests in flight. Raises Refusal, 503, where there is none."""
+    def slot(self) -> Iterator[None]:
+        """Count a request in flight for a block. Raises Refusal, 503, if there are too many."""
         if self._in_flight >= self.config.max_requests_in_flight:
             raise Refusal(503, "The router is busy", retry_after_s=1)
         self._in_flight += 1
@@ -108,16 +109,16 @@ class Router:
             self._in_flight -= 1
 
     def admit(self, headers: Headers, address: str) -> RequestHead:
-        """Check who asks, how often, and the protocol's headers, in this order.
+        """Check a request's token, its caller's rate, and the protocol's headers, in this order.
 
         Args:
             headers: The request's headers.
-            address: Where it came from; stands for the caller where no API key came.
+            address: The address it came from, which identifies the caller if it sent no API key.
 
         Raises:
             Refusal: 401, 429 or 400.
         """
-        authorization = headers.get("Authorization")
+        authorization = authorization_of(headers)
         if not self._api_keys.admit(authorization):
             raise Refusal(401, "Invalid or missing API key")
         if self._rate is not None:
@@ -127,16 +128,16 @@ class Router:
         return read_head(headers)
 
     def note(self, answered: Answered) -> None:
-        """Count an answer that went out."""
+        """Count an answer that was sent."""
         self.answers[answered.path, answered.status] += 1
 
     async def answer(self, head: RequestHead, package: bytes) -> bytes:
-        """Open a package, have the model answer, and seal the answer to the client's key.
+        """Open a package, have the model answer, and seal the answer for the client's key.
 
         RSA work runs in worker threads. The request and its answer live in this coroutine's objects and nowhere else.
 
         Raises:
-            Refusal: The request is not served; the words hold nothing of it.
+            Refusal: The request is not served. The message holds nothing of it.
         """
         request = await self._open(package)
         check_chat_request(request)
@@ -147,7 +148,7 @@ class Router:
     async def _rotate_or_keep(self) -> None:
         try:
             await anyio.to_thread.run_sync(self.rotate)
-        except Exception as error:  # noqa: BLE001 - the present key goes on, and the next round tries again
+        except Exception as error:  # noqa: BLE001 - the present key stays in use, and the next round tries again
             _log.error("the key could not be rotated: %s", type(error).__name__)
 
     async def _open(self, package: bytes) -> dict[str, Any]:
@@ -160,14 +161,18 @@ class Router:
 
     async def _seal(self, completion: dict[str, Any], head: RequestHead) -> bytes:
         def sealed() -> bytes:
-            limit_bytes = self.config.max_response_bytes
-            return seal(completion, head.client_key, limit_bytes=limit_bytes, processed_at=int(time.time()))
+            return seal(
+                with_nulls(completion),
+                head.client_key,
+                limit_bytes=self.config.max_response_bytes,
+                processed_at=int(time.time()),
+            )
 
         try:
             return await anyio.to_thread.run_sync(sealed, limiter=self._crypto_threads)
-        except (ValueError, TypeError):  # too large, too deep, or not JSON
+        except (ValueError, TypeError, RecursionError):  # too large, too deep, or not JSON
             pass
-        raise Refusal(502, "The model's answer cannot be sent")
+        raise Refusal(NOT_MENDED, "The model's answer cannot be sent")
 
 
 def _metadata(head: RequestHead) -> dict[str, Any]:

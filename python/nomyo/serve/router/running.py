@@ -13,12 +13,12 @@ from nomyo.serve.server import BackgroundServer
 
 
 class RunningRouter(BackgroundServer):
-    """Runs a router on this machine while a `with` block lasts, on a free loopback port unless told otherwise.
+    """Runs a router on this machine while a `with` block lasts, by default on a free loopback port.
 
     Args:
-        config: Its settings; defaults where None.
-        wrap: Given the application, returns the one to serve: where a test puts its network faults.
-        router: A router made before, instead of a new one from `config`.
+        config: Its settings; None for the defaults.
+        wrap: Takes the application and returns the one to serve; tests add network faults here.
+        router: An existing router, instead of a new one from `config`.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class RunningRouter(BackgroundServer):
     ) -> None:
         app = create_app(config, router=router)
         self.router: Router = app.state.router
-        """The router's state, `answers` for one."""
+        """The router's state; `answers`, for example."""
         super().__init__(wrap(app) if wrap else app, self.router.config.listener)
 
     @property

@@ -1,4 +1,4 @@
-"""Arguments for a tool call, made from the tool's JSON Schema: what is required is there and has the right type.
+"""Makes arguments for a tool call from the tool's JSON Schema: all required ones, with the right types.
 
 Enough of JSON Schema for the schemas that people write by hand or that pydantic derives: type, enum, const, default,
 properties, required, items, bounds, formats, anyOf/oneOf/allOf and local `$ref`. A pattern is not followed.
@@ -6,10 +6,16 @@ properties, required, items, bounds, formats, anyOf/oneOf/allOf and local `$ref`
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from nomyo._finite_json import with_nulls
+
 _MAX_DEPTH: Final = 24
+MOST_CHARACTERS: Final = 1_000_000
+"""A rough bound of the arguments: a schema of 200 bytes that refers to itself twice could stand for 2 ** 24 values."""
 _FORMATS: Final = {
     "date": "2025-01-31",
     "date-time": "2025-01-31T12:00:00Z",
@@ -26,8 +32,11 @@ def tool_arguments(schema: object, prompt: str) -> dict[str, Any]:
     """Return arguments that fit a schema.
 
     Args:
-        schema: A tool's `parameters`; anything that is no object schema gives no arguments.
-        prompt: Where strings are taken from: its last word, the whole of it where that is too short.
+        schema: A tool's `parameters`. Anything but an object schema gives no arguments.
+        prompt: The source of strings: its last word, or the whole prompt if that word is too short.
+
+    Raises:
+        ArgumentsTooLargeError: They would have more than `MOST_CHARACTERS`.
     """
     if not isinstance(schema, dict):
         return {}
@@ -35,43 +44,64 @@ def tool_arguments(schema: object, prompt: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+class ArgumentsTooLargeError(Exception):
+    """A schema asks for arguments that are too large to make."""
+
+
 class _Maker:
     def __init__(self, root: Mapping[str, Any], prompt: str) -> None:
         self._root = root
         self._prompt = prompt
+        self._left = MOST_CHARACTERS
         words = prompt[-200:].split()
         self._word = words[-1].strip(".,;:!?\"'()[]{}") if words else ""
 
     def value(self, schema: object, depth: int) -> Any:
-        """Return a value for one schema; None below the depth that recursive schemas would never leave."""
+        """Return a value for one schema; None below a depth that only recursive schemas reach."""
+        self._take(1)
         if not isinstance(schema, dict) or depth > _MAX_DEPTH:
             return None
         schema = self._resolved(schema)
         for key in ("const", "default"):
             if key in schema:
-                return schema[key]
+                return self._given(schema[key])
         if isinstance(schema.get("enum"), list) and schema["enum"]:
-            return schema["enum"][0]
+            return self._given(schema["enum"][0])
         return self._typed(schema, depth)
+
+    def _take(self, characters: int) -> None:
+        self._left -= characters
+        if self._left < 0:
+            raise ArgumentsTooLargeError
+
+    def _given(self, value: Any) -> Any:
+        """Return a value that the schema itself gives. Its size counts each time, since it may be referred to often."""
+        self._take(len(json.dumps(with_nulls(value), allow_nan=False)))
+        return value
 
     def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
         match _type_of(schema):
             case "object":
                 return self._object(schema, depth)
             case "array":
-                count = max(1, _integer(schema.get("minItems"), 1))
-                item = self.value(schema.get("items"), depth + 1)
-                return [] if item is None else [item] * min(count, 100)
+                return self._array(schema, depth)
             case "string":
                 return self._string(schema)
             case "integer":
-                return int(_number(schema, 1))
+                return _whole(_number(schema, 1))
             case "number":
                 return _number(schema, 0.5)
             case "boolean":
                 return True
             case _:
                 return None
+
+    def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        count = min(max(1, _integer(schema.get("minItems"), 1)), 100)
+        left = self._left
+        item = self.value(schema.get("items"), depth + 1)
+        self._take((count - 1) * (left - self._left))
+        return [] if item is None else [item] * count
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties")
@@ -85,12 +115,15 @@ class _Maker:
         }
 
     def _string(self, schema: Mapping[str, Any]) -> str:
-        if schema.get("format") in _FORMATS:
-            return _FORMATS[schema["format"]]
+        form = schema.get("format")
+        if isinstance(form, str) and form in _FORMATS:
+            return _FORMATS[form]
         shortest = _integer(schema.get("minLength"), 0)
         text = self._word if len(self._word) >= max(shortest, 1) else self._prompt
         text = text.ljust(min(shortest, 10_000), "x")
-        return text[: _integer(schema.get("maxLength"), len(text))]
+        text = text[: _integer(schema.get("maxLength"), len(text))]
+        self._take(len(text))
+        return text
 
     def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         for _ in range(_MAX_DEPTH):
@@ -136,6 +169,12 @@ def _number(schema: Mapping[str, Any], otherwise: float) -> float:
     if isinstance(low, int | float):
         return max(otherwise, low)
     return high if isinstance(high, int | float) and high < otherwise else otherwise
+
+
+def _whole(number: float) -> int:
+    if isinstance(number, int):
+        return number
+    return int(number) if math.isfinite(number) else 1
 
 
 def _integer(value: object, otherwise: int) -> int:

@@ -1,4 +1,4 @@
-"""The other model: an OpenAI-compatible server that answers the decrypted request.
+"""The upstream: an OpenAI-compatible server that answers decrypted requests in place of the echo model.
 
 Rules: what an upstream says in an error stays here. Its error bodies often quote the prompt, and the router's own error
 bodies travel in clear, so a client learns the class of the failure and fixed words. Redirects are not followed, proxies
@@ -8,6 +8,7 @@ and credentials of the environment are not used, and an answer is bounded before
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,8 +16,9 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from nomyo.exchange.retries import in_seconds, parse_retry_after
 from nomyo.serve.router.config import UpstreamConfig
-from nomyo.serve.router.refusal import Refusal
+from nomyo.serve.router.refusal import NOT_MENDED, Refusal
 
 _MAX_RETRY_AFTER_S: Final = 3600
 
@@ -36,8 +38,8 @@ class Upstream:
     """Sends chat requests to an OpenAI-compatible server over one pool of connections.
 
     Args:
-        config: Where it is.
-        max_response_bytes: What its answer may measure.
+        config: The server's address, key and timeout.
+        max_response_bytes: The largest answer that is read.
     """
 
     def __init__(self, config: UpstreamConfig, max_response_bytes: int) -> None:
@@ -59,7 +61,7 @@ class Upstream:
         """Return the upstream's chat completion.
 
         Raises:
-            Refusal: 400, 429, 502, 503 or 504, in fixed words.
+            Refusal: 400, 422, 429, 502, 503 or 504, in fixed words.
         """
         body = await anyio.to_thread.run_sync(_upstream_body, request)
         refusal: Refusal
@@ -87,14 +89,18 @@ class Upstream:
             async for chunk in response.aiter_bytes():
                 answer += chunk
                 if len(answer) > self._max_response_bytes:
-                    raise Refusal(502, "The upstream's answer is too large")
+                    raise Refusal(NOT_MENDED, "The upstream's answer is too large")
             return bytes(answer)
 
 
 def _upstream_body(request: Mapping[str, Any]) -> bytes:
     body = {name: value for name, value in request.items() if name != "stream_options"}
     body["stream"] = False
-    return json.dumps(body).encode("ascii")
+    try:
+        return json.dumps(body, allow_nan=False).encode("ascii")
+    except ValueError:  # a number that Python refuses; the message does not quote it
+        pass
+    raise Refusal(400, "The request holds a number that JSON does not have")
 
 
 def _completion(answer: bytes) -> dict[str, Any]:
@@ -102,9 +108,12 @@ def _completion(answer: bytes) -> dict[str, Any]:
         completion = json.loads(answer)
     except (ValueError, RecursionError):
         completion = None
-    if not isinstance(completion, dict) or not isinstance(completion.get("choices"), list):
-        raise Refusal(502, "The upstream's answer is not a chat completion")
-    return completion
+    choices = completion.get("choices") if isinstance(completion, dict) else None
+    if isinstance(completion, dict) and isinstance(choices, list) and choices:
+        return completion
+    if isinstance(completion, dict) and completion.get("error"):
+        raise Refusal(NOT_MENDED, "The upstream answered with an error, and with the status of a success")
+    raise Refusal(NOT_MENDED, "The upstream's answer is not a chat completion")
 
 
 def _refusal_for(response: httpx.Response) -> Refusal:
@@ -117,5 +126,6 @@ def _refusal_for(response: httpx.Response) -> Refusal:
 
 
 def _retry_after_s(response: httpx.Response) -> int | None:
-    value = response.headers.get("Retry-After", "")
-    return min(int(value), _MAX_RETRY_AFTER_S) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    asked = in_seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
+    seconds = parse_retry_after(asked)
+    return None if seconds is None else min(math.ceil(seconds), _MAX_RETRY_AFTER_S)

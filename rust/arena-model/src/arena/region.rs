@@ -1,39 +1,34 @@
-//! A region of a few small chunks, without memory behind it: an address is a number.
+//! Stands for the arena's region: a few small chunks without memory behind them. An address is only a number.
 
-use super::budget::Budget;
 use super::chunk::{Chunk, Chunks, UNITS};
-use super::growth::Growth;
-use super::shards::KEYS;
-use super::spin::{SpinGuard, SpinLock};
+use super::heaps::KEYS;
 
-/// As where memory is scarce.
+/// The size of the arena's small units.
 pub const UNIT_BYTES: usize = 256;
 
-/// Usable units of a chunk; a page.
+/// How many units of a chunk are usable: one page.
 pub const USABLE_UNITS: usize = 2;
 pub const PAGE: usize = USABLE_UNITS * UNIT_BYTES;
 
-/// Chunks of the region.
+/// How many chunks the region has.
 pub const CHUNKS: usize = 3;
 
-/// Where the region begins.
+/// The address of the region.
 const BASE: usize = 1 << 20;
 
 loom::lazy_static! {
-    pub static ref BUDGET: Budget = Budget::new();
-    pub static ref GROWTH: SpinLock<Growth> = SpinLock::new(Growth::new());
-    static ref BOOKS: Vec<Chunk> = (0..CHUNKS).map(|_| Chunk::closed()).collect();
+    static ref ALL_CHUNKS: Vec<Chunk> = (0..CHUNKS).map(|_| Chunk::closed()).collect();
     static ref REGION: Region = Region {
-        chunks: Chunks::new(&BOOKS, UNIT_BYTES),
+        chunks: Chunks::new(&ALL_CHUNKS, UNIT_BYTES),
         usable_units: USABLE_UNITS,
         page: PAGE,
-        shards: KEYS,
+        general_heaps: KEYS,
         spare_chunks: SPARE_CHUNKS.with(std::cell::Cell::get),
     };
 }
 
 std::thread_local! {
-    /// What the next execution's region keeps; set before it begins.
+    /// How many empty chunks the next execution's region keeps. A model sets it before the execution begins.
     pub static SPARE_CHUNKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -41,16 +36,12 @@ pub struct Region {
     pub chunks: Chunks,
     pub usable_units: usize,
     pub page: usize,
-    pub shards: usize,
+    pub general_heaps: usize,
     pub spare_chunks: usize,
 }
 
 pub fn region() -> Option<&'static Region> {
     Some(&REGION)
-}
-
-pub fn growth() -> SpinGuard<'static, Growth> {
-    GROWTH.lock()
 }
 
 impl Region {

@@ -1,24 +1,23 @@
-//! Bit maps of what is free. Pure arithmetic.
+//! Bit maps of free units and slots. Pure arithmetic.
 
 /// A map of the units of a chunk, or of the slots of a unit: one bit each, 1 for free.
 pub type Map = u128;
 
-/// The first position of `len` (1 to 128) ones in a row that lies at a multiple of `step` (a power
-/// of two to 64).
+/// Returns the first multiple of `step` (a power of two up to 64) at which `len` (1 to 128) ones in a row begin.
 #[inline]
 pub fn find_run(map: Map, len: usize, step: usize) -> Option<usize> {
     let starts = run_starts(map, len) & MULTIPLES[step.trailing_zeros() as usize];
     (starts != 0).then(|| starts.trailing_zeros() as usize)
 }
 
-/// A mask of `len` ones from `first` on.
+/// Returns a mask of `len` ones from bit `first` on.
 #[inline]
 pub fn run_mask(first: usize, len: usize) -> Map {
     let ones = if len >= 128 { Map::MAX } else { (1 << len) - 1 };
     ones << first
 }
 
-/// Masks of every bit, every second, every fourth, ... every 64th, from the lowest on.
+/// Masks of every bit, every second bit, every fourth, ... every 64th, from the lowest on.
 const MULTIPLES: [Map; 7] = {
     let mut masks = [Map::MAX; 7];
     let mut power = 1;
@@ -29,7 +28,7 @@ const MULTIPLES: [Map; 7] = {
     masks
 };
 
-/// The positions from which `len` ones follow. Every round doubles the length that a bit stands for
+/// Returns a map of the bits at which `len` ones in a row begin. Every round doubles the length that a bit stands for
 /// (Warren, Hacker's Delight, 6-2).
 #[inline]
 fn run_starts(mut map: Map, len: usize) -> Map {

@@ -1,16 +1,14 @@
-//! Blocks: from addresses to slots, runs and mappings, and back.
+//! Allocates and frees blocks: turns addresses into slots, runs and mappings, and back.
 
 use super::chunk::Holds;
-use super::mapping;
+use super::heaps::{HEAPS, current_share, share_of};
+use super::mapping::{self, NOT_ALLOCATED_HERE};
 use super::region::{Region, region};
-use super::shards::{HEAPS, current_share, share_of};
 use super::size::{Place, place_for, slot_at, slot_size};
 use crate::os;
 use std::ptr;
 
-const STRANGER: &str = "memory was freed that never came from here";
-
-/// What an address turned out to be.
+/// What an address belongs to.
 enum Block {
     Slot {
         unit: u32,
@@ -24,8 +22,7 @@ enum Block {
     Mapping,
 }
 
-/// Takes a block of `size` bytes at a multiple of `align`. All its bytes are zero. Null where there
-/// is no memory left.
+/// Allocates a block of `size` bytes at a multiple of `align`. All its bytes are zero. Null if there is no memory left.
 #[inline]
 pub fn take(size: usize, align: usize) -> *mut u8 {
     let Some(region) = region() else {
@@ -38,16 +35,16 @@ pub fn take(size: usize, align: usize) -> *mut u8 {
     }
 }
 
-/// Wipes a block and takes it back. Ends the process where it is none.
+/// Wipes a block and frees it. Ends the process if there is no such block.
 ///
 /// # Safety
-/// `block` must come from [`take`] or [`resize`] and be used no more.
+/// `block` must come from [`take`] or [`resize`], and must not be used afterwards.
 #[inline]
 pub unsafe fn put(block: *mut u8) {
     match find(block) {
         (Block::Slot { unit, class, slot }, Some(region)) => {
             let bytes = slot_size(class);
-            // SAFETY: the caller's promise: the whole slot is the caller's until it is put back.
+            // SAFETY: the caller's promise, and the whole slot belongs to the block until it is freed.
             unsafe { os::wipe(block, bytes) };
             region.give(unit, bytes, |heap| {
                 heap.put_slot(&region.chunks, unit, class, slot)
@@ -66,7 +63,7 @@ pub unsafe fn put(block: *mut u8) {
     }
 }
 
-/// Usable bytes of a block: what was asked for, or more.
+/// Returns how many bytes of a block can be used: as many as were asked for, or more.
 ///
 /// # Safety
 /// `block` must be in use.
@@ -80,15 +77,15 @@ pub unsafe fn usable(block: *mut u8) -> usize {
     }
 }
 
-/// Makes a block larger or smaller; the old one is wiped, and so is what is cut off. Null where
+/// Makes a block larger or smaller. If it moves, the old block is wiped; if it shrinks in place, its tail is. Null if
 /// there is no memory left; the old block then stays as it was.
 ///
 /// # Safety
-/// `block` must be in use, with content of `old_size` bytes, at a multiple of `align`.
+/// `block` must be in use, hold `old_size` bytes of content, and lie at a multiple of `align`.
 pub unsafe fn resize(block: *mut u8, old_size: usize, new_size: usize, align: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
     let usable = unsafe { usable(block) };
-    // A block that has become much too large moves, so that its room can be used.
+    // A block that is much too large for its new content moves, so that others can use its memory.
     if new_size <= usable && (new_size > usable / 2 || usable <= 64) {
         if new_size < old_size {
             // SAFETY: the tail lies within the block.
@@ -98,7 +95,7 @@ pub unsafe fn resize(block: *mut u8, old_size: usize, new_size: usize, align: us
     }
     let moved = take(new_size, align);
     if !moved.is_null() {
-        // SAFETY: both blocks are at least as long as what is copied, and distinct.
+        // SAFETY: the blocks are distinct, and both are at least as long as what is copied.
         unsafe { ptr::copy_nonoverlapping(block, moved, old_size.min(new_size)) };
         // SAFETY: the caller's promise.
         unsafe { put(block) };
@@ -139,11 +136,11 @@ fn find(block: *mut u8) -> (Block, Option<&'static Region>) {
     };
     match block {
         Some(block) => (block, Some(region)),
-        None => os::die(STRANGER),
+        None => os::die(NOT_ALLOCATED_HERE),
     }
 }
 
-/// A block for the crypto library, which knows no alignment and allows a size of 0.
+/// `malloc` for the crypto library, which passes no alignment and allows a size of 0.
 pub fn take_any(size: usize) -> *mut u8 {
     // malloc(3): aligned for any type; a size of 0 gives a block of its own.
     take(size, 16)
@@ -157,7 +154,7 @@ pub unsafe fn resize_any(block: *mut u8, new_size: usize) -> *mut u8 {
     if block.is_null() {
         return take_any(new_size);
     }
-    // The size asked for at first is not known: all of the block counts as content.
+    // The size that was asked for is not known, so all of the block counts as content.
     // SAFETY: the caller's promise.
     unsafe { resize(block, usable(block), new_size.max(1), 16) }
 }
@@ -165,7 +162,7 @@ pub unsafe fn resize_any(block: *mut u8, new_size: usize) -> *mut u8 {
 /// `free` for the crypto library.
 ///
 /// # Safety
-/// `block` must be null or in use, and be used no more.
+/// `block` must be null or in use, and must not be used afterwards.
 pub unsafe fn put_any(block: *mut u8) {
     if !block.is_null() {
         // SAFETY: the caller's promise.
@@ -173,7 +170,7 @@ pub unsafe fn put_any(block: *mut u8) {
     }
 }
 
-/// Bytes handed out from chunks, and bytes of chunks that are open, not locked and entirely free.
+/// Returns the bytes of blocks in use in chunks, and the bytes of chunks that are open, not locked and entirely free.
 pub fn used_and_idle() -> (usize, usize) {
     let Some(region) = region() else {
         return (0, 0);

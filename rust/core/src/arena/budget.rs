@@ -1,9 +1,9 @@
-//! How much may be locked, and for whom; and what could not be.
+//! Counts the memory that may be locked, the memory that is locked, and the memory that could not be locked.
 //!
-//! The keys' reserve is theirs alone: other allocations stop where it begins. Keys themselves may
-//! go beyond it, as long as there is any budget left. All of it counts in pages, in one atomic word.
+//! A part of the budget is reserved for keys, and other allocations cannot take it. Keys may take more than their
+//! reserve, as long as any budget is left. Locked pages of both kinds are counted in one atomic word.
 
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, constructor};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, constructor, shared_static};
 
 /// Whom a page is locked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,28 +14,36 @@ pub enum Share {
     Keys,
 }
 
-/// The most that is locked where no limit binds: enough for the plaintext of some hundred requests,
-/// little enough not to starve the machine.
+/// The most that is locked if no limit binds: enough for the plaintext of some hundred requests, and not so much that
+/// the machine would suffer.
 pub const CAP_BYTES: usize = 256 << 20;
 
-/// Below this limit, memory counts as scarce: less of it is left to others.
+/// Below this limit, memory is scarce: the arena then leaves less of it to others.
 pub const SCARCE_BYTES: usize = 1 << 20;
 
-/// What an RSA-4096 key (9 KiB) and an operation with it (32 KiB, of which 22 are one table of
-/// powers) take in small units: the least reserve for keys.
+/// The least reserve for keys: what an RSA-4096 key (9 KiB) and an operation with it (32 KiB, of which one table of
+/// powers takes 22) take in small units.
 const KEY_AND_OPERATION_BYTES: usize = 52 << 10;
 
-/// Pages that may be locked, and those that are.
+shared_static! {
+    /// The budget of this process.
+    pub static BUDGET: Budget = Budget::new();
+}
+
+/// Counts of pages and bytes.
 pub struct Budget {
+    /// Pages that may be locked.
     total: AtomicUsize,
+    /// Those of them that are reserved for keys.
     reserve: AtomicUsize,
-    /// Pages locked: for keys in the upper half, for the rest in the lower.
+    /// Locked pages: for keys in the upper half, for the rest in the lower.
     claimed: AtomicU64,
     refused: AtomicBool,
+    /// Bytes of chunks and mappings that are open and not locked.
     unlocked_bytes: AtomicUsize,
     unlocked_key_bytes: AtomicUsize,
     unlocked_key_peak_bytes: AtomicUsize,
-    /// Bytes of blocks in use, not of chunks.
+    /// Bytes of blocks that are in use and not locked.
     served_unlocked_bytes: AtomicUsize,
     served_unlocked_peak_bytes: AtomicUsize,
 }
@@ -57,11 +65,10 @@ impl Budget {
         }
     }
 
-    /// Sets the budget by the limit that binds (`None`: no limit).
+    /// Sets the budget by the limit that binds (`None`: no limit), the machine's RAM and the size of a page, in bytes.
     ///
-    /// A quarter of the limit stays free for buffers that lock themselves, ours and the caller's; an
-    /// eighth where it is scarce. Of 64 KiB, the default of many containers, a key and an operation
-    /// with it get 52, other blocks 4, buffers 8.
+    /// A quarter of the limit stays free for the SecureBuffers and the caller's buffers; an eighth if memory is scarce.
+    /// Of 64 KiB, the default of many containers, a key and an operation with it get 52, other blocks 4, and buffers 8.
     pub fn set(&self, limit: Option<u64>, physical: Option<usize>, page: usize) {
         let cap = physical.map_or(CAP_BYTES, |bytes| CAP_BYTES.min(bytes / 8));
         let limit = limit.map_or(usize::MAX, |limit| {
@@ -77,18 +84,18 @@ impl Budget {
         self.set_pages(total, least.max(total / 4));
     }
 
-    /// Sets the budget, and the keys' part of it, in pages.
+    /// Sets the budget, and the reserve for keys, in pages.
     pub fn set_pages(&self, total: usize, reserve: usize) {
         self.total.store(total, Ordering::Relaxed);
         self.reserve.store(reserve, Ordering::Relaxed);
     }
 
-    /// Pages that may be locked in all.
+    /// The pages that may be locked.
     pub fn total(&self) -> usize {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Pages that are locked.
+    /// The pages that are locked.
     pub fn claimed(&self) -> usize {
         let (keys, general) = halves(self.claimed.load(Ordering::Relaxed));
         keys + general
@@ -99,7 +106,7 @@ impl Budget {
         self.room(share, self.claimed.load(Ordering::Relaxed)) >= pages
     }
 
-    /// Takes up to `most` pages, but not fewer than `least`.
+    /// Claims up to `most` pages, and returns how many; `None` if there are fewer than `least`.
     pub fn claim(&self, share: Share, most: usize, least: usize) -> Option<usize> {
         let mut seen = self.claimed.load(Ordering::Relaxed);
         loop {
@@ -126,7 +133,7 @@ impl Budget {
             .fetch_sub(word(share, pages), Ordering::Relaxed);
     }
 
-    /// Notes bytes that are open for use and not locked.
+    /// Counts bytes that are open and not locked.
     pub fn add_unlocked(&self, share: Share, bytes: usize) {
         self.unlocked_bytes.fetch_add(bytes, Ordering::Relaxed);
         if share == Share::Keys {
@@ -136,7 +143,7 @@ impl Budget {
         }
     }
 
-    /// Takes back what was noted.
+    /// Undoes [`Budget::add_unlocked`].
     pub fn remove_unlocked(&self, share: Share, bytes: usize) {
         self.unlocked_bytes.fetch_sub(bytes, Ordering::Relaxed);
         if share == Share::Keys {
@@ -144,7 +151,7 @@ impl Budget {
         }
     }
 
-    /// Bytes that are open for use and not locked.
+    /// The bytes that are open and not locked.
     pub fn unlocked_bytes(&self) -> usize {
         self.unlocked_bytes.load(Ordering::Relaxed)
     }
@@ -154,7 +161,7 @@ impl Budget {
         self.unlocked_key_peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes a block that is served from memory that is not locked.
+    /// Counts a block that is allocated in unlocked memory.
     pub fn serve_unlocked(&self, bytes: usize) {
         let now = self
             .served_unlocked_bytes
@@ -164,21 +171,21 @@ impl Budget {
             .fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Takes back what was noted, when the block comes back.
+    /// Undoes [`Budget::serve_unlocked`] when the block is freed.
     pub fn return_unlocked(&self, bytes: usize) {
         self.served_unlocked_bytes
             .fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Begins to count anew; peaks stay.
-    pub fn count_anew(&self) {
+    /// Sets the counts to zero in a forked child, which counts again. Peaks stay.
+    pub fn reset_counts(&self) {
         self.claimed.store(0, Ordering::Relaxed);
         self.unlocked_bytes.store(0, Ordering::Relaxed);
         self.unlocked_key_bytes.store(0, Ordering::Relaxed);
         self.served_unlocked_bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Counts pages that are locked, without asking whether there is room.
+    /// Counts locked pages without checking that the budget has room.
     pub fn count_locked(&self, share: Share, pages: usize) {
         self.claimed
             .fetch_add(word(share, pages), Ordering::Relaxed);
@@ -189,13 +196,13 @@ impl Budget {
         self.served_unlocked_peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether the system refused a lock within the budget, as it does when others in this process
-    /// have locked more than we left them. Further attempts then wait until a chunk is needed.
+    /// Whether the system refused the last lock, although it was within the budget. It does that if other code in this
+    /// process has locked more than the arena left free. Locking is then tried again only when a new chunk is needed.
     pub fn refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Notes the system's answer to the last attempt.
+    /// Notes the system's answer to an attempt to lock.
     pub fn note_answer(&self, locked: bool) {
         self.refused.store(!locked, Ordering::Relaxed);
     }

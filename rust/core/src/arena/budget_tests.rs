@@ -1,4 +1,4 @@
-//! Shares of the budget: who may lock what is left.
+//! Tests how much of the budget keys and other allocations may claim.
 
 use super::budget::{Budget, CAP_BYTES, Share};
 

@@ -1,21 +1,21 @@
-//! The books of the arena: what every chunk and unit holds. They lie outside the chunks.
+//! The arena's bookkeeping: what every chunk and unit holds.
 //!
-//! A chunk is 128 units of address space: usable pages, then at least one guard page. A unit holds
-//! slots of one size class, or belongs to a run, or is free. Nothing of this is secret, and so none
-//! of it lies between the secrets: a freed slot holds zeros and no link.
+//! A chunk is 128 units of address space: usable pages, then at least one guard page. A unit is free, or has slots of
+//! one size class, or belongs to a run. The bookkeeping is no secret, and lies outside the chunks: a freed slot holds
+//! zeros and no link.
 //!
-//! Two sorts of entries. *Labels* are atomics that whoever owns a block may read without a lock:
-//! they do not change while the block lives. The *ledger* belongs to the lock of the heap that owns
-//! the chunk, and to the growth lock while no heap owns it.
+//! There are two kinds of entries. *Labels* are atomics. The owner of a block may read the label of its unit without a
+//! lock, since it does not change while the block lives. The *ledger* is guarded by the lock of the heap that owns the
+//! chunk, or by the growth lock if no heap owns it.
 
 use super::bits::{Map, run_mask};
 use super::size::slot_size;
-use super::sync::{AtomicU8, Ordering, SharedCell};
+use crate::sync::{AtomicU8, Ordering, SharedCell};
 
-/// Units in a chunk: bits in a map.
+/// How many units a chunk has: one for each bit of a map.
 pub const UNITS: usize = Map::BITS as usize;
 
-/// No unit, no chunk: the end of a list.
+/// Stands for no unit or no chunk, at the end of a list.
 pub const NONE: u32 = u32::MAX;
 
 /// What a unit holds.
@@ -25,13 +25,14 @@ pub enum Holds {
     Nothing,
     /// Slots of this class.
     Slots(usize),
-    /// The beginning of a run of so many units.
+    /// The beginning of a run of this many units.
     Run(usize),
 }
 
+/// The bit that marks the label of a run.
 const RUN: u8 = 0x80;
 
-/// The books of one chunk. All zeros, as fresh pages are, is a chunk that nobody owns.
+/// The bookkeeping of one chunk. All zeros, as in fresh pages, stand for a chunk that no heap owns.
 pub struct Chunk {
     owner: AtomicU8,
     labels: [AtomicU8; UNITS],
@@ -43,24 +44,24 @@ unsafe impl Sync for Chunk {}
 
 /// The part that the owner's lock guards.
 pub struct Ledger {
-    /// Free units, one bit each.
+    /// The free units, one bit each.
     pub free: Map,
-    /// Usable units, one bit each; 0 while the chunk is closed.
+    /// The usable units, one bit each; 0 while the chunk is closed.
     pub usable: Map,
     /// Whether its pages are locked.
     pub locked: bool,
-    /// Neighbours among the chunks with free units.
+    /// Its neighbours in the list of chunks with free units.
     pub links: Links,
     units: [Unit; UNITS],
 }
 
-/// The books of one unit of slots.
+/// The bookkeeping of one unit of slots.
 pub struct Unit {
-    /// Free slots, one bit each: 128 slots of 16 bytes in a unit of 2 KiB.
+    /// The free slots, one bit each. A unit has at most 128: 2 KiB in slots of 16 bytes.
     free: Map,
     /// How many slots are free.
     pub free_slots: u16,
-    /// Neighbours among the units of this class with free slots.
+    /// Its neighbours in the list of units of this class with free slots.
     pub links: Links,
 }
 
@@ -71,7 +72,7 @@ pub struct Links {
     pub after: u32,
 }
 
-/// All chunks of the region, by number; a unit's number is 128 times its chunk's, plus its place.
+/// All chunks of the region, by number. A unit's number is 128 times its chunk's number, plus its index in the chunk.
 #[derive(Clone, Copy)]
 pub struct Chunks {
     all: &'static [Chunk],
@@ -131,8 +132,8 @@ impl Chunks {
     /// The ledger of a chunk.
     ///
     /// # Safety
-    /// The caller must hold the lock of the chunk's owner (the growth lock where nobody owns it),
-    /// and no other reference into this ledger may be alive.
+    /// The caller must hold the lock of the heap that owns the chunk (the growth lock if none does), and no other
+    /// reference into this ledger may be alive.
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn ledger(&self, chunk: u32) -> &mut Ledger {
@@ -141,7 +142,7 @@ impl Chunks {
         ledger.with_mut(|ledger| unsafe { &mut *ledger })
     }
 
-    /// The books of a unit.
+    /// The bookkeeping of a unit.
     ///
     /// # Safety
     /// As [`Chunks::ledger`].
@@ -149,10 +150,10 @@ impl Chunks {
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn unit(&self, unit: u32) -> &mut Unit {
         // SAFETY: the caller's promise.
-        unsafe { &mut self.ledger(chunk_of(unit)).units[place_of(unit)] }
+        unsafe { &mut self.ledger(chunk_of(unit)).units[index_in_chunk(unit)] }
     }
 
-    /// Bytes of the blocks in use in a chunk.
+    /// Counts the bytes of the blocks in use in a chunk.
     ///
     /// # Safety
     /// As [`Chunks::ledger`].
@@ -167,19 +168,19 @@ impl Chunks {
             }
         };
         (0..UNITS)
-            .map(|place| bytes_in(unit_number(chunk, place)))
+            .map(|index| bytes_in(unit_number(chunk, index)))
             .sum()
     }
 
     #[inline]
     fn label(&self, unit: u32) -> &AtomicU8 {
-        &self.all[chunk_of(unit) as usize].labels[place_of(unit)]
+        &self.all[chunk_of(unit) as usize].labels[index_in_chunk(unit)]
     }
 }
 
 #[cfg(test)]
 impl Chunk {
-    /// Books of a chunk that nobody owns, as fresh pages are.
+    /// The bookkeeping of a chunk that no heap owns, the same as in fresh pages.
     pub fn closed() -> Self {
         const CLOSED: Unit = Unit {
             free: 0,
@@ -205,7 +206,7 @@ impl Chunk {
 }
 
 impl Ledger {
-    /// Opens the books for `units` free units.
+    /// Begins with `units` free units.
     pub fn open(&mut self, units: usize, locked: bool) {
         self.usable = run_mask(0, units);
         self.free = self.usable;
@@ -216,14 +217,14 @@ impl Ledger {
         self.free == self.usable
     }
 
-    /// Usable units.
+    /// The number of usable units.
     pub fn units(&self) -> usize {
         self.usable.count_ones() as usize
     }
 }
 
 impl Unit {
-    /// Makes the first `slots` slots free.
+    /// Begins with `slots` free slots.
     pub fn open(&mut self, slots: usize) {
         self.free = run_mask(0, slots);
         self.free_slots = slots as u16;
@@ -241,7 +242,7 @@ impl Unit {
         Some(slot)
     }
 
-    /// Gives a slot back; false where it was free already.
+    /// Frees a slot. Returns false if it was free already.
     #[inline]
     pub fn put(&mut self, slot: usize) -> bool {
         let bit = 1 << slot;
@@ -260,14 +261,14 @@ pub fn chunk_of(unit: u32) -> u32 {
     unit / UNITS as u32
 }
 
-/// The place of a unit in its chunk.
+/// The index of a unit in its chunk.
 #[inline]
-pub fn place_of(unit: u32) -> usize {
+pub fn index_in_chunk(unit: u32) -> usize {
     unit as usize % UNITS
 }
 
-/// The number of a unit.
+/// The number of the unit at this index in a chunk.
 #[inline]
-pub fn unit_number(chunk: u32, place: usize) -> u32 {
-    chunk * UNITS as u32 + place as u32
+pub fn unit_number(chunk: u32, index: usize) -> u32 {
+    chunk * UNITS as u32 + index as u32
 }

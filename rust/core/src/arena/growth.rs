@@ -1,24 +1,31 @@
-//! Opens and closes chunks, within the budget. All of it under the growth lock.
+//! Opens and closes chunks within the budget, under the growth lock.
 
-use super::budget::Share;
+use super::budget::{BUDGET, Share};
 use super::chunk::{NONE, unit_number};
-use super::region::{BUDGET, Region};
+use super::region::Region;
 use crate::os;
+use crate::spin::SpinLock;
+use crate::sync::shared_static;
 
-/// Which chunks are to be had.
+shared_static! {
+    /// Guards opening and closing. It is taken before a heap's lock, never while one is held.
+    pub static GROWTH: SpinLock<Growth> = SpinLock::new(Growth::new());
+}
+
+/// The chunks that can be opened.
 pub struct Growth {
     /// The first chunk that was never opened.
     untouched: u32,
-    /// List of those closed again.
+    /// The first in the list of chunks that were closed again.
     closed: u32,
 }
 
-/// What became of the lock of pages in a forked child.
+/// What became of a chunk's lock in a forked child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lock {
-    /// There as in the parent, or as little as there.
+    /// The chunk is locked if it was locked in the parent.
     AsBefore,
-    /// Gone.
+    /// The chunk was locked in the parent, and could not be locked in the child.
     Lost,
 }
 
@@ -47,12 +54,12 @@ impl Region {
         Some(opened)
     }
 
-    /// Closes an entirely free chunk that its heap has let go of. Its bytes are all zero.
+    /// Closes an entirely free chunk that its heap has disowned. Its bytes are all zero.
     pub fn close(&self, growth: &mut Growth, chunk: u32, share: Share) {
-        // SAFETY: nobody owns the chunk, and the growth lock is held.
+        // SAFETY: no heap owns the chunk, and the growth lock is held.
         let ledger = unsafe { self.chunks.ledger(chunk) };
         let bytes = ledger.units() * self.unit_bytes();
-        // SAFETY: an open chunk in which no block is left.
+        // SAFETY: the chunk is open, and no block is left in it.
         unsafe { os::close_pages(self.start(chunk), bytes) };
         match ledger.locked {
             true => BUDGET.give_back(share, bytes / self.page),
@@ -62,7 +69,8 @@ impl Region {
         growth.recycle(self, chunk);
     }
 
-    /// Locks a chunk inherited through `fork` if it was locked, and counts it: what became of its lock.
+    /// Locks and counts an open chunk in a forked child, if it was locked in the parent. Returns what became of its
+    /// lock.
     ///
     /// # Safety
     /// The caller must hold all locks, in the child.
@@ -71,7 +79,7 @@ impl Region {
         let ledger = unsafe { self.chunks.ledger(chunk) };
         let bytes = ledger.units() * self.unit_bytes();
         let was_locked = ledger.locked;
-        // SAFETY: the chunk is open, and open means mapped.
+        // SAFETY: the chunk is open, so it is mapped.
         ledger.locked = was_locked && unsafe { os::lock_inherited(self.start(chunk), bytes) };
         if ledger.locked {
             BUDGET.count_locked(share, bytes / self.page);
@@ -86,7 +94,7 @@ impl Region {
         }
     }
 
-    /// The chunks that are open.
+    /// The numbers of the chunks that are open.
     ///
     /// # Safety
     /// The caller must hold all locks.
@@ -98,20 +106,20 @@ impl Region {
     fn open(&self, growth: &mut Growth, units: usize, lock_for: Option<Share>) -> Option<u32> {
         let chunk = growth.next(self)?;
         let (start, bytes) = (self.start(chunk), units * self.unit_bytes());
-        // SAFETY: a closed chunk of ours.
+        // SAFETY: the chunk is closed, and lies within the region.
         let open = unsafe { os::open_pages(start, bytes) };
-        // SAFETY: opened above.
+        // SAFETY: it was opened above.
         let locked = open && lock_for.is_some() && unsafe { os::lock(start, bytes) };
         if lock_for.is_some() {
             BUDGET.note_answer(locked);
         }
         if !open || (lock_for.is_some() && !locked) {
-            // SAFETY: nothing was put there yet.
+            // SAFETY: nothing uses the chunk yet.
             unsafe { os::close_pages(start, bytes) };
             growth.recycle(self, chunk);
             return None;
         }
-        // SAFETY: nobody owns the chunk, and the growth lock is held.
+        // SAFETY: no heap owns the chunk, and the growth lock is held.
         unsafe { self.chunks.ledger(chunk) }.open(units, locked);
         Some(chunk)
     }
@@ -136,7 +144,7 @@ impl Growth {
     fn next(&mut self, region: &Region) -> Option<u32> {
         if self.closed != NONE {
             let chunk = self.closed;
-            // SAFETY: nobody owns a closed chunk, and `&mut self` is the growth lock.
+            // SAFETY: no heap owns a closed chunk, and `&mut self` stands for the growth lock.
             self.closed = unsafe { region.chunks.ledger(chunk) }.links.after;
             return Some(chunk);
         }

@@ -1,38 +1,40 @@
-//! Hands out slots and runs from the chunks of one shard, and takes them back.
+//! Allocates and frees slots and runs in the chunks of one heap.
 //!
-//! Bookkeeping only: no system call, no access to the memory that it hands out. Whoever frees a
-//! block has wiped it first. A heap has two lanes, locked chunks and unlocked ones; which lane to
-//! ask is the caller's choice. All functions need the heap's lock, which `&mut self` stands for.
+//! It does only the bookkeeping: it makes no system call, and does not touch the memory of blocks. Its caller wipes a
+//! block before freeing it. A heap has two lanes, one of locked chunks and one of unlocked chunks; the caller chooses
+//! the lane. All functions need the heap's lock, which `&mut self` stands for.
 
 use super::bits::{find_run, run_mask};
-use super::chunk::{Chunks, Holds, Ledger, Links, NONE, Unit, chunk_of, place_of, unit_number};
+use super::chunk::{
+    Chunks, Holds, Ledger, Links, NONE, Unit, chunk_of, index_in_chunk, unit_number,
+};
 use super::size::{CLASSES, slot_size};
 use crate::os;
 
-/// Which chunks of a heap: those whose pages are locked, or the others.
+/// One of the two kinds of chunks of a heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Locked = 0,
     Unlocked = 1,
 }
 
-const CORRUPT: &str = "memory was freed twice, or never came from here";
+const CORRUPT: &str = "memory was freed twice, or was not allocated by the arena";
 
-/// One shard of the arena.
+/// The chunks from which a part of the threads allocate.
 pub struct Heap {
     lanes: [LaneLists; 2],
-    /// Bytes handed out: whole slots and units.
+    /// Bytes of the slots and units of blocks in use.
     pub in_use: usize,
 }
 
 struct LaneLists {
-    /// For each class, the units with a free slot.
+    /// For each class, the first in the list of units with a free slot.
     partial: [u32; CLASSES],
-    /// The chunks with a free unit.
+    /// The first in the list of chunks with a free unit.
     roomy: u32,
-    /// How many of those are entirely free.
+    /// How many chunks are entirely free.
     empty: usize,
-    /// The units of those.
+    /// How many units these chunks have.
     idle_units: usize,
 }
 
@@ -50,14 +52,14 @@ impl Heap {
         }
     }
 
-    /// Takes a slot of this class: its unit and its number.
+    /// Takes a slot of this class. Returns its unit, and its number in the unit.
     #[inline]
     pub fn take_slot(&mut self, chunks: &Chunks, lane: Lane, class: usize) -> Option<(u32, usize)> {
         let id = match self.lanes[lane as usize].partial[class] {
             NONE => self.start_unit(chunks, lane, class)?,
             id => id,
         };
-        let unit = unit_books(chunks, id);
+        let unit = unit_of(chunks, id);
         let slot = unit.take()?;
         if unit.free_slots == 0 {
             self.unlink_unit(chunks, lane, class, id);
@@ -66,10 +68,10 @@ impl Heap {
         Some((id, slot))
     }
 
-    /// Takes a slot back, and tells the lane it came from. Ends the process where it was free already.
+    /// Frees a slot. Returns the lane that it came from. Ends the process if the slot was free already.
     #[inline]
     pub fn put_slot(&mut self, chunks: &Chunks, id: u32, class: usize, slot: usize) -> Lane {
-        let unit = unit_books(chunks, id);
+        let unit = unit_of(chunks, id);
         if !unit.put(slot) {
             os::die(CORRUPT);
         }
@@ -86,7 +88,7 @@ impl Heap {
         lane
     }
 
-    /// Takes `units` units in a row: the first of them.
+    /// Takes `units` units in a row, the first at a multiple of `step`. Returns the first.
     pub fn take_run(
         &mut self,
         chunks: &Chunks,
@@ -96,7 +98,7 @@ impl Heap {
     ) -> Option<u32> {
         let mut chunk = self.lanes[lane as usize].roomy;
         while chunk != NONE {
-            let ledger = books(chunks, chunk);
+            let ledger = ledger_of(chunks, chunk);
             let after = ledger.links.after;
             if let Some(first) = find_run(ledger.free, units, step) {
                 return Some(self.take_units(chunks, chunk, first, units, Holds::Run(units)));
@@ -106,19 +108,19 @@ impl Heap {
         None
     }
 
-    /// Takes a run back, and tells the lane it came from.
+    /// Frees a run. Returns the lane that it came from.
     pub fn put_run(&mut self, chunks: &Chunks, id: u32, units: usize) -> Lane {
         self.put_units(chunks, id, units);
         chunk_lane(chunks, chunk_of(id))
     }
 
-    /// Adds a chunk whose ledger was opened and that nobody owns yet.
+    /// Adds an open chunk in which no unit is taken yet.
     pub fn adopt(&mut self, chunks: &Chunks, chunk: u32) {
         self.link_chunk(chunks, chunk);
         self.note_empty(chunks, chunk);
     }
 
-    /// Units of chunks that are open, not locked, and entirely free: they hold nothing but zeros.
+    /// Counts the units of chunks that are open, not locked, and entirely free. They hold nothing but zeros.
     pub fn idle_unlocked_units(&self) -> usize {
         self.lanes[Lane::Unlocked as usize].idle_units
     }
@@ -129,12 +131,12 @@ impl Heap {
         self.surplus_lane(spare).is_some()
     }
 
-    /// Lets go of an empty chunk beyond those worth keeping.
+    /// Removes an empty chunk, if a lane has more than `spare` of them.
     pub fn disown_surplus(&mut self, chunks: &Chunks, spare: usize) -> Option<u32> {
         let lane = self.surplus_lane(spare)?;
         let mut chunk = self.lanes[lane as usize].roomy;
-        while chunk != NONE && !books(chunks, chunk).is_empty() {
-            chunk = books(chunks, chunk).links.after;
+        while chunk != NONE && !ledger_of(chunks, chunk).is_empty() {
+            chunk = ledger_of(chunks, chunk).links.after;
         }
         if chunk == NONE {
             return None;
@@ -144,11 +146,14 @@ impl Heap {
         Some(chunk)
     }
 
-    /// Makes the lists anew after chunks have changed lanes, from the ledgers of all its chunks.
+    /// Makes the lists again, from the ledgers of all its own chunks, after some of these have changed lanes.
     pub fn rebuild(&mut self, chunks: &Chunks, own: impl Iterator<Item = u32>) {
         self.lanes = Self::new().lanes;
         for chunk in own {
-            let (usable, free) = (books(chunks, chunk).usable, books(chunks, chunk).free);
+            let (usable, free) = (
+                ledger_of(chunks, chunk).usable,
+                ledger_of(chunks, chunk).free,
+            );
             let lane = chunk_lane(chunks, chunk);
             if free != 0 {
                 self.link_chunk(chunks, chunk);
@@ -159,7 +164,7 @@ impl Heap {
             for place in 0..usable.count_ones() as usize {
                 let id = unit_number(chunk, place);
                 if let Holds::Slots(class) = chunks.holds(id)
-                    && unit_books(chunks, id).free_slots > 0
+                    && unit_of(chunks, id).free_slots > 0
                 {
                     self.link_unit(chunks, lane, class, id);
                 }
@@ -177,13 +182,13 @@ impl Heap {
     fn note_empty(&mut self, chunks: &Chunks, chunk: u32) {
         let lists = &mut self.lanes[chunk_lane(chunks, chunk) as usize];
         lists.empty += 1;
-        lists.idle_units += books(chunks, chunk).units();
+        lists.idle_units += ledger_of(chunks, chunk).units();
     }
 
     fn note_not_empty(&mut self, chunks: &Chunks, chunk: u32) {
         let lists = &mut self.lanes[chunk_lane(chunks, chunk) as usize];
         lists.empty -= 1;
-        lists.idle_units -= books(chunks, chunk).units();
+        lists.idle_units -= ledger_of(chunks, chunk).units();
     }
 
     /// Turns a free unit into one with slots of this class.
@@ -192,9 +197,9 @@ impl Heap {
         if chunk == NONE {
             return None;
         }
-        let place = books(chunks, chunk).free.trailing_zeros() as usize;
+        let place = ledger_of(chunks, chunk).free.trailing_zeros() as usize;
         let id = self.take_units(chunks, chunk, place, 1, Holds::Slots(class));
-        unit_books(chunks, id).open(chunks.slots(class));
+        unit_of(chunks, id).open(chunks.slots(class));
         self.link_unit(chunks, lane, class, id);
         Some(id)
     }
@@ -207,7 +212,7 @@ impl Heap {
         units: usize,
         holds: Holds,
     ) -> u32 {
-        let ledger = books(chunks, chunk);
+        let ledger = ledger_of(chunks, chunk);
         let was_empty = ledger.is_empty();
         ledger.free &= !run_mask(first, units);
         let is_full = ledger.free == 0;
@@ -227,9 +232,9 @@ impl Heap {
 
     fn put_units(&mut self, chunks: &Chunks, id: u32, units: usize) {
         let chunk = chunk_of(id);
-        let mask = run_mask(place_of(id), units);
+        let mask = run_mask(index_in_chunk(id), units);
         let holds = chunks.holds(id);
-        let ledger = books(chunks, chunk);
+        let ledger = ledger_of(chunks, chunk);
         if ledger.free & mask != 0 || holds == Holds::Nothing {
             os::die(CORRUPT);
         }
@@ -250,53 +255,53 @@ impl Heap {
 
     fn link_unit(&mut self, chunks: &Chunks, lane: Lane, class: usize, id: u32) {
         let head = &mut self.lanes[lane as usize].partial[class];
-        unit_books(chunks, id).links = Links {
+        unit_of(chunks, id).links = Links {
             before: NONE,
             after: *head,
         };
         if *head != NONE {
-            unit_books(chunks, *head).links.before = id;
+            unit_of(chunks, *head).links.before = id;
         }
         *head = id;
     }
 
     fn unlink_unit(&mut self, chunks: &Chunks, lane: Lane, class: usize, id: u32) {
-        let Links { before, after } = unit_books(chunks, id).links;
+        let Links { before, after } = unit_of(chunks, id).links;
         match before {
             NONE => self.lanes[lane as usize].partial[class] = after,
-            before => unit_books(chunks, before).links.after = after,
+            before => unit_of(chunks, before).links.after = after,
         }
         if after != NONE {
-            unit_books(chunks, after).links.before = before;
+            unit_of(chunks, after).links.before = before;
         }
     }
 
-    /// Keeps the list in the order of the chunks' numbers: what fills the first chunks first leaves
-    /// the last ones empty, to be given back, or free for a long run.
+    /// Adds a chunk to the list, which is kept in the order of the chunks' numbers. So the first chunks are filled
+    /// first, and the last ones become empty and can be closed, or serve a long run.
     fn link_chunk(&mut self, chunks: &Chunks, chunk: u32) {
         let lane = chunk_lane(chunks, chunk) as usize;
         let (mut before, mut after) = (NONE, self.lanes[lane].roomy);
         while after != NONE && after < chunk {
-            (before, after) = (after, books(chunks, after).links.after);
+            (before, after) = (after, ledger_of(chunks, after).links.after);
         }
-        books(chunks, chunk).links = Links { before, after };
+        ledger_of(chunks, chunk).links = Links { before, after };
         match before {
             NONE => self.lanes[lane].roomy = chunk,
-            before => books(chunks, before).links.after = chunk,
+            before => ledger_of(chunks, before).links.after = chunk,
         }
         if after != NONE {
-            books(chunks, after).links.before = chunk;
+            ledger_of(chunks, after).links.before = chunk;
         }
     }
 
     fn unlink_chunk(&mut self, chunks: &Chunks, chunk: u32) {
-        let Links { before, after } = books(chunks, chunk).links;
+        let Links { before, after } = ledger_of(chunks, chunk).links;
         match before {
             NONE => self.lanes[chunk_lane(chunks, chunk) as usize].roomy = after,
-            before => books(chunks, before).links.after = after,
+            before => ledger_of(chunks, before).links.after = after,
         }
         if after != NONE {
-            books(chunks, after).links.before = before;
+            ledger_of(chunks, after).links.before = before;
         }
     }
 }
@@ -304,23 +309,23 @@ impl Heap {
 /// The ledger of a chunk of this heap.
 #[inline]
 #[allow(clippy::mut_from_ref)]
-fn books(chunks: &Chunks, chunk: u32) -> &mut Ledger {
-    // SAFETY: the heap's functions run under its lock, touch its own chunks only, and let go of one
-    // reference before they ask for the next.
+fn ledger_of(chunks: &Chunks, chunk: u32) -> &mut Ledger {
+    // SAFETY: the heap's functions run under its lock, touch its own chunks only, and do not use a reference after they
+    // asked for the next.
     unsafe { chunks.ledger(chunk) }
 }
 
-/// The books of a unit of this heap.
+/// The bookkeeping of a unit of this heap.
 #[inline]
 #[allow(clippy::mut_from_ref)]
-fn unit_books(chunks: &Chunks, unit: u32) -> &mut Unit {
-    // SAFETY: as in `books`.
+fn unit_of(chunks: &Chunks, unit: u32) -> &mut Unit {
+    // SAFETY: as in `ledger_of`.
     unsafe { chunks.unit(unit) }
 }
 
 #[inline]
 fn chunk_lane(chunks: &Chunks, chunk: u32) -> Lane {
-    if books(chunks, chunk).locked {
+    if ledger_of(chunks, chunk).locked {
         Lane::Locked
     } else {
         Lane::Unlocked

@@ -1,6 +1,6 @@
-//! The heap against a model: no memory behind it, only the books.
+//! Tests the heap against a model. There is no memory behind it, only the bookkeeping.
 
-use super::chunk::{Chunk, Chunks, chunk_of, place_of};
+use super::chunk::{Chunk, Chunks, chunk_of, index_in_chunk};
 use super::heap::{Heap, Lane};
 use super::size::{CLASSES, slot_size};
 use std::collections::HashSet;
@@ -8,7 +8,7 @@ use std::collections::HashSet;
 const UNIT: usize = 2048;
 const USABLE: usize = 126;
 
-/// A heap with its books, and what the model says is taken: pieces of 8 bytes, by unit and offset.
+/// A heap with its bookkeeping, and the pieces of 8 bytes that the model has as taken, by unit and offset.
 struct Model {
     heap: Heap,
     chunks: Chunks,
@@ -50,8 +50,8 @@ impl Live {
 impl Model {
     /// Two locked chunks and two unlocked ones.
     fn new() -> Self {
-        let books: Vec<Chunk> = (0..4).map(|_| Chunk::closed()).collect();
-        let chunks = Chunks::new(books.leak(), UNIT);
+        let all: Vec<Chunk> = (0..4).map(|_| Chunk::closed()).collect();
+        let chunks = Chunks::new(all.leak(), UNIT);
         let mut heap = Heap::new();
         for chunk in 0..4 {
             // SAFETY: one thread, no other reference.
@@ -74,7 +74,7 @@ impl Model {
 
     fn take_run(&mut self, lane: Lane, units: usize, step: usize) {
         if let Some(unit) = self.heap.take_run(&self.chunks, lane, units, step) {
-            assert_eq!(place_of(unit) % step, 0);
+            assert_eq!(index_in_chunk(unit) % step, 0);
             self.note(lane, Live::Run { unit, units });
         }
     }
@@ -86,7 +86,10 @@ impl Model {
                 lane == Lane::Locked,
                 "from the wrong lane"
             );
-            assert!(place_of(unit) < USABLE && at < UNIT, "outside of the chunk");
+            assert!(
+                index_in_chunk(unit) < USABLE && at < UNIT,
+                "outside of the chunk"
+            );
             assert!(self.taken.insert((unit, at)), "handed out twice");
         }
         self.live.push(block);
@@ -128,7 +131,7 @@ fn lane(state: &mut u64) -> Lane {
     [Lane::Locked, Lane::Unlocked][dice(state, 2)]
 }
 
-/// Takes and puts at random; `full` steers how much is held.
+/// Allocates and frees at random. `full` decides how much is held.
 fn play(model: &mut Model, state: &mut u64, rounds: usize, full: usize) {
     for _ in 0..rounds {
         match dice(state, 10) {
@@ -162,7 +165,7 @@ fn no_byte_is_handed_out_twice_and_all_come_back() {
     }
     model.check();
     assert_eq!(model.heap.idle_unlocked_units(), 2 * USABLE);
-    // All four are entirely free again, and given back one by one down to one of either sort.
+    // All four chunks are entirely free again, and are removed one by one until one of each kind is left.
     let given: Vec<u32> =
         std::iter::from_fn(|| model.heap.disown_surplus(&model.chunks, 1)).collect();
     assert_eq!(given.len(), 2);
@@ -216,7 +219,7 @@ fn first_chunk_is_filled_first() {
     for _ in 0..2 * USABLE {
         model.take_run(Lane::Locked, 1, 1);
     }
-    // One unit of each chunk comes back, that of the second one last.
+    // One unit of each chunk is freed, that of the second chunk last.
     model.put(0);
     let second = model.live.iter().position(|block| {
         let Live::Run { unit, .. } = block else {

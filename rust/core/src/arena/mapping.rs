@@ -1,23 +1,25 @@
-//! Blocks too large for a chunk: each has a mapping of its own.
+//! Gives blocks that are too large for a chunk a mapping of their own.
 //!
 //! ```text
 //! | header | guard | block ........ | guard |
 //! ```
 //!
-//! The header, no secret, holds what is needed to find and release the mapping.
+//! The header says how to find and release the mapping. It is no secret.
 
-use super::budget::Share;
-use super::region::BUDGET;
-use super::shards::note_unlocked_serve;
-use super::spin::SpinLock;
+use super::budget::{BUDGET, Share};
+use super::heaps::note_unlocked_serve;
 use crate::os;
+use crate::refused::Protection;
+use crate::spin::SpinLock;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// All such blocks, so that a forked child can lock them again.
+/// All such blocks, so that a forked child can lock them again and the exit can wipe them.
 pub static MAPPINGS: SpinLock<Mappings> = SpinLock::new(Mappings { first: null_mut() });
 
-/// Bytes of blocks with a mapping of their own.
+pub const NOT_ALLOCATED_HERE: &str = "memory was freed that was not allocated by the arena";
+
+/// The bytes of all such blocks.
 pub static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// A list of blocks.
@@ -39,7 +41,7 @@ struct Header {
     locked: bool,
 }
 
-/// Maps a block of `size` bytes, all zero; null where that is not possible.
+/// Maps a block of `size` bytes, all zero; null if that is not possible.
 pub fn map(size: usize, align: usize, share: Share) -> *mut u8 {
     try_map(size, align, share).unwrap_or(null_mut())
 }
@@ -47,14 +49,14 @@ pub fn map(size: usize, align: usize, share: Share) -> *mut u8 {
 /// Wipes and unmaps a block.
 ///
 /// # Safety
-/// `block` must come from [`map`] and be used no more.
+/// `block` must come from [`map`], and must not be used afterwards.
 pub unsafe fn unmap(block: *mut u8) {
-    // SAFETY: the caller's promise; only whoever frees a block changes its header, besides the
-    // list, whose lock is taken.
+    // SAFETY: the caller's promise; besides the list, whose lock is taken, only the thread that frees a block changes
+    // its header.
     unsafe {
         let header = header_of(block);
-        // While it is in the list, so that it is wiped in any case where the process ends here,
-        // and a child forked meanwhile inherits no content that nobody knows of.
+        // Wiped before it leaves the list. So it is wiped even if the process ends here, and a child that is forked
+        // meanwhile inherits no content outside the list.
         os::wipe(block, (*header).bytes);
         MAPPINGS.lock().remove(header);
         let Header {
@@ -77,7 +79,7 @@ pub unsafe fn unmap(block: *mut u8) {
     }
 }
 
-/// Usable bytes of a block.
+/// Returns how many bytes of a block can be used.
 ///
 /// # Safety
 /// `block` must come from [`map`] and be in use.
@@ -125,7 +127,7 @@ fn relock(header: &mut Header) {
         ..
     } = *header;
     MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
-    // SAFETY: the block is mapped as long as its header is in the list.
+    // SAFETY: a block is mapped while its header is in the list.
     header.locked = header.locked && unsafe { os::lock_inherited(block, bytes) };
     if header.locked {
         BUDGET.count_locked(share, bytes / os::page_size());
@@ -138,7 +140,7 @@ fn relock(header: &mut Header) {
 fn try_map(size: usize, align: usize, share: Share) -> Option<*mut u8> {
     let page = os::page_size();
     let bytes = size.checked_next_multiple_of(page)?;
-    // Room for header, two guards, and for moving the block to its alignment.
+    // Room for the header, for two guards, and to move the block to its alignment.
     let slack = if align > page { align } else { 0 };
     let reserved = bytes.checked_add(3 * page)?.checked_add(slack)?;
     let reservation = os::reserve(reserved)?;
@@ -150,7 +152,7 @@ fn try_map(size: usize, align: usize, share: Share) -> Option<*mut u8> {
             os::release(reservation, reserved);
             return None;
         }
-        os::hide_from_dumps(block, bytes);
+        Protection::HiddenFromDumps.note(os::hide_from_dumps(block, bytes));
         let locked = lock_within_budget(block, bytes, share);
         let (before, after) = (null_mut(), null_mut());
         header.write(Header {
@@ -189,12 +191,12 @@ unsafe fn lock_within_budget(block: *mut u8, bytes: usize, share: Share) -> bool
 }
 
 /// # Safety
-/// `block` must be one of ours: what lies before it is then a header that names it.
+/// `block` must come from [`map`], so that a header lies before it.
 unsafe fn header_of(block: *mut u8) -> *mut Header {
     let header = (block as usize).wrapping_sub(2 * os::page_size()) as *mut Header;
-    // SAFETY: the caller's promise; a stranger's address most likely ends the process here.
+    // SAFETY: the caller's promise. If it is broken, reading most likely faults, which ends the process too.
     if !header.is_aligned() || unsafe { (*header).block } != block {
-        os::die("memory was freed that never came from here");
+        os::die(NOT_ALLOCATED_HERE);
     }
     header
 }

@@ -1,42 +1,39 @@
 //! The arena: the one allocator of the native core, whose memory is locked, hidden and wiped.
 //!
 //! Promises:
-//! - Every block lies in pages that are locked into RAM, as far as the limit allows; what is not
-//!   locked is counted, see [`status`]. All pages are kept out of core dumps where the platform can.
-//! - A block is wiped when it is freed, the old block when a reallocation moves it, and the tail
-//!   when one shrinks in place. Free memory is zero throughout; the books lie elsewhere.
+//! - Every block lies in pages that are locked into RAM, as far as the limit allows. Unlocked pages are counted, see
+//!   [`status`]. All pages are kept out of core dumps if the platform can do that.
+//! - A block is wiped when it is freed. So is the old block when a reallocation moves it, and the tail when a block
+//!   shrinks in place. Free memory is always zero, since the bookkeeping lies elsewhere.
 //! - Untouchable pages lie on both sides of every chunk and of every large block.
-//! - A block freed twice, or freed though it never came from here, ends the process.
-//! - Nothing here panics. Where there is no memory left the answer is null.
+//! - If a block is freed twice, or was never allocated here, the process ends.
+//! - Nothing here panics. If there is no memory left, the result is null.
 //!
-//! What it does not promise: that a block's neighbour in the same chunk is out of its reach (use
-//! [`crate::buffer::SecureBuffer`] for that), and anything about stacks (see [`crate::stack`]).
+//! It does not promise that a block cannot reach its neighbour in the same chunk (for that, use
+//! [`crate::buffer::SecureBuffer`]), or anything about stacks (see [`crate::stack`]).
 //!
 //! How memory is divided:
-//! - Chunks of at most 252 KiB are opened, locked and closed as a whole. Units of 2 KiB, not pages, are
-//!   what size classes are given, so that few pages serve many classes. Under a limit below 1 MiB
-//!   chunks are 28 KiB and units 256 bytes: that way the 64 KiB of many containers hold an RSA-4096
-//!   key and an operation with it, whose table of powers alone takes 22 KiB in one piece. Generating
-//!   such a key takes 66 KiB, and so some unlocked memory there.
-//! - Keys have a share of the budget that nothing else may take ([`with_keys`]). The rest serves all
-//!   other blocks, among them 128 KiB in which AWS-LC's entropy source stirs (no secret).
-//! - Every thread has a heap that it takes from, under a lock which is then its own: two atomic
-//!   instructions, no system call. There are four such heaps (one for each MiB of the budget where that
-//!   is less, so that little memory is not split up), and threads are spread over them as they come.
-//!   Where more threads than heaps meet, whoever finds its heap's lock held moves to a heap that is
-//!   free and stays there. It waits only where none is free, or for a block that goes back to a heap
-//!   that another is at: some spins, then it lets others run, for the holder may have lost its
-//!   processor.
-//! - The first chunks are filled first. Empty ones are given back, but for a few.
-//! - Limit and budget are read once, with the first allocation.
+//! - A chunk has at most 252 KiB and is opened, locked and closed as a whole. It is divided into units of 2 KiB, each
+//!   of which serves one size class, so that few pages serve many classes. Under a limit below 1 MiB, chunks have 28
+//!   KiB and units 256 bytes. So the 64 KiB that many containers allow hold an RSA-4096 key and an operation with it,
+//!   whose table of powers alone takes 22 KiB in one piece. Generating such a key takes 66 KiB, and so some unlocked
+//!   memory there.
+//! - Keys have a share of the budget that nothing else may take ([`with_keys`]). The rest serves all other blocks,
+//!   among them 128 KiB of scratch memory of AWS-LC's entropy source (no secret).
+//! - Every thread takes from a heap, whose lock is usually free: two atomic instructions, no system call. There are
+//!   four such heaps, or fewer under a small budget (one for each MiB), so that little memory is not split up. Threads
+//!   are assigned to them in turn. If a thread finds its heap's lock held, it moves to a heap that is free and stays
+//!   there. It waits only if none is free, or if it frees a block of a heap that another thread is using.
+//! - The first chunks are filled first. Empty chunks are closed, except for a few.
+//! - Limit and budget are read once, at the first allocation.
 //!
-//! How it is built, from the bottom: `size` and `bits` are arithmetic; `chunk` holds the books; `heap`
-//! moves slots and runs in them, without a system call; `region` is the address space, `growth` opens
-//! and closes chunks in it within `budget`; `supply` decides which heap serves a request; `mapping`
-//! serves what is too large; `blocks` knows addresses; `shards` spreads threads; `fork` and `hooks`
-//! connect to the system and to AWS-LC. The one lock is in `spin`. `sync` is the seam: the crate
-//! `rust/arena-model` puts Loom's atomics and cells below `spin`, `chunk`, `heap`, `budget` and
-//! `supply`, and runs them in every order that threads can.
+//! How it is built, from the bottom: `size` and `bits` are arithmetic. `chunk` has the bookkeeping, in which `heap`
+//! allocates slots and runs without a system call. `region` is the address space; `growth` opens and closes chunks in
+//! it within the `budget`. `heaps` assigns threads to heaps, and `supply` decides which heap serves a request.
+//! `mapping` serves requests that are too large. `blocks` turns addresses into slots, runs and mappings. `whole`
+//! handles a fork and the exit. The one kind of lock is `crate::spin`. The crate `rust/arena-model` replaces
+//! `crate::sync`: it puts Loom's atomics and cells below `spin`, `chunk`, `heap`, `budget` and `supply`, and runs them
+//! in every order that threads can have.
 
 mod bits;
 mod blocks;
@@ -44,37 +41,34 @@ mod budget;
 #[cfg(test)]
 mod budget_tests;
 mod chunk;
-mod fork;
 mod growth;
 mod heap;
 #[cfg(test)]
 mod heap_tests;
-mod hooks;
+mod heaps;
 mod mapping;
 mod region;
-mod shards;
 mod size;
-pub(crate) mod spin;
 mod supply;
 #[cfg(test)]
 mod supply_tests;
-mod sync;
+mod whole;
 
-pub use fork::generation as fork_generation;
-pub(crate) use fork::wipe_all_for_good;
-pub use hooks::install_crypto_hooks;
-pub use shards::{
+pub(crate) use blocks::{put_any, resize_any, take_any};
+pub use heaps::{
     LockedRequired, check_required, locked_is_required, unlocked_serves_here, with_keys,
 };
+pub(crate) use whole::{acquire_locks, release_locks, relock_inherited, wipe_all};
 
-use crate::os;
+use crate::{Error, Result, os};
+use budget::BUDGET;
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::Ordering;
 
 /// The global allocator: `#[global_allocator] static ARENA: Arena = Arena;`
 pub struct Arena;
 
-// SAFETY: blocks are distinct, large enough and aligned; the modules' tests hold them to it.
+// SAFETY: blocks are distinct, large enough and aligned; the modules' tests check that.
 unsafe impl GlobalAlloc for Arena {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -100,7 +94,7 @@ unsafe impl GlobalAlloc for Arena {
     }
 }
 
-/// What the arena holds now.
+/// The figures of the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Bytes of pages that are locked.
@@ -109,37 +103,59 @@ pub struct Status {
     pub unlocked_bytes: usize,
     /// The most bytes for keys ([`with_keys`]) that could not be locked at any one time so far.
     pub unlocked_key_peak_bytes: usize,
-    /// The most bytes of blocks, rounded up to the places that they take, that were in use and not
-    /// locked at any one time so far.
+    /// The most bytes of blocks that were in use and not locked at any one time so far. Each block counts with the
+    /// slot, run or mapping that it takes.
     pub unlocked_peak_bytes: usize,
-    /// Bytes handed out, rounded up to the places that they take.
+    /// Bytes of blocks in use, counted in the same way.
     pub in_use_bytes: usize,
     /// Bytes that the arena may lock.
     pub budget_bytes: usize,
-    /// What the system lets this process lock; `None` where there is no limit.
+    /// Bytes that the system lets this process lock; `None` if there is no limit.
     pub limit_bytes: Option<u64>,
-    /// Bytes of a page.
+    /// The size of a page in bytes.
     pub page_size: usize,
 }
 
-/// Whether all that the arena ever gave out, and all that it holds now, was locked: two counters, where [`status`]
-/// asks the system and every heap.
+/// Whether everything that the arena holds now, or ever gave out, was locked. Unlike [`status`], which asks the system
+/// and every heap, this reads only two counters.
 pub fn all_locked() -> bool {
-    region::BUDGET.unlocked_bytes() == 0 && region::BUDGET.served_unlocked_peak_bytes() == 0
+    BUDGET.unlocked_bytes() == 0 && BUDGET.served_unlocked_peak_bytes() == 0
 }
 
-/// What the arena holds now.
+/// Checks that the system gave address space to the arena; [`Error::Memory`] if not.
+pub fn check_address_space() -> Result<()> {
+    match region::region() {
+        Some(_) => Ok(()),
+        None => Err(Error::Memory(
+            "nomyo needs 5 MiB of memory of its own and got none: raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA \
+             (`ulimit -d`)",
+        )),
+    }
+}
+
+/// Makes a vector of `len` zero bytes; [`Error::Memory`] if there is no memory for it. It is for sizes that somebody
+/// else chooses: `vec![0; len]` would end the process.
+pub fn zeroed(len: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|_| Error::Memory("out of memory"))?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
+
+/// Returns the figures of the arena.
 pub fn status() -> Status {
     let page_size = os::page_size();
     let limit_applies = region::region().is_none_or(|region| region.limit_applies);
     let (used, idle) = blocks::used_and_idle();
     Status {
-        locked_bytes: region::BUDGET.claimed() * page_size,
-        unlocked_bytes: region::BUDGET.unlocked_bytes().saturating_sub(idle),
-        unlocked_key_peak_bytes: region::BUDGET.unlocked_key_peak_bytes(),
-        unlocked_peak_bytes: region::BUDGET.served_unlocked_peak_bytes(),
+        locked_bytes: BUDGET.claimed() * page_size,
+        unlocked_bytes: BUDGET.unlocked_bytes().saturating_sub(idle),
+        unlocked_key_peak_bytes: BUDGET.unlocked_key_peak_bytes(),
+        unlocked_peak_bytes: BUDGET.served_unlocked_peak_bytes(),
         in_use_bytes: used + mapping::MAPPED_BYTES.load(Ordering::Relaxed),
-        budget_bytes: region::BUDGET.total() * page_size,
+        budget_bytes: BUDGET.total() * page_size,
         limit_bytes: os::memlock_limit().filter(|_| limit_applies),
         page_size,
     }

@@ -1,56 +1,56 @@
-//! The one stretch of address space that all chunks lie in, set up once.
+//! The one range of address space in which all chunks lie. It is set up once.
 //!
 //! ```text
 //! | guard | usable pages ..... guard | usable pages ..... guard | ...
 //!         ^ chunk 0                  ^ chunk 1: 128 units further
 //! ```
 //!
-//! An address leads to its chunk and unit by shifts. Everything that is not an open chunk is
-//! untouchable, so every chunk has a guard on either side. The books lie in a mapping of their own.
+//! Shifts turn an address into its chunk and unit. Everything but open chunks is untouchable, so every chunk has a
+//! guard on either side. The bookkeeping lies in a mapping of its own.
 
-use super::budget::{Budget, SCARCE_BYTES};
+use super::budget::{BUDGET, SCARCE_BYTES};
 use super::chunk::{Chunk, Chunks, UNITS};
-use super::growth::Growth;
-use super::spin::{SpinGuard, SpinLock};
-use super::{fork, shards};
+use super::heaps;
 use crate::os;
+use crate::refused::Protection;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::slice;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Bytes of a unit: a chunk then takes 256 KiB of address space. Where little may be locked the
-/// units are small, so that a page can hold blocks of several classes, and a chunk takes 32 KiB.
+/// The size of a unit. A chunk then takes 256 KiB of address space.
 const UNIT_BYTES: usize = 2048;
+/// The size of a unit if little may be locked, so that a page can hold blocks of several classes. A chunk takes 32 KiB
+/// then.
 const SMALL_UNIT_BYTES: usize = 256;
 
-/// Chunks in the region: 1 GiB of address space by default. Fewer where that much is not given.
+/// How many chunks the region has by default: 1 GiB of address space. It has fewer if the system gives less.
 const MOST_CHUNKS: usize = if usize::BITS == 64 { 4096 } else { 256 };
 const FEWEST_CHUNKS: usize = 16;
 
-/// Empty chunks that a heap keeps at most.
+/// The smallest region: the fewest chunks, the first guard, and room to begin at a multiple of a chunk's size.
+pub const LEAST_BYTES: usize = UNIT_BYTES * UNITS * (FEWEST_CHUNKS + 2);
+
+/// The region takes at most this fraction (1/16) of a limit on address space.
+const PART_OF_LIMIT: u64 = 16;
+
+/// The most empty chunks that a heap keeps.
 const MOST_SPARE_CHUNKS: usize = 8;
 
-/// How much may be locked.
-pub static BUDGET: Budget = Budget::new();
-
-/// Guards opening and closing. Taken before a heap's lock, never while one is held.
-pub static GROWTH: SpinLock<Growth> = SpinLock::new(Growth::new());
-
-/// What setting up found; constant from then on.
+/// The region. It does not change after it was set up.
 pub struct Region {
     base: usize,
     pub chunks: Chunks,
     unit_shift: u32,
-    /// Usable units of a whole chunk; the rest are guard.
+    /// How many units of a whole chunk are usable; the rest are its guard.
     pub usable_units: usize,
-    /// Bytes of a page.
+    /// The size of a page in bytes.
     pub page: usize,
     /// Whether RLIMIT_MEMLOCK binds this process.
     pub limit_applies: bool,
-    /// Number of shards in use.
-    pub shards: usize,
-    /// Empty chunks that a heap keeps of either sort. Opening a locked one costs 50 us and more.
+    /// How many heaps for everything but keys are in use.
+    pub general_heaps: usize,
+    /// How many empty chunks a heap keeps of either kind: opening a locked one takes 50 us or more.
     pub spare_chunks: usize,
 }
 
@@ -64,10 +64,10 @@ static REGION: RegionCell = RegionCell(UnsafeCell::new(MaybeUninit::uninit()));
 
 struct RegionCell(UnsafeCell<MaybeUninit<Region>>);
 
-// SAFETY: written once, before STATE becomes READY; only read afterwards.
+// SAFETY: it is written once, before STATE becomes READY, and only read afterwards.
 unsafe impl Sync for RegionCell {}
 
-/// The region, set up by the first call; `None` where the system gave no address space for it.
+/// Returns the region, which the first call sets up; `None` if the system gave no address space for it.
 #[inline]
 pub fn region() -> Option<&'static Region> {
     match STATE.load(Ordering::Acquire) {
@@ -76,6 +76,13 @@ pub fn region() -> Option<&'static Region> {
         FAILED => None,
         _ => set_up(),
     }
+}
+
+/// Returns the region if it was set up before. Never waits for another thread that is setting it up.
+pub fn existing_region() -> Option<&'static Region> {
+    let is_ready = STATE.load(Ordering::Acquire) == READY;
+    // SAFETY: READY follows the only write.
+    is_ready.then(|| unsafe { (*REGION.0.get()).assume_init_ref() })
 }
 
 #[cold]
@@ -89,7 +96,6 @@ fn set_up() -> Option<&'static Region> {
             unsafe { (*REGION.0.get()).write(made) };
         }
         STATE.store(state, Ordering::Release);
-        fork::register();
     }
     while STATE.load(Ordering::Acquire) == UNDER_WAY {
         os::yield_processor();
@@ -100,16 +106,15 @@ fn set_up() -> Option<&'static Region> {
 impl Region {
     fn make() -> Option<Region> {
         let page = os::page_size();
-        let most = UNIT_BYTES * UNITS * MOST_CHUNKS;
-        // The first stretch may be too large under RLIMIT_AS; smaller ones are tried then.
+        // If little address space is left, smaller regions are tried.
         let (reservation, len) = (0..9).find_map(|halvings| {
-            let len = most >> halvings;
+            let len = (most_bytes() >> halvings).max(LEAST_BYTES);
             os::reserve(len).map(|ptr| (ptr, len))
         })?;
-        // SAFETY: a fresh reservation of which nothing is open.
+        // SAFETY: the reservation is fresh, and nothing of it is open.
         let limit_applies = unsafe { os::limit_applies(reservation, len) };
         // SAFETY: as above.
-        unsafe { os::hide_from_dumps(reservation, len) };
+        Protection::HiddenFromDumps.note(unsafe { os::hide_from_dumps(reservation, len) });
         let limit = if limit_applies {
             os::memlock_limit()
         } else {
@@ -119,28 +124,28 @@ impl Region {
         Self::divide(reservation as usize, len, page, limit_applies)
     }
 
-    /// Divides a reservation into chunks and makes their books.
+    /// Divides a reservation into chunks, and makes their bookkeeping.
     fn divide(reservation: usize, len: usize, page: usize, limit_applies: bool) -> Option<Region> {
         let budget = BUDGET.total() * page;
         let scarce = budget > 0 && budget < SCARCE_BYTES;
         let unit = if scarce { SMALL_UNIT_BYTES } else { UNIT_BYTES };
         let stride = unit * UNITS;
-        // At least a page before the first chunk stays closed: its guard.
+        // At least a page before the first chunk stays closed, as its guard.
         let base = (reservation + page).next_multiple_of(stride);
         let count = ((reservation + len - base) / stride).min(MOST_CHUNKS);
         if count < FEWEST_CHUNKS {
             return None;
         }
-        let books = make_books(count, page)?;
+        let chunks = map_bookkeeping(count, page)?;
         Some(Region {
             base,
-            chunks: Chunks::new(books, unit),
+            chunks: Chunks::new(chunks, unit),
             unit_shift: unit.trailing_zeros(),
             usable_units: UNITS - page.div_ceil(unit),
             page,
             limit_applies,
-            shards: (budget >> 20).clamp(1, shards::MOST_SHARDS),
-            // Where the budget is small, so are the chunks, or none is locked anyway.
+            general_heaps: (budget >> 20).clamp(1, heaps::MOST_GENERAL_HEAPS),
+            // Under a small budget chunks are small; without any budget none is locked, so keeping them costs little.
             spare_chunks: match budget < SCARCE_BYTES {
                 true => MOST_SPARE_CHUNKS,
                 false => (budget / stride / 8).clamp(1, MOST_SPARE_CHUNKS),
@@ -152,7 +157,7 @@ impl Region {
         1 << self.unit_shift
     }
 
-    /// The unit that an address lies in and the offset within it; `None` outside the region.
+    /// Returns the unit that an address lies in, and the offset within it; `None` outside the region.
     #[inline]
     pub fn unit_at(&self, address: usize) -> Option<(u32, usize)> {
         let offset = address.wrapping_sub(self.base);
@@ -161,25 +166,31 @@ impl Region {
         inside.then_some((unit as u32, offset & (self.unit_bytes() - 1)))
     }
 
-    /// Where a unit begins.
+    /// The address of a unit.
     #[inline]
     pub fn address(&self, unit: u32) -> usize {
         self.base + ((unit as usize) << self.unit_shift)
     }
 }
 
-/// Takes the lock under which chunks are opened and closed.
-pub fn growth() -> SpinGuard<'static, Growth> {
-    GROWTH.lock()
+/// Returns how much address space to take: a part of the limit, if there is one (RLIMIT_AS, RLIMIT_DATA). The rest is
+/// for Python's memory and for the stacks of threads, each of which takes 8 MiB.
+fn most_bytes() -> usize {
+    const ALL: usize = UNIT_BYTES * UNITS * MOST_CHUNKS;
+    let Some(limit) = os::address_space_limit() else {
+        return ALL;
+    };
+    let part = usize::try_from(limit / PART_OF_LIMIT).unwrap_or(usize::MAX);
+    part.clamp(LEAST_BYTES, ALL)
 }
 
-/// Pages of zeros for the books: no secret, never locked, touched only as far as chunks are. With a
-/// guard on either side, as stray writes there would be worse than elsewhere.
-fn make_books(count: usize, page: usize) -> Option<&'static [Chunk]> {
+/// Maps pages of zeros for the bookkeeping. They are no secret and not locked, and a page takes memory only when a
+/// chunk on it is opened. They have a guard on either side, since stray writes would do more harm here than elsewhere.
+fn map_bookkeeping(count: usize, page: usize) -> Option<&'static [Chunk]> {
     let bytes = (count * size_of::<Chunk>()).next_multiple_of(page);
-    let books = os::reserve(bytes + 2 * page)?.wrapping_add(page);
-    // SAFETY: the reservation is ours and lasts as long as the process; zeros are closed books.
+    let start = os::reserve(bytes + 2 * page)?.wrapping_add(page);
+    // SAFETY: the reservation is never released, and zeros stand for closed chunks.
     unsafe {
-        os::open_pages(books, bytes).then(|| slice::from_raw_parts(books.cast::<Chunk>(), count))
+        os::open_pages(start, bytes).then(|| slice::from_raw_parts(start.cast::<Chunk>(), count))
     }
 }

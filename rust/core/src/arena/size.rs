@@ -1,28 +1,28 @@
-//! From a request's size and alignment to the kind of place that serves it. Pure arithmetic.
+//! Chooses the kind of place for a request by its size and alignment. Pure arithmetic.
 //!
-//! Slots of one class share a unit; larger requests take a run of whole units; the largest get a
-//! mapping of their own. Classes are the powers of two from 16 to 1,024 and the sizes halfway
-//! between: a slot is at most half as large again as the request.
+//! A small request gets a slot in a unit of its size class, a larger one a run of whole units, and the largest a
+//! mapping of its own. The classes are the powers of two from 16 to 1,024 and the sizes halfway between them, so a slot
+//! is at most half as large again as the request.
 
-/// Number of size classes.
+/// The number of size classes.
 pub const CLASSES: usize = 13;
 
-/// Units in the longest run. A chunk has 126, or 112 where memory is scarce.
+/// How many units the longest run has. A chunk has 126 usable units, or 112 if memory is scarce.
 pub const LONGEST_RUN: usize = 112;
 
-/// What serves a request.
+/// The kind of place that serves a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A slot of this class.
     Slot(usize),
-    /// So many units in a row, the first at a multiple of `align` units.
+    /// This many units in a row, the first at a multiple of `align` units.
     Run { units: usize, align: usize },
     /// A mapping of its own.
     Mapping,
 }
 
 impl Place {
-    /// Units that a chunk must have to hold it.
+    /// How many units a chunk must have to hold it.
     pub fn least_units(self) -> usize {
         match self {
             Place::Run { units, .. } => units,
@@ -30,7 +30,7 @@ impl Place {
         }
     }
 
-    /// Bytes that it takes in a chunk of such units.
+    /// How many bytes it takes in a chunk with units of `unit` bytes.
     pub fn bytes(self, unit: usize) -> usize {
         match self {
             Place::Slot(class) => slot_size(class),
@@ -56,25 +56,25 @@ pub fn place_for(size: usize, align: usize, unit: usize) -> Place {
     }
 }
 
-/// Bytes of a slot of this class: 16, 24, 32, 48, ... 768, 1,024.
+/// Returns the size of a slot of this class in bytes: 16, 24, 32, 48, ... 768, 1,024.
 #[inline]
 pub const fn slot_size(class: usize) -> usize {
     let base = if class.is_multiple_of(2) { 16 } else { 24 };
     base << (class / 2)
 }
 
-/// The number of the slot that begins `offset` bytes into a unit of this class, if one does.
+/// Returns the number of the slot that begins at `offset` in a unit of this class; `None` if none begins there.
 #[inline]
 pub fn slot_at(class: usize, offset: usize) -> Option<usize> {
     let slot = match class.is_multiple_of(2) {
         true => offset >> (4 + class / 2),
-        // A division by a constant is a multiplication; by a variable it would cost 10 ns.
+        // Compilers turn a division by a constant into a multiplication; a division by a variable would cost 10 ns.
         false => (offset >> (3 + class / 2)) / 3,
     };
     (slot * slot_size(class) == offset).then_some(slot)
 }
 
-/// The smallest class for `size` bytes (`align` to 1,024) whose slots all lie at multiples of `align`.
+/// Returns the smallest class for `size` bytes whose slots all lie at multiples of `align` (at most 1,024).
 #[inline]
 fn class_for(size: usize, align: usize) -> usize {
     if size <= 16 {

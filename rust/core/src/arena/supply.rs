@@ -1,33 +1,39 @@
-//! Which heap serves a request for a slot or a run, and what becomes of chunks when one comes back.
+//! Decides which heap serves a request for a slot or a run, and closes surplus chunks when blocks are freed.
 //!
-//! Locked memory is preferred throughout: first what this heap has, then a new locked chunk, then
-//! what other heaps have left, and only then memory that is not locked.
+//! Locked memory comes first: from this heap's chunks, then from a new locked chunk, then from other heaps' chunks.
+//! Unlocked memory is used only if there is none.
 
+use super::budget::BUDGET;
 use super::chunk::chunk_of;
+use super::growth::GROWTH;
 use super::heap::{Heap, Lane};
-use super::region::{BUDGET, Region, growth};
-use super::shards::{HEAPS, current, note_unlocked_serve, settle, share_of};
+use super::heaps::{HEAPS, current, move_to_heap, note_unlocked_serve, share_of};
+use super::region::Region;
 use super::size::{Place, slot_size};
-use super::spin::SpinGuard;
+use crate::spin::SpinGuard;
 
-/// Locks the heap that this thread takes from: its number, and access to it.
+/// Locks the heap from which this thread allocates. Returns its number, and access to it.
 #[inline]
-pub fn enter(shards: usize) -> (usize, SpinGuard<'static, Heap>) {
-    let heap = current(shards);
+pub fn enter(general_heaps: usize) -> (usize, SpinGuard<'static, Heap>) {
+    let heap = current(general_heaps);
     match HEAPS[heap].try_lock() {
         Some(guard) => (heap, guard),
-        None => enter_another(heap, shards),
+        None => enter_another(heap, general_heaps),
     }
 }
 
-/// Moves this thread to a heap that nobody is at, for good: those that came into each other's way
-/// part, and none waits for one that lost its processor. Keys have one heap only.
+/// Moves this thread to a heap whose lock is free, for good. So two threads do not meet again, and none waits for one
+/// that lost its processor. Keys have only one heap, so there the thread waits.
 #[cold]
-fn enter_another(heap: usize, shards: usize) -> (usize, SpinGuard<'static, Heap>) {
-    let others = if heap < shards { 1..shards } else { 0..0 };
-    for other in others.map(|step| (heap + step) % shards) {
+fn enter_another(heap: usize, general_heaps: usize) -> (usize, SpinGuard<'static, Heap>) {
+    let others = if heap < general_heaps {
+        1..general_heaps
+    } else {
+        0..0
+    };
+    for other in others.map(|step| (heap + step) % general_heaps) {
         if let Some(guard) = HEAPS[other].try_lock() {
-            settle(other);
+            move_to_heap(other);
             return (other, guard);
         }
     }
@@ -35,11 +41,11 @@ fn enter_another(heap: usize, shards: usize) -> (usize, SpinGuard<'static, Heap>
 }
 
 impl Region {
-    /// Takes a place from the locked chunks of this thread's heap: the heap, and the address if there
-    /// is room.
+    /// Takes a place from the locked chunks of this thread's heap. Returns the heap's number, and the address if there
+    /// was room.
     #[inline]
     pub fn take_here(&self, place: Place) -> (usize, Option<usize>) {
-        let (heap, mut guard) = enter(self.shards);
+        let (heap, mut guard) = enter(self.general_heaps);
         (heap, self.take_in(&mut guard, Lane::Locked, place))
     }
 
@@ -62,7 +68,7 @@ impl Region {
         }
     }
 
-    /// Takes a place from anywhere but what this heap has in locked chunks.
+    /// Takes a place from anywhere, after this heap's locked chunks had no room.
     pub fn take_elsewhere(&self, heap: usize, place: Place) -> Option<usize> {
         self.take_locked(heap, place)
             .or_else(|| self.take_unlocked(heap, place))
@@ -75,8 +81,8 @@ impl Region {
         {
             return Some(address);
         }
-        // Keys may use what others have left, never the other way round.
-        let others = (0..self.shards).filter(|other| *other != heap);
+        // Keys may use the other heaps' locked memory, but never the other way round.
+        let others = (0..self.general_heaps).filter(|other| *other != heap);
         others
             .into_iter()
             .find_map(|other| self.take_from(other, Lane::Locked, place))
@@ -101,10 +107,10 @@ impl Region {
         address
     }
 
-    /// Opens a chunk for a heap and serves a request from it. Another thread that shares the heap
-    /// may have opened one meanwhile, so the heap is asked once more first.
+    /// Opens a chunk for a heap and serves a request from it. It first asks the heap once more, since another thread of
+    /// the heap may have opened a chunk meanwhile.
     fn grow(&self, heap: usize, lane: Lane, place: Place) -> Option<usize> {
-        let mut growth = growth();
+        let mut growth = GROWTH.lock();
         if let Some(address) = self.take_from(heap, lane, place) {
             return Some(address);
         }
@@ -118,7 +124,7 @@ impl Region {
         self.take_from(heap, lane, place)
     }
 
-    /// Gives a block of so many bytes back to the heap that owns its chunk.
+    /// Frees a block of `bytes` bytes in the heap that owns its chunk.
     #[inline]
     pub fn give(&self, unit: u32, bytes: usize, put: impl FnOnce(&mut Heap) -> Lane) {
         let owner = self.chunks.owner(chunk_of(unit));
@@ -136,7 +142,7 @@ impl Region {
 
     #[cold]
     fn shrink(&self, owner: usize) {
-        let mut growth = growth();
+        let mut growth = GROWTH.lock();
         let surplus = HEAPS[owner]
             .lock()
             .disown_surplus(&self.chunks, self.spare_chunks);

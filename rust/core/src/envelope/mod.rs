@@ -2,14 +2,15 @@
 //!
 //! Rules:
 //! - Every package has a fresh AES key and a fresh nonce.
-//! - Plaintext to be sealed is in memory no longer than it takes to fill the window of
-//!   [`WINDOW_BYTES`], which is then encrypted in place.
-//! - Ciphertext never lies in the arena: it is no secret, can be large, and locked memory is scarce.
-//! - Opening fails in one way and at one place, the tag: [`Error::Package`](crate::Error::Package).
-//!   Plaintext of a package that failed is wiped and never returned.
-//! - A package that is no message of the protocol's is bound to a context, what it is for, which GCM
-//!   authenticates: neither can stand in the other's place. The protocol's has none.
-//! - What is opened lies in the arena. The stack is scrubbed after either direction.
+//! - Plaintext to be sealed goes through a window of [`WINDOW_BYTES`]. When the window is full, it is encrypted in
+//!   place.
+//! - Ciphertext never lies in the arena: it is no secret and can be large, and locked memory is scarce.
+//! - Opening fails in one way and at one place, the tag: [`Error::Package`](crate::Error::Package). If it fails, the
+//!   plaintext is wiped and not returned.
+//! - A message of the protocol has no context. Any other package is bound to a context, which says what it is for and
+//!   is authenticated by GCM. So neither can take the other's place.
+//! - An opened package is decrypted into the arena, or into memory that the caller gives. The stack is scrubbed after
+//!   sealing and after opening.
 
 mod open;
 mod seal;

@@ -1,23 +1,23 @@
-//! Opening: base64 goes in, plaintext comes out, in place and in one pass.
+//! Opens a package: base64 is decoded and decrypted in one pass.
 
-use crate::aead::Decryptor;
+use crate::crypto::aead::Decryptor;
+use crate::crypto::rsa::PrivateKey;
 use crate::package::{self, Fields, Number};
-use crate::rsa::PrivateKey;
 use crate::{Error, Result, arena, os, stack};
 use base64_simd::{Out, STANDARD};
 use std::mem::MaybeUninit;
 
-/// Characters of base64 decoded and decrypted at once, so that both work in the cache.
+/// How many characters of base64 are decoded and then decrypted at a time, so that both work in the cache.
 const CHUNK_CHARS: usize = 32 * 1024;
 
-/// A package whose outer shape was checked; borrows from the package.
+/// A package whose outer shape was checked. It borrows from the package.
 pub struct Sealed<'a> {
     fields: Fields<'a>,
     context: &'a [u8],
 }
 
 impl<'a> Sealed<'a> {
-    /// Checks the outer shape: [`Error::Package`] for whatever is wrong with it.
+    /// Checks the outer shape of a message of the protocol; [`Error::Package`] for every fault.
     pub fn parse(package: &'a [u8]) -> Result<Self> {
         let fields = package::parse(package)?;
         Ok(Self {
@@ -26,29 +26,30 @@ impl<'a> Sealed<'a> {
         })
     }
 
-    /// Has the package open only where it was sealed for this context; without, where it was for none.
+    /// Expects the package to be sealed in this context; otherwise it will not open.
     pub fn bound_to(self, context: &'a [u8]) -> Self {
         Self { context, ..self }
     }
 
-    /// Seconds since 1970, by the sender's unauthenticated word.
+    /// Seconds since 1970, as the sender claims: nothing authenticates it.
     pub fn processed_at(&self) -> Option<Number> {
         self.fields.processed_at
     }
 
-    /// Bytes of plaintext that [`Self::open`] will need room for in the arena.
+    /// The size of the plaintext in bytes.
     pub fn plaintext_len(&self) -> usize {
         STANDARD
             .decoded_length(&self.fields.ciphertext)
             .unwrap_or(0)
     }
 
-    /// Opens the package; the plaintext lies in the arena.
+    /// Opens the package into the arena.
     ///
-    /// [`Error::Package`] for every failure, [`Error::Forked`] in a forked child,
-    /// [`Error::Memory`] where the plaintext does not fit, [`Error::Unlocked`] where locked memory is
-    /// required and the plaintext does not fit into it.
+    /// [`Error::Package`] for every fault of the package, [`Error::Forked`] in a forked child, [`Error::Memory`] if
+    /// there is no memory for the plaintext, [`Error::Unlocked`] if it must be locked and does not fit into locked
+    /// memory.
     pub fn open(&self, key: &PrivateKey) -> Result<Vec<u8>> {
+        stack::check_room()?;
         let len = self.plaintext_len();
         let mut plaintext = Vec::new();
         plaintext
@@ -62,19 +63,20 @@ impl<'a> Sealed<'a> {
         Ok(plaintext)
     }
 
-    /// Opens the package into `room`, which has [`Self::plaintext_len`] bytes. The same errors; `room` is
-    /// then wiped.
+    /// Opens the package into `room`, which has [`Self::plaintext_len`] bytes. The errors are the same, and wipe
+    /// `room`.
     ///
     /// # Panics
-    /// Where `room` has another length.
+    /// If `room` has another length.
     pub fn open_into(&self, key: &PrivateKey, room: &mut [u8]) -> Result<()> {
         assert_eq!(room.len(), self.plaintext_len());
+        stack::check_room()?;
         let bytes: *mut [u8] = room;
-        // SAFETY: the same bytes; `decrypt` writes initialised ones only.
+        // SAFETY: these are the same bytes, and `decrypt` writes only initialised ones.
         let uninit = unsafe { &mut *(bytes as *mut [MaybeUninit<u8>]) };
         let opened = stack::scrubbed(|| self.decrypt(self.decryptor(key)?, uninit));
         if opened.is_err() {
-            // SAFETY: the room is the caller's, who lent it.
+            // SAFETY: the room is borrowed from the caller.
             unsafe { os::wipe(room.as_mut_ptr(), room.len()) };
         }
         opened
@@ -95,7 +97,7 @@ impl<'a> Sealed<'a> {
         Ok(decryptor)
     }
 
-    /// Fills the room, which has as many bytes as the plaintext.
+    /// Decodes and decrypts into the room, which has as many bytes as the plaintext, and checks the tag.
     fn decrypt(&self, mut decryptor: Decryptor, mut room: &mut [MaybeUninit<u8>]) -> Result<()> {
         for chars in self.fields.ciphertext.chunks(CHUNK_CHARS) {
             let out = Out::from_uninit_slice(&mut *room);

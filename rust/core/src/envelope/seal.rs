@@ -1,32 +1,34 @@
-//! Sealing, as a stream: plaintext goes in piece by piece, base64 of the ciphertext comes out.
+//! Seals a package as a stream: it takes plaintext piece by piece and writes base64 of the ciphertext.
 
-use super::Package;
-use crate::aead::{Encryptor, Key, NONCE_BYTES};
-use crate::rsa::PublicKey;
-use crate::{Error, Result, arena, package, random, stack};
+use super::storage::Package;
+use crate::crypto::aead::{Encryptor, Key, NONCE_BYTES};
+use crate::crypto::random;
+use crate::crypto::rsa::PublicKey;
+use crate::{Error, Result, arena, package, stack};
 use base64_simd::{Out, STANDARD};
 
-/// Bytes of the window that plaintext passes through.
+/// The size of the window that plaintext goes through.
 pub const WINDOW_BYTES: usize = 32 * 1024;
-/// Most room that [`Sealer::window`] can be asked for.
+/// The most room that a caller may ask of [`Sealer::window`].
 pub const MAX_WINDOW_REQUEST_BYTES: usize = 4096;
 
-/// What a package has besides its ciphertext: names, nonce, tag, and the largest wrapped key.
+/// An upper bound of what a package has besides its ciphertext: names, nonce, tag, and the largest wrapped key.
 const FIXED_BYTES: usize = 2048;
 const TOO_LARGE: Error = Error::Value("the plaintext is larger than the limit");
 
-/// Seals one package, of which no more than the window is ever in memory as plaintext.
+/// Seals one package. No more of its plaintext than the window is in memory at a time.
 ///
-/// After an error it is of no further use.
+/// After an error it cannot be used any more.
 pub struct Sealer {
     encryptor: Encryptor,
     key: Key,
     nonce: [u8; NONCE_BYTES],
     window: Box<[u8]>,
-    /// Bytes of the window in use: first ciphertext left over, then plaintext.
+    /// Bytes of the window in use: first the left-over ciphertext, then plaintext.
     filled: usize,
-    /// Bytes of ciphertext that did not make a whole group of base64: at most two.
+    /// Bytes of ciphertext that are too few for a group of base64: at most two.
     left_over: usize,
+    /// Bytes of plaintext so far.
     written: usize,
     limit: usize,
     package: Package,
@@ -34,13 +36,14 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Begins a package of at most `limit_bytes` of plaintext, under a fresh key and nonce.
-    /// [`Error::Unlocked`] where locked memory is required and there is none for the window.
+    /// Begins a package of at most `limit_bytes` of plaintext, with a fresh key and nonce.
+    ///
+    /// [`Error::Unlocked`] if locked memory is required and there is not enough of it for the window.
     pub fn new(limit_bytes: usize) -> Result<Self> {
         Self::bound_to(b"", limit_bytes)
     }
 
-    /// The same for a package that opens in one context only: [`Sealed::bound_to`](super::Sealed::bound_to).
+    /// The same, for a package that opens in this context only: see [`Sealed::bound_to`](super::Sealed::bound_to).
     pub fn bound_to(context: &[u8], limit_bytes: usize) -> Result<Self> {
         let key = Key::random()?;
         let mut nonce = [0; NONCE_BYTES];
@@ -49,7 +52,7 @@ impl Sealer {
             .div_ceil(3)
             .saturating_mul(4)
             .saturating_add(FIXED_BYTES);
-        let mut package = Package::with_capacity(capacity);
+        let mut package = Package::with_capacity(capacity)?;
         package.push(b"{\"version\": \"")?;
         package.push(package::VERSION.as_bytes())?;
         package.push(b"\", \"algorithm\": \"")?;
@@ -90,8 +93,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// Room for the caller to write at least `at_least` bytes of plaintext into, at most 4096; then
-    /// [`Self::advance`].
+    /// Returns room for at least `at_least` bytes of plaintext, which may be up to [`MAX_WINDOW_REQUEST_BYTES`]. The
+    /// caller fills a part of it and calls [`Self::advance`].
     pub fn window(&mut self, at_least: usize) -> Result<&mut [u8]> {
         if at_least > MAX_WINDOW_REQUEST_BYTES {
             return Err(Error::Value("the window gives at most 4096 bytes at once"));
@@ -102,7 +105,7 @@ impl Sealer {
         Ok(&mut self.window[self.filled..])
     }
 
-    /// Says that `n` bytes of the window were filled; [`Error::Value`] beyond the limit.
+    /// Takes the first `n` bytes of the window as plaintext; [`Error::Value`] beyond the limit.
     pub fn advance(&mut self, n: usize) -> Result<()> {
         if n > WINDOW_BYTES - self.filled {
             return Err(Error::Value("more bytes than the window has"));
@@ -112,13 +115,14 @@ impl Sealer {
         Ok(())
     }
 
-    /// Bytes of plaintext so far.
+    /// How many bytes of plaintext were written so far.
     pub fn written(&self) -> usize {
         self.written
     }
 
-    /// Ends the package: wraps its key for `key`, adds `processed_at` where it is given.
+    /// Ends the package: wraps its AES key for `key`, and adds `processed_at` if it is given.
     pub fn finish(mut self, key: &PublicKey, processed_at: Option<i64>) -> Result<Package> {
+        stack::check_room()?;
         self.flush()?;
         let mut package = self.package;
         push_base64(&mut package, &self.window[..self.left_over])?;
@@ -143,7 +147,7 @@ impl Sealer {
         Ok(package)
     }
 
-    /// Encrypts what is in the window, in place, and moves it on as base64 in whole groups of three.
+    /// Encrypts the window in place and writes it as base64, in whole groups of three bytes.
     fn flush(&mut self) -> Result<()> {
         self.encryptor
             .encrypt_in_place(&mut self.window[self.left_over..self.filled])?;
@@ -164,7 +168,7 @@ impl Sealer {
     }
 }
 
-/// Scrubs the stack that the cipher worked on, whether the package was finished or given up.
+/// Scrubs the stack after the cipher's work, whether the package was finished or abandoned.
 struct ScrubWhenDropped;
 
 impl Drop for ScrubWhenDropped {

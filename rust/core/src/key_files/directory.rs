@@ -1,10 +1,11 @@
-//! A key directory held open: what is in it, and how a pair is replaced.
+//! A key directory that is held open: finds what is in it, and replaces the pair.
 
 use super::file;
-use super::{DIFFERENT_KEY, because, read_private, refusal};
-use crate::os::files::{self, Directory, DirectoryLock, Sharing};
-use crate::rsa::{PrivateKey, PublicKey};
-use crate::{Error, Result};
+use super::private_file::{Opening, Present, read_private};
+use super::refusal::{DIFFERENT_KEY, because, refusal};
+use crate::crypto::rsa::{PrivateKey, PublicKey};
+use crate::os::files::{self, Directory, DirectoryLock, Facts, Sharing};
+use crate::{Error, Result, pem};
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,12 @@ const STAGED_PUBLIC: &CStr = c".public_key.pem.new";
 
 const PRIVATE_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
-/// Others who may write in the directory may exchange the files.
+const ENCRYPTED: &str = "is encrypted, but the new pair would not be: give a password, or remove the present one with \
+     `nomyo keys password --no-password`";
+/// The bits that let others write in the directory, and so exchange or add files.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
+const LINKED: &str = "is a symbolic link: the pair is kept elsewhere, as in a Kubernetes secret, and is not replaced from here";
 
 pub(super) struct KeyDirectory {
     directory: Directory,
@@ -26,11 +31,11 @@ pub(super) struct KeyDirectory {
 
 /// What a key directory holds.
 pub(super) enum Found {
-    /// A pair, or a private key from which the public one follows.
-    Pair(PrivateKey),
-    /// A pair whose replacement was interrupted between its two renames.
-    Unfinished(PrivateKey),
-    /// Neither half.
+    /// A pair, or only a private key, from which the public one is derived.
+    Pair(Present),
+    /// A private key whose public key is still staged: a replacement was interrupted between its two renames.
+    Unfinished(Present),
+    /// Neither key.
     Nothing,
 }
 
@@ -59,28 +64,31 @@ impl KeyDirectory {
         Ok(directory)
     }
 
-    /// What to say where a pair should be, and is not.
+    /// The error if the directory should have a pair, and has none.
     pub(super) fn without_pair(&self) -> Error {
         refusal(&self.path, "has no key pair in it")
     }
 
-    /// Waits until nobody writes in the directory, or nobody reads there either.
+    /// Waits for the lock, for two minutes at most.
     pub(super) fn lock(&self, sharing: Sharing) -> Result<DirectoryLock<'_>> {
         self.directory.lock(sharing).map_err(|error| {
             if files::is_busy(&error) {
-                return refusal(&self.path, "is locked by another process, for minutes now");
+                return refusal(
+                    &self.path,
+                    "has been locked by another process for two minutes",
+                );
             }
             file::failure(&self.path, error)
         })
     }
 
-    /// The exclusive lock, where nobody has to be waited for.
+    /// Takes the exclusive lock, if that is possible without waiting.
     pub(super) fn try_lock(&self) -> Option<DirectoryLock<'_>> {
         self.directory.try_lock(Sharing::Exclusive).ok()
     }
 
-    /// Looks at what is there, under either lock.
-    pub(super) fn find(&self, password: Option<&[u8]>) -> Result<Found> {
+    /// Finds what is in the directory. Needs either lock.
+    pub(super) fn find(&self, opening: Opening<'_>) -> Result<Found> {
         let private = self.read(PRIVATE)?;
         let public = self.read(PUBLIC)?;
         let Some(private) = private else {
@@ -89,22 +97,22 @@ impl KeyDirectory {
                 Some(_) => Err(refusal(&self.at(PUBLIC), "has no private key beside it")),
             };
         };
-        let key = read_private(&self.at(PRIVATE), &private, password)?;
+        let present = read_private(&self.at(PRIVATE), &private, opening)?;
         let problem = match public {
-            Some(public) => match belongs_to(&public, &key) {
-                Ok(()) => return Ok(Found::Pair(key)),
+            Some(public) => match belongs_to(&public, &present.key) {
+                Ok(()) => return Ok(Found::Pair(present)),
                 Err(error) => Some(because(&self.at(PUBLIC), error)),
             },
             None => None,
         };
-        if self.staged_public().as_ref() == Some(key.public_key()) {
-            return Ok(Found::Unfinished(key));
+        if self.staged_public().as_ref() == Some(present.key.public_key()) {
+            return Ok(Found::Unfinished(present));
         }
-        problem.map_or(Ok(Found::Pair(key)), Err)
+        problem.map_or(Ok(Found::Pair(present)), Err)
     }
 
-    /// Does the rename that was left undone. A directory that cannot be written to stays as it is:
-    /// what it holds was found to be a pair.
+    /// Does the second rename of an interrupted replacement. If the directory cannot be written to, it stays as it is:
+    /// the private key that was found is enough for a pair.
     pub(super) fn finish_replacing(&self) -> Result<()> {
         let _ = self.directory.remove(STAGED_PRIVATE);
         match self.directory.rename(STAGED_PUBLIC, PUBLIC) {
@@ -114,8 +122,12 @@ impl KeyDirectory {
         }
     }
 
-    /// The same where the password, and so whose the staged public key is, may be unknown: staged
-    /// after the private one and discarded before it, it is alone only when it waits for its rename.
+    /// Completes an interrupted replacement, or removes its staged files. Works without the password of the private
+    /// key.
+    ///
+    /// So it cannot check that the staged public key belongs to the private key. It relies on the order instead: the
+    /// public key is staged after the private one and discarded before it, so it is staged alone only between the two
+    /// renames.
     pub(super) fn finish_or_discard(&self) -> Result<()> {
         let is_alone = self.is_file(PRIVATE) && !self.is_file(STAGED_PRIVATE);
         if is_alone && self.staged_public().is_some() {
@@ -125,7 +137,7 @@ impl KeyDirectory {
         Ok(())
     }
 
-    /// Whether a replacement left anything behind.
+    /// Whether a replacement has left staged files.
     pub(super) fn has_staged(&self) -> bool {
         [STAGED_PRIVATE, STAGED_PUBLIC].iter().any(|name| {
             let opened = self.directory.open_file(name);
@@ -133,65 +145,90 @@ impl KeyDirectory {
         })
     }
 
-    /// Removes what was staged, as far as the directory can be written to. Under the exclusive lock,
-    /// and where no replacement waits for its second rename.
+    /// Removes staged files, if the directory can be written to. Needs the exclusive lock, and must not be called if a
+    /// replacement waits for its second rename.
     pub(super) fn discard_staged(&self) {
         for name in [STAGED_PUBLIC, STAGED_PRIVATE] {
             let _ = self.directory.remove(name);
         }
     }
 
-    /// Refuses to replace anything but regular files of this user.
+    /// Checks that the present files, if any, are regular files of this user or root, and no links.
     pub(super) fn check_replaceable(&self) -> Result<()> {
         for name in [PRIVATE, PUBLIC] {
-            if let Some(file) = self.open_if_present(name)? {
+            if let Some(file) = self.open_replaceable(name)? {
                 file::check(&file, &self.at(name))?;
             }
         }
         Ok(())
     }
 
-    /// Writes a pair over the one that is there, if any. Under the exclusive lock.
+    /// Checks that the present private key, if any, is not encrypted, before a plain one replaces it.
+    pub(super) fn check_not_encrypted(&self) -> Result<()> {
+        match self.read(PRIVATE)? {
+            Some(text) if pem::is_encrypted(&text)? => Err(refusal(&self.at(PRIVATE), ENCRYPTED)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a pair over the present one, if any. Returns the files that are too open. Needs the exclusive lock.
     ///
-    /// An error before the private key has its name leaves nothing staged; one after it leaves the
-    /// public key, which is then needed.
-    pub(super) fn replace(&self, key: &PrivateKey, private_pem: &[u8]) -> Result<()> {
-        self.replace_private(key, private_pem)
+    /// If an error comes before the private key is renamed, nothing stays staged. After that, the staged public key
+    /// stays, since it is needed.
+    pub(super) fn replace(&self, key: &PrivateKey, private_pem: &[u8]) -> Result<Vec<PathBuf>> {
+        let too_open = self
+            .replace_private(key, private_pem)
             .inspect_err(|_| self.discard_staged())?;
         self.sync()?;
         self.rename(STAGED_PUBLIC, PUBLIC)?;
-        self.sync()
+        self.sync()?;
+        Ok(too_open)
     }
 
-    /// The directory and the private key, where their modes let others in.
+    /// Returns the directory and the private key's file, each if its mode lets others in.
     pub(super) fn too_open(&self) -> Result<Vec<PathBuf>> {
+        let file = self.open_if_present(PRIVATE)?;
+        let private = file.map(|file| file::check(&file, &self.at(PRIVATE)));
+        self.too_open_with(private.transpose()?)
+    }
+
+    /// The same, from facts of the private key's file that are known already.
+    fn too_open_with(&self, private: Option<Facts>) -> Result<Vec<PathBuf>> {
         let mut too_open = Vec::new();
         let facts = self
             .directory
             .facts()
             .map_err(|error| file::failure(&self.path, error))?;
-        if facts.mode & WRITABLE_BY_OTHERS != 0 {
+        if facts.mode & WRITABLE_BY_OTHERS != 0 && !self.is_secret_volume(facts) {
             too_open.push(self.path.clone());
         }
-        if let Some(file) = self.open_if_present(PRIVATE)?
-            && file::is_too_open(file::check(&file, &self.at(PRIVATE))?)
-        {
+        if private.is_some_and(file::is_too_open) {
             too_open.push(self.at(PRIVATE));
         }
         Ok(too_open)
     }
 
-    /// Stages both halves and gives the private one its name, which is the point of no return.
-    fn replace_private(&self, key: &PrivateKey, private_pem: &[u8]) -> Result<()> {
-        self.stage(STAGED_PRIVATE, private_pem, PRIVATE_MODE)?;
+    /// Whether this looks like a secret that Kubernetes has mounted: the directory is sticky and its files are links,
+    /// which nobody else can exchange then.
+    fn is_secret_volume(&self, facts: Facts) -> bool {
+        let linked = self.directory.open_file(PRIVATE);
+        facts.mode & STICKY != 0 && linked.is_err_and(|error| files::is_link(&error))
+    }
+
+    /// Stages both files and renames the private one, which is the point of no return. Returns the files that are too
+    /// open: everything that can fail is done before the rename.
+    fn replace_private(&self, key: &PrivateKey, private_pem: &[u8]) -> Result<Vec<PathBuf>> {
+        let private = self.stage(STAGED_PRIVATE, private_pem, PRIVATE_MODE)?;
+        let too_open = self.too_open_with(Some(private))?;
         self.stage(
             STAGED_PUBLIC,
             key.public_key().pem().as_bytes(),
             PUBLIC_MODE,
         )?;
-        // Each step is durable before the next: a crash never shows them in another order.
+        // Each step is made durable before the next, so that a crash cannot reorder them.
         self.sync()?;
-        self.rename(STAGED_PRIVATE, PRIVATE)
+        self.rename(STAGED_PRIVATE, PRIVATE)?;
+        Ok(too_open)
     }
 
     fn check(&self) -> Result<()> {
@@ -225,19 +262,37 @@ impl KeyDirectory {
     }
 
     fn open_if_present(&self, name: &CStr) -> Result<Option<std::fs::File>> {
+        self.if_present(name, self.directory.open_linked_file(name))
+    }
+
+    /// The same for a file that will be replaced. It must not be a link: only the link would be replaced, and the file
+    /// behind it would stay.
+    fn open_replaceable(&self, name: &CStr) -> Result<Option<std::fs::File>> {
         match self.directory.open_file(name) {
+            Err(error) if files::is_link(&error) => Err(refusal(&self.at(name), LINKED)),
+            other => self.if_present(name, other),
+        }
+    }
+
+    fn if_present(
+        &self,
+        name: &CStr,
+        opened: io::Result<std::fs::File>,
+    ) -> Result<Option<std::fs::File>> {
+        match opened {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(file::failure(&self.at(name), error)),
         }
     }
 
-    /// Writes a file beside the pair, over what an earlier crash may have left there.
-    fn stage(&self, name: &CStr, content: &[u8], mode: u32) -> Result<()> {
+    /// Writes and syncs a file beside the pair. Removes first what a crash may have left there.
+    fn stage(&self, name: &CStr, content: &[u8], mode: u32) -> Result<Facts> {
         let staged = self.directory.remove(name).and_then(|()| {
             let mut file = self.directory.create_file(name, mode)?;
             file.write_all(content)?;
-            file.sync_all()
+            files::sync(&file)?;
+            files::facts(&file)
         });
         staged.map_err(|error| file::failure(&self.at(name), error))
     }

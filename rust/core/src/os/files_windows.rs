@@ -1,8 +1,7 @@
-//! Files of a directory, on Windows. Written to the manual, neither compiled nor tested here.
+//! Works with the files of a directory on Windows. The code follows the manual; it is neither compiled nor tested here.
 //!
-//! Permissions are those that the directory hands down: nothing here reads or writes access control
-//! lists, so owners are not checked and no mode is ever too open. Reparse points, links among them,
-//! are refused as on other platforms.
+//! Files inherit the permissions of the directory. Access control lists are neither read nor written, so owners are not
+//! checked, and no mode counts as too open. Reparse points, links among them, are refused.
 
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -16,7 +15,7 @@ const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 const ERROR_CANT_ACCESS_FILE: i32 = 1920;
 const PRIVATE: u32 = 0o600;
 const LOCK_NAME: &str = ".lock";
-/// How long a lock is waited for: many times what generating a key pair takes.
+/// How long to wait for a lock: many times as long as generating a key pair takes.
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
@@ -26,16 +25,33 @@ pub struct Directory(PathBuf);
 /// Who may hold a directory's lock at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// Readers, together.
+    /// Any number of readers.
     Shared,
-    /// One writer alone.
+    /// A single writer.
     Exclusive,
 }
 
 /// A lock on a file in the directory, released when dropped.
 pub struct DirectoryLock<'a>(#[allow(dead_code)] File, std::marker::PhantomData<&'a ()>);
 
-/// What can be said of a file without reading it.
+/// Opens a file for reading; no link is followed on this platform.
+pub fn open_linked_for_reading(path: &Path) -> io::Result<File> {
+    open_for_reading(path)
+}
+
+impl DirectoryLock<'_> {
+    /// Returns true: on this platform it is an error if a file system has no locks.
+    pub fn guards(&self) -> bool {
+        true
+    }
+}
+
+/// Makes the content of a file durable.
+pub fn sync(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// What is known of a file without reading it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// Bytes of content.
@@ -44,30 +60,30 @@ pub struct Facts {
     pub is_regular: bool,
     /// Whether it is a directory.
     pub is_directory: bool,
-    /// Permission bits: always those of a private file.
+    /// Permission bits: always those of a private file on this platform.
     pub mode: u32,
-    /// Whether it may be trusted: not asked here.
+    /// Whether it may be trusted: always true, since owners are not checked.
     pub is_trusted: bool,
 }
 
 impl Directory {
-    /// Takes the directory at `path`, which must not be a link.
+    /// Opens the directory at `path`, which must not be a link.
     pub fn open(path: &Path) -> io::Result<Self> {
         refuse_link(&fs::symlink_metadata(path)?)?;
         Ok(Self(path.to_owned()))
     }
 
-    /// Creates a directory, and the ones above it. One that exists stays as it is.
+    /// Creates a directory, and the ones above it. An existing directory stays as it is.
     pub fn create(path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }
 
-    /// What this directory is.
+    /// Asks the system about this directory.
     pub fn facts(&self) -> io::Result<Facts> {
         fs::symlink_metadata(&self.0).map(|metadata| facts_of(&metadata))
     }
 
-    /// Waits for a lock. It keeps threads apart as well as processes.
+    /// Waits for a lock, which keeps threads apart as well as processes.
     pub fn lock(&self, sharing: Sharing) -> io::Result<DirectoryLock<'_>> {
         let start = Instant::now();
         loop {
@@ -80,7 +96,7 @@ impl Directory {
         }
     }
 
-    /// Takes a lock if that is possible at once; [`is_busy`] tells whether somebody else has it.
+    /// Takes a lock if that is possible at once. [`is_busy`] tells if the error means that somebody else has it.
     pub fn try_lock(&self, sharing: Sharing) -> io::Result<DirectoryLock<'_>> {
         let file = OpenOptions::new()
             .create(true)
@@ -98,12 +114,17 @@ impl Directory {
         }
     }
 
+    /// Opens a file for reading; no link is followed here.
+    pub fn open_linked_file(&self, name: &CStr) -> io::Result<File> {
+        self.open_file(name)
+    }
+
     /// Opens a file for reading.
     pub fn open_file(&self, name: &CStr) -> io::Result<File> {
         open_for_reading(&self.path_of(name)?)
     }
 
-    /// Creates a file that did not exist, with the permissions that the directory hands down.
+    /// Creates a file that did not exist; it inherits the directory's permissions.
     pub fn create_file(&self, name: &CStr, _mode: u32) -> io::Result<File> {
         File::create_new(self.path_of(name)?)
     }
@@ -113,7 +134,7 @@ impl Directory {
         fs::rename(self.path_of(from)?, self.path_of(to)?)
     }
 
-    /// Removes a file; that there is none is no error.
+    /// Removes a file, if there is one.
     pub fn remove(&self, name: &CStr) -> io::Result<()> {
         match fs::remove_file(self.path_of(name)?) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -121,7 +142,7 @@ impl Directory {
         }
     }
 
-    /// Names are durable with the file that was written.
+    /// Does nothing: a file's name becomes durable with the file itself.
     pub fn sync(&self) -> io::Result<()> {
         Ok(())
     }
@@ -147,12 +168,12 @@ pub fn facts(file: &File) -> io::Result<Facts> {
     file.metadata().map(|metadata| facts_of(&metadata))
 }
 
-/// Whether an error says that a link was met.
+/// Whether an error means that the path led to a link.
 pub fn is_link(error: &io::Error) -> bool {
     error.raw_os_error() == Some(ERROR_CANT_ACCESS_FILE)
 }
 
-/// Whether an error says that somebody else held the lock all the time.
+/// Whether an error means that somebody else held the lock all the time.
 pub fn is_busy(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }

@@ -1,7 +1,8 @@
-//! The only system calls, and the only differences between platforms.
+//! All system calls, and nearly all differences between platforms (`tests/project/test_core_layers.py` tests that no
+//! other module makes system calls).
 //!
-//! Everything above this module is the same everywhere. What a platform cannot do is answered with
-//! `false` or an error here, never papered over: the arena counts what was really locked.
+//! If a platform cannot do something, the function returns `false` or an error and never pretends: the arena counts
+//! what was really locked.
 //!
 //! | | Linux | other Unix | Windows |
 //! | --- | --- | --- | --- |
@@ -10,7 +11,7 @@
 //! | zero in a forked child | `MADV_WIPEONFORK` | no | no `fork` |
 //! | key files | modes, owners, `flock` | modes, owners, `flock` | inherited permissions, a lock file |
 //!
-//! Only Linux is tested by this project; the others are written to their manuals.
+//! This project tests only Linux. The code for other platforms follows their manuals.
 
 #[cfg(unix)]
 #[path = "files_unix.rs"]
@@ -18,8 +19,15 @@ pub mod files;
 #[cfg(windows)]
 #[path = "files_windows.rs"]
 pub mod files;
+#[cfg(unix)]
+#[path = "links_unix.rs"]
+mod links;
+#[cfg(unix)]
+#[path = "opening_unix.rs"]
+mod opening;
 mod plain_pages;
 mod process;
+mod thread_stack;
 mod wipe;
 
 #[cfg(unix)]
@@ -30,12 +38,14 @@ mod memory;
 mod memory;
 
 pub use memory::{
-    can_lock, close_pages, hide_from_dumps, limit_applies, lock, lock_inherited, memlock_limit,
-    open_pages, page_size, physical_bytes, release, reserve, unlock, wipe_on_fork,
+    address_space_limit, can_lock, close_pages, hide_from_dumps, limit_applies, lock,
+    lock_inherited, memlock_limit, open_pages, page_size, physical_bytes, release, reserve, unlock,
+    wipe_on_fork,
 };
 pub use plain_pages::PlainPages;
 pub use process::{
     ThreadSlot, at_exit, at_fork, die, die_by_fault, disable_core_dumps, disable_ptrace, dumpable,
-    yield_processor,
+    gives_random_bytes, yield_processor,
 };
+pub use thread_stack::thread_stack;
 pub use wipe::{wipe, wipe_touched};

@@ -1,22 +1,23 @@
-//! Memory for what is no secret.
+//! Memory outside the arena, for data that is no secret.
 
-use super::{open_pages, page_size, release, reserve};
+use super::memory::{open_pages, page_size, release, reserve};
 use crate::{Error, Result};
 use std::ops::Deref;
 use std::slice;
 use std::sync::Mutex;
 
-/// One mapping is kept for the next package: to map, to fault pages in and to unmap takes longer than to seal 10 KB.
+/// One mapping is kept for the next package, since mapping, faulting pages in and unmapping takes longer than sealing
+/// 10 KB.
 static SPARE: Mutex<Option<Mapping>> = Mutex::new(None);
-/// What the spare mapping may keep of the machine's memory.
+/// The most memory that the spare mapping may keep in use.
 const SPARE_BYTES: usize = 2 << 20;
 
 /// Growable memory for ciphertext, which is no secret and can be large.
 ///
-/// A mapping of its own outside the arena: pages cost nothing before they are touched, nothing is
-/// locked and nothing is wiped. Content never moves as long as it stays within the capacity.
+/// It is a mapping of its own. Its pages cost nothing before they are touched, and are neither locked nor wiped. The
+/// content does not move while it stays within the capacity.
 pub struct PlainPages {
-    /// None while it is dropped.
+    /// `None` only while this is being dropped.
     mapping: Option<Mapping>,
     len: usize,
 }
@@ -25,7 +26,7 @@ pub struct PlainPages {
 struct Mapping {
     base: *mut u8,
     mapped: usize,
-    /// Bytes in front that were touched, at most.
+    /// An upper bound of the bytes that were touched, from `base` on.
     touched: usize,
 }
 
@@ -45,7 +46,7 @@ impl Mapping {
             mapped,
             touched: 0,
         };
-        // SAFETY: the whole of a fresh reservation, released by Drop on either way.
+        // SAFETY: this is the whole of a fresh reservation. Drop releases it in either case.
         if unsafe { open_pages(base, mapped) } {
             Ok(mapping)
         } else {
@@ -53,16 +54,16 @@ impl Mapping {
         }
     }
 
-    /// Takes the spare one, where there is one and it is large enough.
+    /// Takes the spare mapping, if there is one and it is large enough.
     fn spare(capacity_bytes: usize) -> Option<Self> {
-        // Never waits: the lock may have been held by a thread of the process that forked this one.
+        // Never waits: at a fork, another thread of the parent may have held the lock, which stays held in the child.
         SPARE
             .try_lock()
             .ok()?
             .take_if(|spare| spare.mapped >= capacity_bytes)
     }
 
-    /// Makes it the spare one, where it holds little memory and there is none as large.
+    /// Makes this the spare mapping, if it holds little memory and the present spare is smaller.
     fn keep(self) {
         if self.touched <= SPARE_BYTES
             && let Ok(mut spare) = SPARE.try_lock()
@@ -77,13 +78,13 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`, released once.
+        // SAFETY: the mapping was made in `new`, and is released once.
         unsafe { release(self.base, self.mapped) };
     }
 }
 
 impl PlainPages {
-    /// Reserves room for `capacity_bytes`. `Error::Memory` where there is no address space left.
+    /// Reserves room for `capacity_bytes`; [`Error::Memory`] if there is no address space left.
     pub fn reserve(capacity_bytes: usize) -> Result<Self> {
         let mapping = match Mapping::spare(capacity_bytes) {
             Some(spare) => spare,
@@ -95,14 +96,14 @@ impl PlainPages {
         })
     }
 
-    /// Appends bytes; beyond the capacity the content moves to a larger mapping.
+    /// Appends bytes. If they exceed the capacity, the content moves to a larger mapping.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) -> Result<()> {
         self.spare_mut(bytes.len())?.copy_from_slice(bytes);
         self.advance(bytes.len());
         Ok(())
     }
 
-    /// `n` writable bytes behind the content; what they hold is any ciphertext.
+    /// Returns `n` writable bytes after the content. They may hold old ciphertext.
     pub fn spare_mut(&mut self, n: usize) -> Result<&mut [u8]> {
         if n > self.room() {
             self.grow(n)?;
@@ -117,7 +118,7 @@ impl PlainPages {
     /// Makes `n` bytes of the spare room part of the content.
     ///
     /// # Panics
-    /// Where there is not that much room.
+    /// If there is less room than that.
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.room(), "advanced beyond the mapping");
         self.len += n;

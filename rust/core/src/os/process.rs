@@ -1,8 +1,8 @@
-//! What concerns the whole process: core dumps, ptrace, fork, the end.
+//! System calls for the whole process: core dumps, tracing, random bytes, fork, exit.
 
 use std::io;
 
-/// Sets `RLIMIT_CORE` to 0, for good: the hard limit too.
+/// Sets `RLIMIT_CORE` to 0, and for good, since the hard limit is set too.
 #[cfg(unix)]
 pub fn disable_core_dumps() -> io::Result<()> {
     let none = libc::rlimit {
@@ -16,13 +16,13 @@ pub fn disable_core_dumps() -> io::Result<()> {
     }
 }
 
-/// Sets `RLIMIT_CORE` to 0: there is none here.
+/// Fails: this platform has no `RLIMIT_CORE`.
 #[cfg(not(unix))]
 pub fn disable_core_dumps() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Keeps other processes of the same user from attaching, and `/proc/PID/mem` from being read.
+/// Keeps other processes of the same user from attaching and from reading `/proc/PID/mem`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn disable_ptrace() -> io::Result<()> {
     // SAFETY: prctl(2) with plain figures.
@@ -42,14 +42,16 @@ pub fn disable_ptrace() -> io::Result<()> {
     }
 }
 
-/// Keeps debuggers from attaching: this platform cannot.
+/// Fails: this platform cannot keep debuggers from attaching.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 pub fn disable_ptrace() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Who may dump and trace this process (`PR_GET_DUMPABLE`): 0 nobody but root, 1 its user too, 2 dumps are
-/// readable for root alone, and so is the process. `None` where the system has no such figure.
+/// Returns who may dump and trace this process (`PR_GET_DUMPABLE`); `None` if the system has no such figure.
+///
+/// 0: only root may trace it, and no core dumps are written. 1: its user may do both. 2: only root may trace it, and
+/// core dumps are written for root to read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn dumpable() -> Option<u32> {
     // SAFETY: prctl(2) with plain figures.
@@ -57,45 +59,64 @@ pub fn dumpable() -> Option<u32> {
     u32::try_from(answer).ok()
 }
 
-/// Who may dump and trace this process: this platform has no such figure.
+/// Returns `None`: this platform has no such figure.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn dumpable() -> Option<u32> {
     None
 }
 
-/// Has these called around every `fork`: before it, and after it in the parent and in the child.
-/// The memory that the system takes for this comes from the C library, never from the arena.
+/// Whether AWS-LC can get random bytes. It ends the process if getrandom(2) fails for any other reason than that the
+/// call does not exist, was interrupted or must wait.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn gives_random_bytes() -> bool {
+    const GRND_NONBLOCK: libc::c_uint = 1;
+    let mut byte = 0_u8;
+    // SAFETY: the byte is valid for the call; `getrandom` has had a libc wrapper since glibc 2.25 only.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_getrandom, &raw mut byte, 1_usize, GRND_NONBLOCK) };
+    let error = io::Error::last_os_error().raw_os_error();
+    answer == 1 || matches!(error, Some(libc::ENOSYS | libc::EAGAIN | libc::EINTR))
+}
+
+/// Returns true: on this platform AWS-LC always gets random bytes.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn gives_random_bytes() -> bool {
+    true
+}
+
+/// Registers handlers around every `fork`: before it, and after it in the parent and in the child. Returns whether that
+/// worked. The memory for this comes from the C library, never from the arena.
 #[cfg(unix)]
 pub fn at_fork(prepare: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> bool {
     // SAFETY: the three live as long as the library; glibc forgets them when it is unloaded.
     unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
 }
 
-/// There is no `fork` here.
+/// Does nothing: there is no `fork` here.
 #[cfg(not(unix))]
 pub fn at_fork(_: extern "C" fn(), _: extern "C" fn(), _: extern "C" fn()) -> bool {
     true
 }
 
-/// Has a function called by `exit(3)`, before the destructors of libraries.
+/// Registers a function that `exit(3)` calls before the destructors of libraries. Returns whether that worked.
 pub fn at_exit(function: extern "C" fn()) -> bool {
     unsafe extern "C" {
         fn atexit(function: extern "C" fn()) -> std::ffi::c_int;
     }
-    // SAFETY: the function lives as long as the library, whose own list this is (`__cxa_atexit`).
+    // SAFETY: the function lives as long as the library, and the library has a list of its own (`__cxa_atexit`).
     unsafe { atexit(function) == 0 }
 }
 
-/// A slot that every thread has a value in; the values that are set when a thread ends are handed to a function.
+/// A slot in which every thread has a value. When a thread ends, its value is passed to a function if it was set.
 #[cfg(unix)]
 pub struct ThreadSlot(libc::pthread_key_t);
 
 #[cfg(unix)]
 impl ThreadSlot {
-    /// `None` where the system has no slot left.
+    /// Makes a slot; `None` if the system has none left.
     pub fn new(at_end: extern "C" fn(*mut std::ffi::c_void)) -> Option<Self> {
         let mut key = 0;
-        // SAFETY: pthread_key_create(3) calls the function with the value it took out, as C would.
+        // SAFETY: pthread_key_create(3) calls the function with the thread's value, by the calling convention of C.
         let at_end = unsafe {
             std::mem::transmute::<
                 extern "C" fn(*mut std::ffi::c_void),
@@ -106,7 +127,7 @@ impl ThreadSlot {
         (unsafe { libc::pthread_key_create(&raw mut key, Some(at_end)) } == 0).then_some(Self(key))
     }
 
-    /// Sets this thread's value; whether that worked.
+    /// Sets this thread's value. Returns whether that worked.
     pub fn set(&self, value: usize) -> bool {
         let value = std::ptr::without_provenance(value);
         // SAFETY: the key was created and is never deleted; the value is not followed.
@@ -114,13 +135,13 @@ impl ThreadSlot {
     }
 }
 
-/// There is no `fork` here, which is what the ends of threads are watched for.
+/// Stands for a slot. Threads' ends matter only for `fork`, which does not exist here.
 #[cfg(not(unix))]
 pub struct ThreadSlot;
 
 #[cfg(not(unix))]
 impl ThreadSlot {
-    /// None.
+    /// Returns `None`.
     pub fn new(_: extern "C" fn(*mut std::ffi::c_void)) -> Option<Self> {
         None
     }
@@ -136,8 +157,8 @@ pub fn yield_processor() {
     std::thread::yield_now();
 }
 
-/// Ends the process as an access to a guard page does: by SIGSEGV, whatever handler was set for it, with a
-/// line on standard error.
+/// Ends the process as an access to a guard page does: by SIGSEGV, even if a handler is set for it. Writes a line to
+/// standard error.
 #[cold]
 pub fn die_by_fault(why: &'static str) -> ! {
     complain(why);
@@ -154,8 +175,8 @@ pub fn die_by_fault(why: &'static str) -> ! {
     std::process::abort();
 }
 
-/// Ends the process at once, with a line on standard error. Allocates nothing, so that the
-/// allocator itself can call it.
+/// Ends the process at once and writes a line to standard error. Allocates nothing, so that the allocator itself can
+/// call it.
 #[cold]
 pub fn die(why: &'static str) -> ! {
     complain(why);

@@ -1,12 +1,11 @@
 //! Pages on Unix: reserve, open, lock, hide, release.
 //!
-//! Lengths are multiples of the page size and addresses lie on page borders, except where a
-//! function says otherwise.
+//! Lengths must be multiples of the page size and addresses must lie on page borders, unless a function says otherwise.
 
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of a page.
+/// The size of a page in bytes.
 #[inline]
 pub fn page_size() -> usize {
     static PAGE: AtomicUsize = AtomicUsize::new(0);
@@ -25,24 +24,24 @@ pub fn page_size() -> usize {
     }
 }
 
-/// Bytes of RAM in this machine, as far as it tells.
+/// Returns the machine's RAM in bytes; `None` if the system does not tell.
 pub fn physical_bytes() -> Option<usize> {
     // SAFETY: sysconf has no preconditions.
     let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
     usize::try_from(pages).ok()?.checked_mul(page_size())
 }
 
-/// Takes `len` bytes of address space that cannot be touched and cost nothing yet.
+/// Takes `len` bytes of address space. They cannot be touched, and cost nothing yet.
 pub fn reserve(len: usize) -> Option<*mut u8> {
-    // Without MAP_NORESERVE the system counts the pages when they are opened, not here, and can
-    // refuse what the machine does not have.
+    // Without MAP_NORESERVE: when pages are opened, the system counts them, and can refuse what the machine does not
+    // have.
     let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
     let ptr = unsafe { libc::mmap(null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
     (ptr != libc::MAP_FAILED).then_some(ptr.cast())
 }
 
-/// Gives a whole reservation back.
+/// Releases a whole reservation.
 ///
 /// # Safety
 /// `ptr` and `len` must be those of [`reserve`], and nothing may use the memory any more.
@@ -51,7 +50,7 @@ pub unsafe fn release(ptr: *mut u8, len: usize) {
     unsafe { libc::munmap(ptr.cast(), len) };
 }
 
-/// Makes reserved pages readable and writable; they read zero.
+/// Makes reserved pages readable and writable; they are zero. Returns whether that worked.
 ///
 /// # Safety
 /// The range must lie within a reservation of the caller's.
@@ -60,7 +59,7 @@ pub unsafe fn open_pages(ptr: *mut u8, len: usize) -> bool {
     unsafe { libc::mprotect(ptr.cast(), len, libc::PROT_READ | libc::PROT_WRITE) == 0 }
 }
 
-/// Takes pages back to the reserved state: unlocked, untouchable, their RAM returned.
+/// Returns pages to the reserved state: they are unlocked, cannot be touched, and use no RAM.
 ///
 /// # Safety
 /// The range must lie within a reservation of the caller's, and nothing may use it any more.
@@ -73,8 +72,8 @@ pub unsafe fn close_pages(ptr: *mut u8, len: usize) {
     }
 }
 
-/// Locks pages into RAM; whether that worked. Where it did not, a part may be locked (mlock(2)), and
-/// the caller unlocks what it does not want.
+/// Locks pages into RAM. Returns whether that worked. If not, a part may be locked (mlock(2)), which the caller must
+/// unlock.
 ///
 /// # Safety
 /// The range must be mapped. The address need not lie on a page border.
@@ -83,10 +82,10 @@ pub unsafe fn lock(ptr: *const u8, len: usize) -> bool {
     unsafe { libc::mlock(ptr.cast(), len) == 0 }
 }
 
-/// Locks pages that a child of `fork` inherited; whether that worked.
+/// Locks pages that a forked child has inherited. Returns whether that worked.
 ///
-/// `mlock` would copy every page at once. With `MLOCK_ONFAULT` those present are locked as they
-/// are, shared with the parent, and their private copies when a write makes them (mlock2(2)).
+/// `mlock` would copy every page at once. With `MLOCK_ONFAULT`, pages that the child shares with its parent are locked
+/// as they are, and a private copy is locked when a write makes it (mlock2(2)).
 ///
 /// # Safety
 /// As [`lock`].
@@ -95,7 +94,7 @@ pub unsafe fn lock_inherited(ptr: *const u8, len: usize) -> bool {
     unsafe { lock_on_fault(ptr, len) || lock(ptr, len) }
 }
 
-/// Unlocks pages; whether that worked.
+/// Unlocks pages. Returns whether that worked.
 ///
 /// # Safety
 /// The range must be mapped. The address need not lie on a page border.
@@ -116,7 +115,7 @@ unsafe fn lock_on_fault(_ptr: *const u8, _len: usize) -> bool {
     false
 }
 
-/// Keeps pages out of core dumps; whether this platform can.
+/// Keeps pages out of core dumps. Returns whether the system granted it.
 ///
 /// # Safety
 /// The range must lie within a reservation of the caller's.
@@ -126,16 +125,16 @@ pub unsafe fn hide_from_dumps(ptr: *mut u8, len: usize) -> bool {
     unsafe { libc::madvise(ptr.cast(), len, libc::MADV_DONTDUMP) == 0 }
 }
 
-/// Keeps pages out of core dumps; this platform cannot.
+/// Does nothing and returns true: this platform cannot keep pages out of core dumps, and no promise is made for it.
 ///
 /// # Safety
 /// None.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub unsafe fn hide_from_dumps(_ptr: *mut u8, _len: usize) -> bool {
-    false
+    true
 }
 
-/// Lets a forked child see zeros in these pages; whether this platform can (Linux 4.14).
+/// Makes forked children see zeros in these pages. Returns whether the system can do that (Linux 4.14).
 ///
 /// # Safety
 /// The range must lie within a reservation of the caller's.
@@ -145,7 +144,7 @@ pub unsafe fn wipe_on_fork(ptr: *mut u8, len: usize) -> bool {
     unsafe { libc::madvise(ptr.cast(), len, libc::MADV_WIPEONFORK) == 0 }
 }
 
-/// Lets a forked child see zeros in these pages; this platform cannot.
+/// Returns false: this platform cannot make forked children see zeros.
 ///
 /// # Safety
 /// None.
@@ -154,25 +153,41 @@ pub unsafe fn wipe_on_fork(_ptr: *mut u8, _len: usize) -> bool {
     false
 }
 
-/// The soft limit on locked bytes, `RLIMIT_MEMLOCK`; `None` where there is none.
+/// Returns the soft limit on locked bytes, `RLIMIT_MEMLOCK`; `None` if there is no limit.
 pub fn memlock_limit() -> Option<u64> {
+    // SAFETY: the struct is valid for the call.
+    soft_limit(|limit| unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, limit) }).unwrap_or(Some(0))
+}
+
+/// Returns the smaller of the soft limits on address space and on writable memory, `RLIMIT_AS` (`ulimit -v`) and
+/// `RLIMIT_DATA` (`ulimit -d`), in bytes; `None` if there is no limit.
+pub fn address_space_limit() -> Option<u64> {
+    // SAFETY: the struct is valid for the call.
+    let space = soft_limit(|limit| unsafe { libc::getrlimit(libc::RLIMIT_AS, limit) });
+    // SAFETY: as above.
+    let data = soft_limit(|limit| unsafe { libc::getrlimit(libc::RLIMIT_DATA, limit) });
+    [space, data].into_iter().flatten().flatten().min()
+}
+
+/// Returns the soft limit that `ask` fills in, as getrlimit(2) does; `None` if it fails, `Some(None)` if there is no
+/// limit.
+fn soft_limit(ask: impl FnOnce(*mut libc::rlimit) -> libc::c_int) -> Option<Option<u64>> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the struct is valid for the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0 {
-        return Some(0);
+    if ask(&raw mut limit) != 0 {
+        return None;
     }
     // rlim_t is u64 on Linux and macOS, but not everywhere.
     #[allow(clippy::unnecessary_cast)]
-    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64)
+    Some((limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as u64))
 }
 
-/// Whether the limit on locked memory binds this process, found by going beyond it for a moment.
+/// Whether the limit on locked memory binds this process. It tries to exceed the limit for a moment.
 ///
-/// The capability sets do not tell: in a user namespace `CAP_IPC_LOCK` is there and does not count.
-/// `MLOCK_ONFAULT` on untouchable pages locks nothing into RAM and asks all the same.
+/// The capability sets do not tell: in a user namespace a process has `CAP_IPC_LOCK`, but it does not count. With
+/// `MLOCK_ONFAULT` on untouchable pages nothing is locked into RAM, but the limit is checked.
 ///
 /// # Safety
 /// The range must be a reservation of the caller's of which nothing is open or locked yet.
@@ -194,7 +209,7 @@ pub unsafe fn limit_applies(reservation: *mut u8, len: usize) -> bool {
     }
 }
 
-/// Whether a page can be locked under the present limit: really tried, then released.
+/// Whether a page can be locked under the present limit. It locks one and releases it.
 pub fn can_lock() -> bool {
     let page = page_size();
     let Some(ptr) = reserve(page) else {

@@ -1,4 +1,4 @@
-//! Pages on Windows: reserve, open, lock, release. Written to the manual, not tested here.
+//! Pages on Windows: reserve, open, lock, release. The code follows the manual; it is not tested here.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
@@ -11,7 +11,8 @@ const MEM_RELEASE: u32 = 0x8000;
 const PAGE_NOACCESS: u32 = 0x01;
 const PAGE_READWRITE: u32 = 0x04;
 
-/// `VirtualLock` may hold the minimum working set less a small overhead. This is asked for on top.
+/// How much the working set is raised: `VirtualLock` can lock as much as the minimum working set, less a small
+/// overhead.
 const LOCKABLE_BYTES: usize = 8 << 20;
 
 #[repr(C)]
@@ -28,9 +29,11 @@ struct SystemInfo {
     processor_revision: u16,
 }
 
+// SAFETY: the signatures are those of the manual (processthreadsapi.h, memoryapi.h, sysinfoapi.h).
 #[link(name = "kernel32")]
 unsafe extern "system" {
     fn GetCurrentProcess() -> *mut c_void;
+    fn GetCurrentThreadStackLimits(low: *mut usize, high: *mut usize);
     fn GetProcessWorkingSetSize(process: *mut c_void, least: *mut usize, most: *mut usize) -> i32;
     fn GetSystemInfo(info: *mut SystemInfo);
     fn SetProcessWorkingSetSize(process: *mut c_void, least: usize, most: usize) -> i32;
@@ -40,7 +43,7 @@ unsafe extern "system" {
     fn VirtualUnlock(at: *mut c_void, len: usize) -> i32;
 }
 
-/// Bytes of a page.
+/// The size of a page in bytes.
 pub fn page_size() -> usize {
     static PAGE: AtomicUsize = AtomicUsize::new(0);
     if PAGE.load(Ordering::Relaxed) == 0 {
@@ -55,19 +58,27 @@ pub fn page_size() -> usize {
     PAGE.load(Ordering::Relaxed)
 }
 
-/// Bytes of RAM in this machine: not asked here.
+/// Returns the lowest address and the end of this thread's stack, with its guard.
+pub(super) fn stack_limits() -> (usize, usize) {
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: both are valid for the call.
+    unsafe { GetCurrentThreadStackLimits(&raw mut low, &raw mut high) };
+    (low, high)
+}
+
+/// Returns `None`: the machine's RAM is not asked for on this platform.
 pub fn physical_bytes() -> Option<usize> {
     None
 }
 
-/// Takes `len` bytes of address space that cannot be touched and cost nothing yet.
+/// Takes `len` bytes of address space. They cannot be touched, and cost nothing yet.
 pub fn reserve(len: usize) -> Option<*mut u8> {
     // SAFETY: a new reservation touches nothing that exists.
     let ptr = unsafe { VirtualAlloc(null_mut(), len, MEM_RESERVE, PAGE_NOACCESS) };
     (!ptr.is_null()).then_some(ptr.cast())
 }
 
-/// Gives a whole reservation back.
+/// Releases a whole reservation.
 ///
 /// # Safety
 /// `ptr` must be that of [`reserve`], and nothing may use the memory any more.
@@ -76,7 +87,7 @@ pub unsafe fn release(ptr: *mut u8, _len: usize) {
     unsafe { VirtualFree(ptr.cast(), 0, MEM_RELEASE) };
 }
 
-/// Makes reserved pages readable and writable; they read zero.
+/// Makes reserved pages readable and writable; they are zero. Returns whether that worked.
 ///
 /// # Safety
 /// The range must lie within a reservation of the caller's.
@@ -85,7 +96,7 @@ pub unsafe fn open_pages(ptr: *mut u8, len: usize) -> bool {
     unsafe { !VirtualAlloc(ptr.cast(), len, MEM_COMMIT, PAGE_READWRITE).is_null() }
 }
 
-/// Takes pages back to the reserved state: unlocked, untouchable, their RAM returned.
+/// Returns pages to the reserved state: they are unlocked, cannot be touched, and use no RAM.
 ///
 /// # Safety
 /// The range must lie within a reservation of the caller's, and nothing may use it any more.
@@ -97,7 +108,7 @@ pub unsafe fn close_pages(ptr: *mut u8, len: usize) {
     }
 }
 
-/// Locks pages into RAM; whether that worked.
+/// Locks pages into RAM. Returns whether that worked.
 ///
 /// # Safety
 /// The range must be mapped.
@@ -106,7 +117,7 @@ pub unsafe fn lock(ptr: *const u8, len: usize) -> bool {
     unsafe { VirtualLock(ptr.cast_mut().cast(), len) != 0 }
 }
 
-/// There is no `fork` here.
+/// The same as [`lock`]: there is no `fork` on this platform.
 ///
 /// # Safety
 /// As [`lock`].
@@ -115,7 +126,7 @@ pub unsafe fn lock_inherited(ptr: *const u8, len: usize) -> bool {
     unsafe { lock(ptr, len) }
 }
 
-/// Unlocks pages; whether that worked.
+/// Unlocks pages. Returns whether that worked.
 ///
 /// # Safety
 /// The range must be mapped.
@@ -124,15 +135,15 @@ pub unsafe fn unlock(ptr: *const u8, len: usize) -> bool {
     unsafe { VirtualUnlock(ptr.cast_mut().cast(), len) != 0 }
 }
 
-/// Keeps pages out of core dumps; this platform cannot.
+/// Does nothing and returns true: this platform cannot keep pages out of core dumps, and no promise is made for it.
 ///
 /// # Safety
 /// None.
 pub unsafe fn hide_from_dumps(_ptr: *mut u8, _len: usize) -> bool {
-    false
+    true
 }
 
-/// Lets a forked child see zeros in these pages; there is no `fork` here.
+/// Returns false: there is no `fork` on this platform.
 ///
 /// # Safety
 /// None.
@@ -140,7 +151,12 @@ pub unsafe fn wipe_on_fork(_ptr: *mut u8, _len: usize) -> bool {
     false
 }
 
-/// What may be locked: the minimum working set, which the first call raises where it may.
+/// Returns `None`: this platform has no limit on address space.
+pub fn address_space_limit() -> Option<u64> {
+    None
+}
+
+/// Returns how many bytes may be locked: the minimum working set, which the first call raises if it may.
 pub fn memlock_limit() -> Option<u64> {
     static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
     if LIMIT.load(Ordering::Relaxed) == usize::MAX {
@@ -164,7 +180,7 @@ fn raise_working_set() -> usize {
     least / 2
 }
 
-/// Whether the limit on locked memory binds this process: always.
+/// Returns true: the limit on locked memory binds every process.
 ///
 /// # Safety
 /// None.
@@ -172,7 +188,7 @@ pub unsafe fn limit_applies(_reservation: *mut u8, _len: usize) -> bool {
     true
 }
 
-/// Whether a page can be locked under the present limit: really tried, then released.
+/// Whether a page can be locked under the present limit. It locks one and releases it.
 pub fn can_lock() -> bool {
     let page = page_size();
     let Some(ptr) = reserve(page) else {

@@ -1,4 +1,4 @@
-//! Overwriting memory so that no optimiser may leave it out.
+//! Overwrites memory in a way that no optimiser may remove.
 
 /// Overwrites `len` bytes with zeros, in a way that no optimiser removes.
 ///
@@ -11,8 +11,8 @@ pub unsafe fn wipe(ptr: *mut u8, len: usize) {
     keep_stores(ptr);
 }
 
-/// The same, but for stretches that are zero already, which are read only: pages that were never touched stay
-/// so, and those that a forked child shares with its parent stay shared.
+/// The same, but does not write to stretches that are zero already. So pages that were never touched take no memory,
+/// and pages that a forked child shares with its parent stay shared.
 ///
 /// # Safety
 /// `ptr` must be valid for reads and writes of `len` bytes.
@@ -33,13 +33,12 @@ pub unsafe fn wipe_touched(ptr: *mut u8, len: usize) {
 /// # Safety
 /// `ptr` must be valid for reads of `len` bytes.
 unsafe fn is_zero(ptr: *const u8, len: usize) -> bool {
-    // SAFETY: the caller's promise. Volatile, as other threads may still write.
+    // SAFETY: the caller's promise. Volatile, because other threads may still write.
     (0..len).all(|index| unsafe { ptr.add(index).read_volatile() } == 0)
 }
 
-/// Makes the compiler believe that the memory behind `ptr` is read here, as `explicit_bzero` of
-/// glibc and `OPENSSL_cleanse` do. (`explicit_bzero` itself came with glibc 2.25, too late for
-/// manylinux2014.)
+/// Makes the compiler assume that the memory behind `ptr` is read here, as glibc's `explicit_bzero` and
+/// `OPENSSL_cleanse` do. (`explicit_bzero` itself came with glibc 2.25, too late for manylinux2014.)
 #[cfg(any(
     target_arch = "x86",
     target_arch = "x86_64",
@@ -51,12 +50,12 @@ unsafe fn is_zero(ptr: *const u8, len: usize) -> bool {
 ))]
 #[inline(always)]
 fn keep_stores(ptr: *mut u8) {
-    // SAFETY: no instruction at all. Without `nomem` the compiler must assume that the memory
-    // which the pointer leads to is read.
+    // SAFETY: it has no instruction. Without `nomem` the compiler must assume that it reads the memory behind the
+    // pointer.
     unsafe { std::arch::asm!("/* {0} */", in(reg) ptr, options(nostack, preserves_flags)) };
 }
 
-/// The same where inline assembly is not stable.
+/// The same for processors for which inline assembly is not stable.
 #[cfg(not(any(
     target_arch = "x86",
     target_arch = "x86_64",

@@ -1,44 +1,35 @@
 //! The outer JSON object of an encrypted package, read strictly (RFC 8259).
 //!
 //! Rules:
-//! - Any order of fields, any white space, every escape that JSON has; exactly one object, nothing
-//!   behind it. A repeated name is refused at either level, known or not; an unknown name is
-//!   skipped. Nesting and the number of names are bounded.
-//! - `version` and the three algorithms are there and exact; `processed_at` may be missing.
-//! - Base64 is standard, padded and canonical (RFC 4648, section 3.5), and checked here to the last
-//!   character, so that past this module a package can fail in one place only: at its tag.
-//! - Nothing here is secret, so nothing here is constant time. Nothing is copied, but for a text
-//!   with escapes, which is unescaped into pages outside the arena.
+//! - The text is exactly one object, with nothing after it. Fields may have any order, and white space and escapes are
+//!   those of JSON. A repeated name is refused in the object and in `encrypted_payload`, known or not; an unknown name
+//!   is skipped. Nesting and the number of names are bounded.
+//! - `version` and the three algorithm names must be present and exact. `processed_at` may be missing.
+//! - Base64 must be standard, padded and canonical (RFC 4648, section 3.5). It is checked here to the last character,
+//!   so after this module a package can fail in one place only: at its tag.
+//! - Nothing here is secret, so nothing is constant time. Nothing is copied except a long text with escapes, whose
+//!   escapes are resolved into pages outside the arena.
 
 mod scanner;
 mod text;
 
-use crate::aead::{NONCE_BYTES, TAG_BYTES};
-use crate::{Error, Result};
+use crate::crypto::aead::{NONCE_BYTES, TAG_BYTES};
+use crate::{Error, Result, stack};
 use base64_simd::{Out, STANDARD};
 use scanner::Scanner;
-pub use scanner::{MAX_DEPTH, MAX_NAMES};
+pub use scanner::{MAX_DEPTH, MAX_NAMES, Number};
 pub use text::Text;
 
 /// The version of the protocol.
 pub const VERSION: &str = "1.0";
-/// The algorithm's name, whatever the size of the RSA key.
+/// The algorithm's name, for every size of the RSA key.
 pub const ALGORITHM: &str = "hybrid-aes256-rsa4096";
 /// How the AES key is wrapped.
 pub const KEY_ALGORITHM: &str = "RSA-OAEP-SHA256";
 /// How the payload is sealed.
 pub const PAYLOAD_ALGORITHM: &str = "AES-256-GCM";
 
-/// A JSON number, as `processed_at` has it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
-    /// Without fraction and exponent.
-    Integer(i64),
-    /// With one of them; always finite.
-    Float(f64),
-}
-
-/// What a package is made of. The base64 texts are valid.
+/// The fields of a package. The base64 texts are valid.
 pub struct Fields<'a> {
     /// Base64 of the ciphertext.
     pub ciphertext: Text<'a>,
@@ -48,12 +39,13 @@ pub struct Fields<'a> {
     pub nonce: [u8; NONCE_BYTES],
     /// The tag.
     pub tag: [u8; TAG_BYTES],
-    /// Seconds since 1970, by the sender's word alone.
+    /// Seconds since 1970, as the sender claims: nothing authenticates it.
     pub processed_at: Option<Number>,
 }
 
-/// Reads a package; [`Error::Package`] for whatever is wrong with it.
+/// Reads a package; [`Error::Package`] for every fault, [`Error::Stack`] if the thread's stack is too small.
 pub fn parse(package: &[u8]) -> Result<Fields<'_>> {
+    stack::check_room()?;
     let mut outer = Outer::default();
     let mut scanner = Scanner::new(package);
     scanner.object(|scanner, name| outer.read(scanner, name))?;

@@ -1,14 +1,22 @@
-//! A walk over JSON text (RFC 8259): grammar only, no values but those that are asked for.
+//! Scans JSON text (RFC 8259): it checks the grammar, and makes only the values that its caller asks for.
 
-use super::Number;
 use super::text::{Quoted, simple_escape};
-use crate::{Error, Result};
+use crate::{Error, Result, stack};
 use std::borrow::Cow;
 
-/// Deepest nesting of a value that is skipped.
+/// The deepest nesting of a value that is skipped.
 pub const MAX_DEPTH: u32 = 32;
-/// Most names in one object.
+/// The most names in one object.
 pub const MAX_NAMES: usize = 64;
+
+/// A JSON number, as `processed_at` has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A number without fraction and exponent.
+    Integer(i64),
+    /// A number with a fraction or an exponent; always finite.
+    Float(f64),
+}
 
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
@@ -20,8 +28,7 @@ impl<'a> Scanner<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// Reads an object: `member` reads the value that belongs to the name it is given. A name that
-    /// comes twice is refused.
+    /// Reads an object. `member` gets each name and must read its value. A name that comes twice is refused.
     pub(super) fn object(
         &mut self,
         mut member: impl FnMut(&mut Self, &[u8]) -> Result<()>,
@@ -46,7 +53,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a string that must have this content.
+    /// Reads a string that must have this content. Returns true, or an error.
     pub(super) fn exactly(&mut self, content: &str) -> Result<bool> {
         let text = self.string()?.short()?;
         if *text == *content.as_bytes() {
@@ -56,7 +63,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a string; its characters are left to be checked by the caller.
+    /// Reads a string and checks its escapes. The caller must check its other characters.
     pub(super) fn string(&mut self) -> Result<Quoted<'a>> {
         self.expect(b'"')?;
         let start = self.at;
@@ -90,7 +97,7 @@ impl<'a> Scanner<'a> {
         number.map(Some).ok_or(Error::Package)
     }
 
-    /// Reads a value of any kind and forgets it.
+    /// Reads a value of any kind and ignores it.
     pub(super) fn skip_value(&mut self) -> Result<()> {
         self.skip(MAX_DEPTH)
     }
@@ -104,6 +111,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip(&mut self, depth: u32) -> Result<()> {
+        stack::check_room()?;
         let deeper = depth.checked_sub(1).ok_or(Error::Package)?;
         match self.peek().ok_or(Error::Package)? {
             b'{' => self.object(|scanner, _| scanner.skip(deeper)),
@@ -145,7 +153,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads a number: its text, and whether it has neither fraction nor exponent.
+    /// Reads a number. Returns its text, and true if it has neither fraction nor exponent.
     fn number(&mut self) -> Result<(&'a str, bool)> {
         self.skip_space();
         let start = self.at;

@@ -1,18 +1,18 @@
-//! A JSON string: between its quotes, and unescaped.
+//! The content of a JSON string, with its escapes resolved.
 
 use crate::os::PlainPages;
 use crate::{Error, Result};
 use std::borrow::Cow;
 use std::ops::Deref;
 
-/// Most bytes of a name, or of a value that has one permitted content.
+/// The longest name, and the longest value of which only one content is permitted.
 const MAX_SHORT_BYTES: usize = 256;
 
-/// The content of a JSON string: borrowed as it stands, or unescaped outside the arena.
+/// The content of a JSON string.
 pub enum Text<'a> {
-    /// As it stands in the package.
+    /// Without escapes: a part of the package.
     Borrowed(&'a [u8]),
-    /// After unescaping.
+    /// With its escapes resolved, in memory outside the arena.
     Unescaped(PlainPages),
 }
 
@@ -27,7 +27,7 @@ impl Deref for Text<'_> {
     }
 }
 
-/// What stands between the quotes of a JSON string, its escapes checked already.
+/// The bytes between the quotation marks of a JSON string. Its escapes are well formed.
 #[derive(Clone, Copy)]
 pub(super) struct Quoted<'a> {
     pub(super) bytes: &'a [u8],
@@ -35,18 +35,18 @@ pub(super) struct Quoted<'a> {
 }
 
 impl<'a> Quoted<'a> {
-    /// The content. Characters are not checked: for long texts that must be base64 anyway.
+    /// Returns the content without checking its characters: for long texts, which are checked to be base64 afterwards.
     pub(super) fn text(self) -> Result<Text<'a>> {
         if !self.escaped {
             return Ok(Text::Borrowed(self.bytes));
         }
-        // No escape is shorter than what it stands for.
+        // An escape is never shorter than the character that it stands for.
         let mut pages = PlainPages::reserve(self.bytes.len())?;
         self.unescape(|bytes| pages.extend_from_slice(bytes))?;
         Ok(Text::Unescaped(pages))
     }
 
-    /// The content of a short string, checked to be text.
+    /// Returns the content of a short string, and checks its characters.
     pub(super) fn short(self) -> Result<Cow<'a, [u8]>> {
         if self.bytes.len() > MAX_SHORT_BYTES {
             return Err(Error::Package);
@@ -63,7 +63,7 @@ impl<'a> Quoted<'a> {
         Ok(Cow::Owned(text))
     }
 
-    /// Whether the string is text as JSON demands: UTF-8, control characters escaped.
+    /// Checks that the string is UTF-8 and has no unescaped control character.
     pub(super) fn check(self) -> Result<()> {
         let text = std::str::from_utf8(self.bytes).map_err(|_| Error::Package)?;
         if text.bytes().any(|byte| byte < b' ') {
@@ -89,7 +89,7 @@ impl<'a> Quoted<'a> {
     }
 }
 
-/// What `\` and this character stand for; `u` is not among them.
+/// Returns what a backslash and this character stand for; `None` for `u` and unknown ones.
 pub(super) fn simple_escape(character: u8) -> Option<u8> {
     Some(match character {
         b'"' | b'\\' | b'/' => character,
@@ -102,8 +102,7 @@ pub(super) fn simple_escape(character: u8) -> Option<u8> {
     })
 }
 
-/// Takes the digits behind `\u`, and the second half of a surrogate pair. A half that stands alone
-/// is no text, and refused.
+/// Reads the digits after `\u`, and the second half of a surrogate pair. A lone surrogate is refused.
 fn take_unicode(rest: &mut &[u8]) -> Result<char> {
     let first = take_hex(rest)?;
     if !(0xd800..0xdc00).contains(&first) {

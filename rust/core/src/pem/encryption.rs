@@ -1,8 +1,8 @@
-//! What is below the armour of an encrypted private key: PBES2, and the JavaScript client's form.
+//! Decrypts and encrypts private keys: PBES2, and the JavaScript client's form.
 
-use super::cbc;
-use super::kdf::{self, Prf};
-use crate::{Error, Result, random};
+use crate::crypto::pbkdf2::{self, Prf};
+use crate::crypto::{cbc, random};
+use crate::{Error, Result};
 use pkcs8::der::asn1::OctetStringRef;
 use pkcs8::der::{Decode, Encode};
 use pkcs8::pkcs5::pbes2::{self, EncryptionScheme, Kdf, Pbkdf2Params, Pbkdf2Prf};
@@ -10,7 +10,7 @@ use pkcs8::{EncryptedPrivateKeyInfo, EncryptedPrivateKeyInfoRef, pkcs5};
 
 pub(super) const WRONG_PASSWORD_OR_DAMAGED: Error =
     Error::Key("wrong password, or the private key is damaged");
-// The scheme's parameters are part of the structure: one that is unknown reads as malformed.
+// Also for a malformed structure: the parameters of an unknown scheme cannot be parsed, so the two look the same.
 const UNKNOWN_SCHEME: Error = Error::Key(
     "expected an encrypted private key as PKCS#8 with PBES2: PBKDF2 (HMAC with SHA-1 or SHA-2, a \
      salt of at most 32 bytes) and AES-CBC",
@@ -49,12 +49,12 @@ pub(super) fn encrypt_pbes2(der: &[u8], password: &[u8]) -> Result<Vec<u8>> {
     random::fill(&mut salt)?;
     random::fill(&mut iv)?;
     let mut key = vec![0; WRITE_KEY_BYTES];
-    kdf::pbkdf2(Prf::HmacSha256, password, &salt, WRITE_ROUNDS, &mut key)?;
+    pbkdf2::derive(Prf::HmacSha256, password, &salt, WRITE_ROUNDS, &mut key)?;
     let encrypted = cbc::encrypt(&key, &iv, der)?;
     encode_pbes2(&salt, iv, &encrypted).map_err(|_| Error::Crypto)
 }
 
-/// Decrypts salt (16) + iv (16) + AES-256-CBC, the form that the JavaScript client writes.
+/// Decrypts the form that the JavaScript client writes: 16 bytes of salt, 16 bytes of iv, then AES-256-CBC.
 pub(super) fn decrypt_javascript(bytes: &[u8], password: &[u8]) -> Result<Vec<u8>> {
     let parts = bytes.split_first_chunk::<JAVASCRIPT_SALT_BYTES>();
     let parts = parts.and_then(|(salt, rest)| Some((salt, rest.split_first_chunk()?)));
@@ -62,7 +62,7 @@ pub(super) fn decrypt_javascript(bytes: &[u8], password: &[u8]) -> Result<Vec<u8
         return Err(WRONG_PASSWORD_OR_DAMAGED);
     };
     let mut key = vec![0; JAVASCRIPT_KEY_BYTES];
-    kdf::pbkdf2(Prf::HmacSha256, password, salt, JAVASCRIPT_ROUNDS, &mut key)?;
+    pbkdf2::derive(Prf::HmacSha256, password, salt, JAVASCRIPT_ROUNDS, &mut key)?;
     cbc::decrypt(&key, iv, encrypted).map_err(|_| WRONG_PASSWORD_OR_DAMAGED)
 }
 
@@ -81,7 +81,7 @@ fn derive(params: &Pbkdf2Params, key_bytes: usize, password: &[u8]) -> Result<Ve
     };
     let mut key = vec![0; key_bytes];
     let (salt, rounds) = (params.salt.as_ref(), params.iteration_count);
-    kdf::pbkdf2(prf, password, salt, rounds, &mut key)?;
+    pbkdf2::derive(prf, password, salt, rounds, &mut key)?;
     Ok(key)
 }
 

@@ -1,8 +1,8 @@
-//! Vector registers, through which every copy of a text goes.
+//! Clears the vector registers, through which every copy of a text goes.
 //!
-//! `memcpy` leaves the last 32 or 64 bytes that it moved in them, and whatever saves all registers
-//! next writes them to the stack: a signal, or the dynamic linker when a function is first called
-//! (`_dl_runtime_resolve_xsavec`), far above what was scrubbed. Measured: `tests/test_residue.py`.
+//! `memcpy` leaves the last 32 or 64 bytes that it moved in them. The next event that saves all registers writes these
+//! bytes to the stack, far above what was scrubbed: a signal, or the dynamic linker when a function is first called
+//! (`_dl_runtime_resolve_xsavec`). `tests/memory/test_residue.py` measures it.
 
 /// Overwrites the vector registers with zeros.
 #[cfg(target_arch = "x86_64")]
@@ -23,7 +23,7 @@ pub fn clear() {
 mod x86 {
     use std::arch::asm;
 
-    /// `vzeroall` reaches the lower sixteen, in their whole width.
+    /// `vzeroall` clears the lower sixteen registers, in their whole width; the others are cleared one by one.
     #[target_feature(enable = "avx512f")]
     pub fn clear_avx512() {
         macro_rules! clear {
@@ -80,8 +80,7 @@ mod x86 {
     }
 }
 
-/// Overwrites the vector registers with zeros, but for v8 to v15, which belong to the caller (AAPCS64,
-/// section 6.1.2).
+/// Overwrites the vector registers with zeros, except v8 to v15, which belong to the caller (AAPCS64, section 6.1.2).
 #[cfg(target_arch = "aarch64")]
 #[inline]
 pub fn clear() {

@@ -1,4 +1,4 @@
-//! Blocks straight from the arena, and dice to choose them by.
+//! Blocks of the arena, and random numbers to choose them by.
 #![allow(dead_code)]
 
 use nomyo_core::arena::Arena;
@@ -11,7 +11,7 @@ pub struct Block {
     pub layout: Layout,
 }
 
-// SAFETY: a block belongs to whoever holds it.
+// SAFETY: a block belongs to no thread.
 unsafe impl Send for Block {}
 
 impl Block {
@@ -24,7 +24,7 @@ impl Block {
     }
 
     pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: the arena's blocks are initialised: they come as zeros.
+        // SAFETY: the arena's blocks are initialised: they are zero at first.
         unsafe { slice::from_raw_parts_mut(self.ptr, self.layout.size()) }
     }
 

@@ -1,10 +1,10 @@
-//! What the tests of key directories have in common.
+//! What the tests of key directories share.
 #![allow(dead_code)]
 
 use nomyo_core::Error;
+use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::key_files::{Opened, open_directory, write_directory};
 use nomyo_core::pem::private_from_pem;
-use nomyo_core::rsa::PrivateKey;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub static KEY: LazyLock<PrivateKey> = LazyLock::new(|| {
     private_from_pem(include_bytes!("../fixtures/private.pem"), None).expect("the fixture's key")
 });
 
-/// A directory for one test, removed behind it.
+/// A directory for one test, which is removed afterwards.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {

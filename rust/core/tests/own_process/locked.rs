@@ -1,4 +1,4 @@
-//! What the kernel says of this process's memory.
+//! Asks the kernel about this process's memory.
 #![allow(dead_code)]
 
 use std::fs::File;
@@ -17,7 +17,7 @@ impl Mapping {
     }
 }
 
-/// Locked bytes of this process, by `VmLck`. Allocates nothing, so that it does not change the answer.
+/// Returns the locked bytes of this process, by `VmLck`. Allocates nothing, so that it does not change the answer.
 pub fn vm_locked_bytes() -> usize {
     let mut text = [0_u8; 4096];
     let mut file = File::open("/proc/self/status").unwrap();
@@ -35,7 +35,7 @@ pub fn vm_locked_bytes() -> usize {
         * 1024
 }
 
-/// All mappings of this process.
+/// Returns all mappings of this process.
 pub fn mappings() -> Vec<Mapping> {
     let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let mut all: Vec<Mapping> = Vec::new();
@@ -52,7 +52,7 @@ pub fn mappings() -> Vec<Mapping> {
     all
 }
 
-/// The mapping that an address lies in.
+/// Returns the mapping that an address lies in.
 pub fn mapping_of(address: usize) -> Mapping {
     mappings()
         .into_iter()

@@ -1,13 +1,12 @@
-//! Runs a test in a process of its own: one that is meant to die, needs the arena to itself, or
-//! lives under another limit.
+//! Runs a test in a process of its own, because it is meant to die, needs the arena to itself, or needs another limit.
 //!
-//! Such tests carry `#[ignore]`, so that only these functions run them.
+//! Such tests have `#[ignore]`, so that only these functions run them.
 #![allow(dead_code)]
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-/// Limits of locked memory in bytes, soft and hard.
+/// A limit of locked memory in bytes, soft and hard.
 pub struct Memlock(pub &'static str);
 
 /// Runs the ignored test `name` of this test binary.
@@ -15,7 +14,7 @@ pub fn run(name: &str) -> Output {
     command(&[], name).output().expect("the test binary starts")
 }
 
-/// Runs it without the privilege to lock more than the limit, and under this limit.
+/// Runs it under this limit, without the privilege to lock more.
 pub fn run_limited(memlock: &Memlock, name: &str) -> Output {
     let limit = format!("--memlock={}", memlock.0);
     let prefix = [
@@ -25,7 +24,7 @@ pub fn run_limited(memlock: &Memlock, name: &str) -> Output {
         "--bounding-set=-ipc_lock",
         "--inh-caps=-ipc_lock",
     ];
-    // An ordinary user has no such capability to give up, and may not.
+    // Only root has this capability, and can give it up.
     let prefix = if is_root() { &prefix[..] } else { &prefix[..2] };
     command(prefix, name)
         .output()
@@ -42,7 +41,7 @@ pub fn passes_limited(memlock: &Memlock, name: &str) {
     assert_passed(&run_limited(memlock, name));
 }
 
-/// Runs it and expects the signal.
+/// Runs it and expects this signal to end it.
 pub fn dies_by(signal: i32, name: &str) -> Output {
     let output = run(name);
     assert_eq!(
@@ -54,9 +53,9 @@ pub fn dies_by(signal: i32, name: &str) -> Output {
     output
 }
 
-/// Runs `f` in a forked child: whether it returned true there.
+/// Runs `f` in a forked child. Returns whether it returned true there.
 ///
-/// The child never comes back into the test harness, and is killed after ten seconds.
+/// The child never returns to the test harness, and is killed after ten seconds.
 pub fn in_child(f: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child runs `f` and ends.
     unsafe {
@@ -75,7 +74,7 @@ pub fn in_child(f: impl FnOnce() -> bool) -> bool {
     }
 }
 
-/// Both outputs of a process, for messages.
+/// Returns both outputs of a process, for messages.
 pub fn text(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
     format!(

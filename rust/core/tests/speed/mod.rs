@@ -1,4 +1,4 @@
-//! Measures allocators by the processor time that blocks cost.
+//! Measures allocators by the processor time that a block takes.
 #![allow(dead_code)]
 
 use nomyo_core::os;
@@ -6,10 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::Barrier;
 
-/// Blocks held at a time.
+/// How many blocks are held at a time.
 pub const HELD: usize = 64;
 
-/// The system's allocator with the arena's promise that nothing is left in a freed block.
+/// The system's allocator, with a wipe of freed blocks as in the arena.
 pub struct WipingSystem;
 
 // SAFETY: as the system's; the block is the caller's until it is freed.
@@ -28,7 +28,7 @@ unsafe impl GlobalAlloc for WipingSystem {
     }
 }
 
-/// Takes and frees blocks, one at a time.
+/// Allocates and frees blocks, one at a time.
 pub fn pairs(allocator: &impl GlobalAlloc, layout: Layout, blocks: usize) {
     for _ in 0..blocks {
         // SAFETY: every block is freed once, with its own layout.
@@ -36,7 +36,7 @@ pub fn pairs(allocator: &impl GlobalAlloc, layout: Layout, blocks: usize) {
     }
 }
 
-/// Takes and frees blocks, [`HELD`] at a time.
+/// Allocates and frees blocks, [`HELD`] at a time.
 pub fn held(allocator: &impl GlobalAlloc, layout: Layout, blocks: usize) {
     for _ in 0..blocks / HELD {
         // SAFETY: the layout is not empty.
@@ -48,7 +48,7 @@ pub fn held(allocator: &impl GlobalAlloc, layout: Layout, blocks: usize) {
     }
 }
 
-/// Nanoseconds of a processor per block while so many threads work at a time; sorted, one a round.
+/// Returns the nanoseconds of processor time per block for each round, sorted, while this many threads work at a time.
 pub fn per_block(threads: usize, blocks: usize, rounds: usize, work: impl Fn() + Sync) -> Vec<f64> {
     let (barrier, work) = (&Barrier::new(threads), &work);
     let one_thread = move || -> Vec<f64> {
@@ -75,7 +75,7 @@ pub fn per_block(threads: usize, blocks: usize, rounds: usize, work: impl Fn() +
     times
 }
 
-/// What this thread has used of processors so far.
+/// Returns the processor time that this thread has used so far.
 pub fn cpu_ns() -> f64 {
     let mut time = libc::timespec {
         tv_sec: 0,

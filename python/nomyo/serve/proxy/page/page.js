@@ -1,14 +1,18 @@
 // The chat at the proxy's `/`.
 //
-// - What others wrote (answers, names of models, errors) reaches the page as text nodes alone, never as markup.
+// - What others wrote (answers, names of models, errors) reaches the page as text nodes alone, never as markup;
+//   what would have it read in another order than it has, or is not seen, is shown as an escape.
 // - The token lives in a variable of this module, the conversation in the page. Nothing is stored: no cookie, no
 //   localStorage, no sessionStorage, no cache; the address bar loses the token as soon as it was read.
 // - Requests go to the server that the page came from, and nowhere else.
 
 import { adviceFor } from "./advice.js";
+import { visible } from "./visible.js";
 
 const WIDE = matchMedia("(min-width: 64rem)");
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+const MOST_FACTS = 200; // an answer's metadata may be anything, and of any size
+const LONGEST_FACT = 500;
 const TOKEN = /^[\x21-\x7e]+$/; // what an Authorization header can carry (RFC 9110, 5.5)
 
 const byId = (id) => document.getElementById(id);
@@ -167,13 +171,19 @@ function showAnswer(turn, completion, seconds) {
   const choice = completion.choices?.[0];
   if (!choice?.message) throw new Failure(502);
   const { content, reasoning_content: reasoning } = choice.message;
-  turn.reply = content ?? "";
-  const parts = [element("h2", "", completion.model ?? "Answer")];
-  if (reasoning) parts.push(disclosure("Reasoning", element("div", "text", reasoning)));
-  parts.push(element("div", "text", ...withCodeApart(turn.reply)));
+  turn.reply = textOf(content);
+  const parts = [element("h2", "", wordFor(completion.model ?? "Answer"))];
+  if (textOf(reasoning)) parts.push(disclosure("Reasoning", element("div", "text", textOf(reasoning))));
+  parts.push(element("div", "text", withCodeApart(turn.reply)));
   const remark = remarkOn(choice, turn.reply);
   if (remark) parts.push(element("p", "remark", remark));
   turn.answer.replaceChildren(...parts, ...metadataOf(completion, seconds));
+}
+
+/** Some models answer with a list of parts. */
+function textOf(content) {
+  if (!Array.isArray(content)) return typeof content === "string" ? content : "";
+  return content.map((part) => (typeof part?.text === "string" ? part.text : "")).join("");
 }
 
 /** Put what stands between lines of three backticks into elements of its own; nothing else is taken for markup. */
@@ -227,40 +237,55 @@ function showUnderWay(isUnderWay) {
 function metadataOf(completion, seconds) {
   const meta = completion._metadata ?? {};
   const sealed = meta.is_encrypted === true ? "both ways" : "not known";
-  const usage = completion.usage;
   const facts = [
     ["Sealed", sealed, meta.is_encrypted !== true],
     ["Time", `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`],
-    ["Tokens", usage && `${usage.prompt_tokens} in, ${usage.completion_tokens} out`],
+    ["Tokens", tokensIn(completion.usage)],
     ["Tier", meta.security_tier],
     ["Payload", meta.payload_id],
   ];
+  const { id, created, model, usage } = completion;
+  const head = { id, created, model, usage };
   const all = [
-    ...flat({ id: completion.id, created: completion.created, model: completion.model, usage }, ""),
+    ...flat(head, ""),
     ["finish reason", completion.choices[0].finish_reason],
     ...flat(meta, ""),
   ];
-  return [factList("facts", facts), disclosure("All metadata", factList("facts all", all))];
+  return [factList("facts", facts), disclosure("All metadata", factList("facts all", all.slice(0, MOST_FACTS)))];
 }
 
 function factList(className, facts) {
   const known = facts.filter(([, value]) => value !== undefined && value !== null);
   const rows = known.map(([name, value, weak]) =>
-    element("div", weak ? "weak" : "", element("dt", "", name), element("dd", "", String(value))));
-  return element("dl", className, ...rows);
+    element("div", weak ? "weak" : "", element("dt", "", name), element("dd", "", wordFor(value))));
+  return element("dl", className, rows);
 }
+
+/** Return how many tokens an answer says it took; null where it says nothing that can be a count. */
+function tokensIn(usage) {
+  const [asked, told] = [usage?.prompt_tokens, usage?.completion_tokens].map(countOf);
+  return asked === null && told === null ? null : `${asked ?? "unknown"} in, ${told ?? "unknown"} out`;
+}
+
+const countOf = (value) => (Number.isSafeInteger(value) && value >= 0 ? value : null);
 
 /** Make pairs of a name and a value of an object of objects; Unix times are written as dates. */
 function flat(value, name) {
   if (value === undefined || value === null) return [];
   if (typeof value === "object") {
-    return Object.entries(value).flatMap(([key, inner]) => flat(inner, `${name} ${key.replaceAll("_", " ")}`.trim()));
+    return Object.entries(value).flatMap(([key, inner]) => flat(inner, shortened(`${name} ${key.replaceAll("_", " ")}`.trim())));
   }
-  const isTime = /^(created|processed at)$/.test(name) && typeof value === "number";
-  return [[name, isTime ? new Date(value * 1000).toLocaleString() : wordFor(value)]];
+  const time = /^(created|processed at)$/.test(name) && typeof value === "number" ? new Date(value * 1000) : NaN;
+  return [[name, Number.isNaN(Number(time)) ? value : time.toLocaleString()]];
 }
 
-const wordFor = (value) => (value === true ? "yes" : value === false ? "no" : String(value));
+/** Return a value of any type as a text; String() throws for an object whose `toString` is no function. */
+function wordFor(value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return shortened(typeof value === "object" ? JSON.stringify(value) : String(value));
+}
+
+const shortened = (text) => (text.length > LONGEST_FACT ? `${text.slice(0, LONGEST_FACT)}…` : text);
 
 // Models and protections
 
@@ -335,7 +360,8 @@ function protection(kind, name, ...words) {
 function element(name, className, ...children) {
   const made = document.createElement(name);
   if (className) made.className = className;
-  made.append(...children);
+  const shown = children.flat().map((child) => (typeof child === "string" ? visible(child) : child));
+  for (const child of shown) made.append(child); // in one call, 100,000 of them would be too many arguments
   return made;
 }
 

@@ -1,0 +1,75 @@
+"""Checks whether there is a router at an address: before the first row, and if a last row is in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Final
+
+from nomyo.batch.verdict import describe_failure
+from nomyo.client import SecureCompletionClient
+from nomyo.errors import APIConnectionError, APIError, BatchError, ConfigurationError, NomyoError
+from nomyo.exchange.retries import RETRIED_STATUSES
+
+_CHECK_S: Final = 10.0
+_PASSING: Final = RETRIED_STATUSES - {HTTPStatus.INTERNAL_SERVER_ERROR}
+"""Statuses with which the router may answer for a while when it is asked for its key."""
+
+
+async def check_router(client: SecureCompletionClient) -> bool:
+    """Check before the first row what would fail for every row: key files, plain HTTP, pins, the address.
+
+    If the router is away, no error is raised, because the batch waits for it.
+
+    Returns:
+        Whether anything answered at the address.
+
+    Raises:
+        SecurityError: Plain HTTP without `allow_http`, a key that matches no pin, or key files that cannot be opened.
+        OSError: A key file cannot be read.
+        BatchError: There is no router at this address, or its certificate is refused.
+        ConfigurationError: A setting of this machine prevents the connection.
+    """
+    await client.wait_for_keys()
+    address = client.settings.base_url
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            await client.fetch_server_public_key()
+    except APIError as error:
+        if error.status_code in _PASSING:
+            return True
+        words = f"there is no router at {address}: {describe_failure(error, 'it')}"
+        refused = BatchError(words, status_code=error.status_code)
+    except ConfigurationError:
+        raise
+    except APIConnectionError as error:
+        if not error.untrusted:
+            return False
+        refused = BatchError(f"{describe_failure(error)}: the batch did not begin")
+    except TimeoutError:
+        return False
+    else:
+        return True
+    raise refused
+
+
+async def server_key_known(client: SecureCompletionClient) -> bool:
+    """Wait until the router's key is known; return whether the router gave it.
+
+    If `server_key_ttl` is 0, nobody is asked here, because each request asks for the key itself.
+
+    Raises:
+        NomyoError, OSError: The key could not be fetched.
+    """
+    await client.wait_for_server_key()
+    return client.settings.server_key_ttl > 0
+
+
+async def router_is_alive(client: SecureCompletionClient) -> bool:
+    """Return whether the router gives its key, which it does whenever it runs."""
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            await client.fetch_server_public_key()
+    except (NomyoError, OSError):  # TimeoutError is one
+        return False
+    return True

@@ -1,0 +1,8 @@
+"""`nomyo batch`: sends a file of requests, and opens a sealed file of answers.
+
+Modules, from the ground up; each imports only from those above it:
+
+    progress_bar  a bar in a terminal, by rich
+    open_command  `nomyo batch open`
+    command       `nomyo batch`
+"""

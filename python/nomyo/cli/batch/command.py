@@ -1,0 +1,295 @@
+"""`nomyo batch`: options in, a file of answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import glob
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from nomyo._finite_json import ascii_json
+from nomyo._signals import not_ignored
+from nomyo._terminal_text import visible_line
+from nomyo.batch.estimate import Estimate, estimate
+from nomyo.batch.governor import Limits
+from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
+from nomyo.batch.progress import NoProgress, PlainProgress, Progress
+from nomyo.batch.runner import PATIENCE_S, Stop, Summary, run_async
+from nomyo.cli.batch import open_command
+from nomyo.cli.batch.progress_bar import BarProgress
+from nomyo.cli.command_app import (
+    API_KEY_VARIABLE,
+    BASE_URL_VARIABLE,
+    FAILED,
+    FAILURES,
+    INTERRUPTED,
+    NO_COLOR_VARIABLE,
+    USAGE,
+    bad_option,
+    command_app,
+    exit_code,
+    harden,
+    manual,
+    report,
+    report_failure,
+    run,
+)
+from nomyo.cli.path_arguments import refuse_stream
+from nomyo.cli.router_options import RouterOptions, check_api_key, takes_router_options
+from nomyo.cli.streams import after_work
+from nomyo.exchange.settings import DEFAULT_BASE_URL, router_address
+
+NAME: Final = "nomyo batch"
+ROWS_FAILED: Final = 3
+# What the library calls otherwise.
+_OPTIONS: Final = {
+    "requests_per_s": "--rate",
+    "burst_requests": "--burst",
+    "burst_window_s": "--burst-window",
+    "bursts": "--bursts",
+    "cool_down_s": "--cool-down",
+    "patience": "--patience",
+    "concurrency": "--concurrency",
+    "encrypt_to": "--encrypt-to",
+}
+_SERVICE: Final = Limits.of(DEFAULT_BASE_URL)
+_ELSEWHERE: Final = Limits.of("http://localhost")
+app = command_app()
+# Found by their first word, for an input is one, too.
+SUBCOMMANDS: Final = {"open": open_command.app}
+_BATCH = manual(
+    examples={
+        "nomyo batch in.jsonl -o out.jsonl": "All rows; and once more, to go on after an interruption:",
+        "nomyo batch in.jsonl -o out.jsonl --rate 2": "No more than two requests a second:",
+        "nomyo batch in.jsonl --dry-run": "Count rows and find bad ones, without sending anything:",
+        "nomyo batch in.jsonl -o out.jsonl --retry-errors": "Send the rows that failed once more:",
+        "nomyo batch in.jsonl -o out.jsonl --encrypt-to archive/public_key.pem": "Seal the answers for one key:",
+        "nomyo batch open out.jsonl --key-dir archive": "Read these answers:",
+    },
+    exit_codes={
+        0: "Every row has its answer. With --dry-run: no row is bad.",
+        1: "It could not begin, or stopped before its end, and says why. After a stop, the same command goes on.",
+        2: "The command cannot be run as asked.",
+        3: "It went to its end, and rows failed: they are in the output. With --dry-run: rows are bad.",
+        130: "Interrupted with Ctrl-C, or by SIGTERM: the same command goes on.",
+    },
+    environment={
+        **API_KEY_VARIABLE,
+        **BASE_URL_VARIABLE,
+        DIRECTORY_VARIABLE: "Where processes share the rate of an API key, instead of a directory in /dev/shm.",
+        **NO_COLOR_VARIABLE,
+    },
+    files={
+        "OUT.batch": "Beside the output: which input it belongs to. Needed to go on, and for --retry-errors.",
+        "DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without.",
+    },
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; leaves with SystemExit, as click does. An input by the name of a subcommand is `./open`."""
+    if arguments and arguments[0] in SUBCOMMANDS:
+        return open_command.main(arguments[1:])
+    return run(app, arguments, NAME)
+
+
+def _subcommands(incomplete: str) -> list[str]:
+    """Return subcommands for a shell that completes the first word; none if it may be a file: the shell finds it."""
+    if not incomplete or glob.glob(f"{glob.escape(incomplete)}*"):
+        return []
+    return [name for name in SUBCOMMANDS if name.startswith(incomplete)]
+
+
+@app.command(cls=_BATCH)
+@takes_router_options
+def batch(
+    input_path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="A file in OpenAI's batch format.", show_default=False, autocompletion=_subcommands
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="The file that gets a row for each row of IN.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests under way at once.", min=1)] = 32,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Requests a second; 0: no limit. By default {_SERVICE.requests_per_s:g} at the public service, or 0."
+        ),
+    ] = None,
+    burst: Annotated[
+        int, typer.Option(metavar="N", help="Requests that one second of a burst may hold; 0: no bursts.")
+    ] = _SERVICE.burst_requests,
+    bursts: Annotated[int, typer.Option(metavar="N", help="Bursts in a window.")] = _SERVICE.bursts,
+    burst_window: Annotated[float, typer.Option(help="Seconds of such a window.")] = _SERVICE.burst_window_s,
+    cool_down: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds without requests after a 503 that has no Retry-After. By default "
+            f"{_SERVICE.cool_down_s:g} at the public service, else {_ELSEWHERE.cool_down_s:g}."
+        ),
+    ] = None,
+    ordered: Annotated[bool, typer.Option("--ordered", help="Write rows in the order of the input.")] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Send rows again that failed in an earlier run.")
+    ] = False,
+    encrypt_to: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC.pem", help="Seal rows for this RSA key; `nomyo batch open` reads them."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rows, and show the first bad ones.")] = False,
+    *,
+    router: RouterOptions,
+    max_retries: Annotated[
+        int, typer.Option(help="Extra attempts of a row after HTTP 500, 502, 504 and timeouts.", min=0)
+    ] = 2,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for a router that is away, or answers 429 or 503.", min=0)
+    ] = PATIENCE_S,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the outcome as JSON, and failures on stderr, too.")
+    ] = False,
+) -> None:
+    """Send every row of a file, encrypted end to end, and write a row for each to another file.
+
+    If it is interrupted in any way, the same command goes on: rows in OUT are not sent again, and rows that were under
+    way are. Bad rows, and rows that fail, become errors in OUT and do not stop it. While the router is away, or answers
+    429 or 503, it pauses.
+
+    It reports progress on stderr, without content. OUT is the only file that gets answers. With --encrypt-to, rows are
+    sealed before they are written there, and `nomyo batch open` (see its --help) reads them with the private key.
+    """
+    given = {
+        "requests_per_s": rate,
+        "cool_down_s": cool_down,
+        "burst_requests": burst,
+        "bursts": bursts,
+        "burst_window_s": burst_window,
+    }
+    of_client = router.of_client()
+    limits = _limits(of_client["router_url"], given)
+    refuse_stream("IN", input_path, "a batch reads its input twice")
+    if dry_run:
+        raise typer.Exit(_show_estimate(input_path, limits.requests_per_s, as_json=as_json))
+    if output is None:
+        raise typer.BadParameter("--output is needed, except with --dry-run")
+    refuse_stream("--output", output, "a batch goes on from its output")
+    check_api_key()
+    harden(NAME)
+    options = {
+        "concurrency": concurrency,
+        "limits": limits,
+        "ordered": ordered,
+        "retry_errors": retry_errors,
+        "max_retries": max_retries,
+        "encrypt_to": encrypt_to,
+        "patience": patience,
+        **of_client,
+        "progress": _progress(quiet=quiet),
+    }
+    try:
+        summary = asyncio.run(_until_interrupted(input_path, output, options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        report(NAME, "stopped at once: the same command goes on, and sends again what was under way")
+        raise typer.Exit(INTERRUPTED) from None
+    except FAILURES as error:
+        if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:  # click cannot judge it
+            raise bad_option(error, _OPTIONS) from None
+        report_failure(NAME, error, as_json=as_json)
+        raise typer.Exit(FAILED) from None
+    raise typer.Exit(_show_summary(summary, as_json=as_json))
+
+
+def _limits(router_url: str, given: Mapping[str, Any]) -> Limits:
+    """Return the rules of a router, with what was given in their place."""
+    try:
+        rules = Limits.of(router_address(router_url))
+        return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise bad_option(error, _OPTIONS) from None
+
+
+async def _until_interrupted(source: Path, output: Path, options: Mapping[str, Any]) -> Summary:
+    """Run a batch. The first signal lets what is under way come to its end; the second does not."""
+    stop = Stop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def interrupt() -> None:
+        if stop.requested:
+            task.cancel()
+        else:
+            report(
+                NAME,
+                "stopping when what is under way is answered; the same command goes on. Once more stops at once",
+            )
+            stop()
+
+    for number in not_ignored(signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    return await run_async(source, output, stop=stop, **options)
+
+
+def _progress(*, quiet: bool) -> Progress:
+    if quiet or sys.stderr is None:
+        return NoProgress()
+    can_draw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return (BarProgress if can_draw else PlainProgress)(sys.stderr, NAME)
+
+
+def _show_summary(summary: Summary, *, as_json: bool) -> int:
+    if as_json:
+        with after_work("the output has every row that was done"):
+            print(ascii_json({**dataclasses.asdict(summary), "left": summary.left}))
+    else:
+        report(NAME, f"{summary.succeeded:,} rows answered, {summary.failed:,} failed, {summary.left:,} left")
+    if summary.left:
+        return INTERRUPTED
+    return ROWS_FAILED if summary.failed else 0
+
+
+def _show_estimate(path: Path, rate: float, *, as_json: bool) -> int:
+    try:
+        found = estimate(path)
+    except ValueError as error:
+        raise bad_option(error, _OPTIONS) from None
+    except OSError as error:
+        report_failure(NAME, error, as_json=as_json)
+        return FAILED
+    print(ascii_json(_as_json(found, rate)) if as_json else _estimate_text(found, rate))
+    return ROWS_FAILED if found.bad_rows else 0
+
+
+def _as_json(found: Estimate, rate: float) -> dict[str, Any]:
+    bad = [{"line": row.line, "code": row.code, "message": str(row)} for row in found.first_bad_rows]
+    return {
+        "rows": found.rows,
+        "bad_rows": found.bad_rows,
+        "first_bad_rows": bad,
+        "repeated_custom_ids": found.repeated_custom_ids,
+        "prompt_tokens": found.prompt_tokens,
+        "seconds_at_least": found.seconds_at(rate),
+    }
+
+
+def _estimate_text(found: Estimate, rate: float) -> str:
+    lines = [f"{found.rows:,} rows, {found.bad_rows:,} of them bad; some {found.prompt_tokens:,} tokens of prompts"]
+    lines += [f"  line {row.line}: {visible_line(str(row))}" for row in found.first_bad_rows]
+    if found.bad_rows > len(found.first_bad_rows):
+        lines.append(f"  and {found.bad_rows - len(found.first_bad_rows):,} more")
+    if found.repeated_custom_ids:
+        lines.append(f"rows with a custom_id that an earlier one has: {found.repeated_custom_ids:,}; each is sent")
+    seconds = found.seconds_at(rate)
+    if seconds is not None:
+        lines.append(f"at {rate:g} requests a second: {seconds:,.0f} s or more")
+    return "\n".join(lines)

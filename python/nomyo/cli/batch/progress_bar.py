@@ -1,0 +1,76 @@
+"""How far a batch is, as a bar in a terminal; needs rich."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nomyo._terminal_text import visible_line
+from nomyo.batch.progress import Figures
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+class BarProgress:
+    """A bar in a terminal.
+
+    Args:
+        stream: The terminal.
+        name: The beginning of each line that is written above the bar.
+    """
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._figures = Figures(0, 0, 0)
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+
+    def begin(self, rows: int, done: int, failed: int) -> None:
+        """Show the bar."""
+        self._figures = Figures(rows, done, failed)
+        self._bar = _rich_bar(self._stream)
+        self._task = self._bar.add_task("rows", total=rows, completed=done, figures="")
+        self._bar.start()
+
+    def row(self, *, failed: bool, tokens: int) -> None:
+        """Move the bar."""
+        figures = self._figures
+        figures.add(failed=failed, tokens=tokens)
+        if self._bar is not None and self._task is not None:
+            words = f"{figures.rows_per_s:,.1f}/s  {figures.failed:,} errors  {figures.tokens:,} tokens"
+            self._bar.update(self._task, completed=figures.done, figures=words)
+
+    def tell(self, words: str) -> None:
+        """Write a line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(f"{self._name}: {visible_line(words)}", markup=False, highlight=False)
+
+    def end(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def _rich_bar(stream: TextIO) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TimeRemainingColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    column: Any = ProgressColumn  # mypy also looks at this if rich is not installed
+
+    class FiguresColumn(column):  # type: ignore[misc]
+        """Gives way first if a terminal is narrow."""
+
+        def render(self, task: Any) -> Text:
+            return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
+
+    return Progress(
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        FiguresColumn(),
+        console=Console(file=stream),
+    )

@@ -1,0 +1,104 @@
+"""The options that all commands share which speak to a router, and their form for the client."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, get_type_hints
+
+import typer
+
+from nomyo.errors import SecurityError
+from nomyo.exchange.protocol import check_header_value
+from nomyo.exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions
+
+
+class Tier(StrEnum):
+    """Security tiers."""
+
+    STANDARD = "standard"
+    HIGH = "high"
+    MAXIMUM = "maximum"
+
+
+SecurityTier: TypeAlias = Annotated[
+    Tier | None,
+    typer.Option("--security-tier", "--tier", help="The security tier of requests.", case_sensitive=False),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterOptions:
+    """The options of every command that speaks to a router. A new field becomes an option of all of them."""
+
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help=f"The router; {DEFAULT_BASE_URL} by default.")] = (
+        None
+    )
+    allow_http: Annotated[bool, typer.Option("--allow-http", help="Allow plain HTTP: for local work only.")] = False
+    server_key_fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SHA256:...", help="Accept this key of the router and no other; repeatable."),
+    ] = None
+    key_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Use the key pair there; by default, a new one in memory.")
+    ] = None
+    require_locked_memory: Annotated[
+        bool, typer.Option("--require-locked-memory", help="Refuse to work if memory cannot be locked.")
+    ] = False
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds for an answer's headers, then for its body; 60 at most for a connection.", min=0.001
+        ),
+    ] = PATIENT_TIMEOUT_S
+
+    def of_client(self) -> dict[str, Any]:
+        """Return them as `SecureCompletionClient` takes them; rotated keys go to the directory of the others."""
+        known = ClientOptions.__annotations__.keys() | {"allow_http", "timeout"}
+        return {
+            **{each.name: getattr(self, each.name) for each in fields(self) if each.name in known},
+            "router_url": DEFAULT_BASE_URL if self.base_url is None else self.base_url,
+            "server_key_fingerprint": self.server_key_fingerprint or None,
+            "key_rotation_dir": self.key_dir,
+            "secure_memory": "require" if self.require_locked_memory else True,
+        }
+
+
+def takes_router_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command for typer in which options take the place of its parameter of type `RouterOptions`."""
+    signature = inspect.signature(command, eval_str=True)
+    types = get_type_hints(RouterOptions, include_extras=True)
+    [router] = [each for each in signature.parameters.values() if each.annotation is RouterOptions]
+    options = [
+        router.replace(name=each.name, default=each.default, annotation=types[each.name])
+        for each in fields(RouterOptions)
+    ]
+    parameters: list[inspect.Parameter] = []
+    for each in signature.parameters.values():
+        parameters += options if each is router else [each.replace(kind=router.kind)]
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        of_router = {each.name: given.pop(each.name) for each in options}
+        command(**given, **{router.name: RouterOptions(**of_router)})
+
+    vars(call)["__signature__"] = signature.replace(parameters=parameters)
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call
+
+
+def check_api_key() -> None:
+    """Refuse an API key that cannot be sent, as a mistake in what the command was given.
+
+    Raises:
+        typer.BadParameter: `NOMYO_API_KEY` holds one.
+    """
+    try:
+        check_header_value("NOMYO_API_KEY", os.environ.get("NOMYO_API_KEY", ""))
+    except SecurityError as error:
+        raise typer.BadParameter(str(error)) from None

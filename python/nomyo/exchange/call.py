@@ -1,0 +1,78 @@
+"""One chat request: what of it is sealed, and what says where and how it travels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .. import _core
+from .effects import Timeouts
+from .protocol import NOT_SEALED, PAYLOAD_LIMIT_BYTES, check_header_value, check_security_tier
+
+_NEW_ID: Final[Any] = object()
+"""The default of `payload_id`. None is not it, so that a caller who lost the ID of a request gets an error."""
+
+
+class Call:
+    """One chat request. Its repr shows nothing of it, because debugging tools print local variables of a traceback."""
+
+    __slots__ = ("api_key", "is_small", "payload", "payload_id", "security_tier", "timeouts")
+
+    def __init__(
+        self,
+        payload: Mapping[str, Any],
+        payload_id: str = _NEW_ID,
+        api_key: str | None = None,
+        security_tier: str | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        """Split what is sealed from what is not; `check` refuses what cannot be sent.
+
+        Args:
+            payload: The request. Names that say where and how it travels (`NOT_SEALED`) may be in it; they are left
+                out of what is sealed.
+            payload_id: Identifies the request; by default, a new UUID4.
+            api_key: Takes precedence over the client's own.
+            security_tier: "standard", "high" or "maximum".
+            timeouts: Take precedence over the client's own.
+        """
+        # Whatever is no mapping stays as it is for `check`: a client that was disposed of says that first.
+        self.payload = _sealed_part(payload) if isinstance(payload, Mapping) else payload
+        self.payload_id = _core.new_payload_id() if payload_id is _NEW_ID else payload_id
+        self.api_key = api_key
+        self.security_tier = security_tier
+        self.timeouts = timeouts
+        self.is_small: bool | None = None
+        """Whether the payload is sealed without a thread; None until `Envelopes` has measured it."""
+
+    def check(self) -> None:
+        """Refuse what cannot be sent, before anything is.
+
+        Raises:
+            TypeError: The payload is no mapping, or a header's value is no str.
+            ValueError: Nothing of the payload is sealed, the payload ID is empty, or the tier does not exist.
+            SecurityError: A value cannot stand in an HTTP header.
+        """
+        check_header_value("payload_id", self.payload_id)
+        if not self.payload_id:
+            raise ValueError("payload_id must not be empty")
+        if self.api_key is not None:
+            check_header_value("api_key", self.api_key)
+        check_security_tier(self.security_tier)
+        if not isinstance(self.payload, dict):
+            raise TypeError(f"the payload must be a mapping, not {type(self.payload).__name__}")
+        if not self.payload:
+            raise ValueError("the payload must not be empty")
+
+    def dry_run(self) -> None:
+        """Raise what sealing would raise for this payload.
+
+        Raises:
+            TypeError, ValueError: The payload is not JSON, or too large; the message names the path.
+        """
+        _core.check_payload(self.payload, limit_bytes=PAYLOAD_LIMIT_BYTES)
+
+
+def _sealed_part(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the payload without what says where and how it travels."""
+    return {name: value for name, value in payload.items() if name not in NOT_SEALED}

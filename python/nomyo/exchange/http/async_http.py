@@ -1,0 +1,130 @@
+"""Sends requests from event loops; connections belong to the loop that made them."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import httpx
+
+from ..._threads import submit_or_run
+from ..effects import NetworkFailure, Request, Response, Timeouts
+from ..loop_local import LoopLocal
+from ..settings import Settings
+from ..slots import LoopSlots
+from ..workers import crypto_pool
+from .body import HttpxBody, answer_of
+from .deadlines import LoopDeadline
+from .environment import ssl_context
+from .failures import CLOSED, failure_of, is_failure
+from .forks import LIVE, keep_for_ever
+from .httpx_request import build_httpx_request, check_client_type
+from .loop_pool import LoopPool
+from .session import ERRORS, failure_in
+from .upload import in_pieces
+
+
+class AsyncHttp:
+    """Sends requests from any event loop: by our own connections, or by the httpx client that the caller brought."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make nothing yet: the connections of a loop are made by its requests.
+
+        Raises:
+            TypeError: `http_client` is not an `httpx.AsyncClient`.
+        """
+        check_client_type(settings.http_client, httpx.AsyncClient)
+        self.slots = LoopSlots(settings.max_connections)
+        self._settings = settings
+        self._given: httpx.AsyncClient | None = settings.http_client
+        self._pools: LoopLocal[LoopPool] = LoopLocal()
+        self._closed = False
+        LIVE.add(self)
+
+    async def send(self, request: Request) -> Response | NetworkFailure:
+        """Exchange one request for its response."""
+        if self._closed:
+            return CLOSED
+        if self._given is not None:
+            return await self._send_by(self._given, request)
+        pool = self._pools.get() or await self._open_pool()
+        return CLOSED if pool is None else await pool.session.exchange(request)
+
+    def close(self) -> None:
+        """Close our own connections, from anywhere: with or without a running loop. Idempotent."""
+        for pool in self._take_pools():
+            pool.close()
+
+    async def aclose(self) -> None:
+        """Close our own connections, and wait for those of the running loop. Idempotent."""
+        for pool in self._take_pools():
+            if pool.loop is asyncio.get_running_loop():
+                await pool.aclose()
+            else:
+                pool.close()
+
+    def disown(self) -> None:
+        """Let go of everything in a forked child, without closing any of it.
+
+        The child's loop shares an epoll with the parent's. A transport that is closed or collected here
+        would remove the parent's sockets from it, and the parent would wait for them in vain.
+        """
+        self._pools.forget_lock()
+        keep_for_ever(self._take_pools())
+
+    async def _send_by(self, given: httpx.AsyncClient, request: Request) -> Response | NetworkFailure:
+        """Exchange a request by the client that the caller brought."""
+        try:
+            return await self._exchange(given, request)
+        except Exception as error:
+            if not isinstance(error, ERRORS) and not is_failure(error):
+                raise
+            failure = failure_in(error) or failure_of(error)
+        return failure
+
+    async def _exchange(self, given: httpx.AsyncClient, request: Request) -> Response:
+        timeouts = request.timeouts or self._settings.timeouts
+        deadline = LoopDeadline(request, timeouts)
+        built = build_httpx_request(given, request, in_pieces(request.body), timeouts, deadline.trace)
+        async with deadline.bound:
+            try:
+                response = await given.send(built, stream=True, follow_redirects=False)
+            except httpx.HTTPStatusError as error:  # of an event hook: httpx itself raises none
+                return answer_of(request, error)
+            try:
+                deadline.headers_came()
+                return await _read(request, response, timeouts)
+            finally:
+                await response.aclose()
+
+    async def _open_pool(self) -> LoopPool | None:
+        """Make the running loop's connections and return them; None if the client was closed meanwhile."""
+        # Loading the CA bundle takes some 20 ms: not in the event loop.
+        context = await asyncio.wrap_future(submit_or_run(crypto_pool, partial(ssl_context, self._settings)))
+        if self._closed or (pool := self._pools.get()) is not None:
+            return None if self._closed else pool
+        pool = LoopPool(self._settings, context)
+        self._pools.put(pool)
+        await pool.open()
+        return await self._unless_closed(pool)
+
+    async def _unless_closed(self, pool: LoopPool) -> LoopPool | None:
+        """Return a new pool; None if another thread closed the client, too early to see the pool and close it."""
+        if not self._closed:
+            return pool
+        if pool in self._take_pools():
+            await pool.aclose()
+        return None
+
+    def _take_pools(self) -> list[LoopPool]:
+        self._closed = True
+        return self._pools.take_all()
+
+
+async def _read(request: Request, response: httpx.Response, timeouts: Timeouts) -> Response:
+    body = HttpxBody(request, response, timeouts.read_s)
+    if body.wants_stream:
+        async for chunk in response.aiter_raw():
+            if not body.take(chunk):
+                break
+    return body.response()

@@ -1,0 +1,200 @@
+"""Connections of the sync client, each used by one request at a time.
+
+Requests share no lock and no count, only a deque, whose operations are atomic. So an exception that comes between two
+instructions (Ctrl-C, an alarm, a task queue's limit) costs the connection of its own request and nothing else. Each
+such exception would leave a lock of httpcore's pool locked, or a place in it taken, and later requests would wait for
+ever. So we use httpcore's pool only to make connections, and httpcore to speak HTTP over them. How many connections
+there are is bounded by slots (`exchange/slots.py`).
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import httpcore
+import httpx
+
+from ..effects import Request, Response, Timeouts
+from ..settings import Settings
+from .body import Body
+from .connection_options import KEPT_ALIVE_S
+from .environment import Proxy, proxy_for, ssl_context
+from .failures import ProxyAwayError, ProxyRefusedError
+from .httpx_request import headers_of
+from .sync_socket import ProxyConnectError, Sockets, SocketStream
+
+_SENT_WITH_ALL: Final = {"Accept": "*/*", "Connection": "keep-alive", "User-Agent": f"python-httpx/{httpx.__version__}"}
+_STATUS: Final = re.compile("[1-9][0-9]{2}")
+_AS_HTTPX: Final = (
+    (ProxyConnectError, ProxyAwayError),
+    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
+    (httpcore.ReadTimeout, httpx.ReadTimeout),
+    (httpcore.WriteTimeout, httpx.WriteTimeout),
+    (httpcore.ConnectError, httpx.ConnectError),
+    (httpcore.ReadError, httpx.ReadError),
+    (httpcore.WriteError, httpx.WriteError),
+    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
+    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
+)
+
+
+class Connections:
+    """Makes connections to one router, and keeps them for the next request.
+
+    Raises:
+        ConfigurationError: The environment names a proxy or certificates that cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.proxy = proxy_for(settings.base_url)
+        context = ssl_context(settings)
+        self._maker = httpcore.ConnectionPool(
+            ssl_context=context,
+            proxy=None if self.proxy is None else _as_httpcore(self.proxy, context),
+            keepalive_expiry=KEPT_ALIVE_S,
+            network_backend=Sockets(self.proxy),
+        )
+        self._idle: deque[tuple[float, httpcore.ConnectionInterface]] = deque()
+        self._closed = False
+
+    def exchange(self, request: Request, timeouts: Timeouts) -> Response:
+        """Send a request, and return the response.
+
+        Raises:
+            httpx.HTTPError, HeadError: There was none.
+        """
+        url = _parsed(request.url)
+        connection = self._idle_one() or self._maker.create_connection(url.whole.origin)
+        try:
+            with _raised_as_httpx():
+                response, is_all = _exchanged(connection, url, request, timeouts)
+        except BaseException:
+            connection.close()
+            raise
+        if is_all:
+            self._keep(connection)
+        else:
+            connection.close()
+        return response
+
+    def close(self) -> None:
+        """Close what is idle; a connection in use is closed when its request ends. Idempotent."""
+        self._closed = True
+        self._close_unused_since(time.monotonic())
+
+    def _idle_one(self) -> httpcore.ConnectionInterface | None:
+        """Return the connection that was used last: it is the least likely to be closed by now."""
+        self._close_unused_since(time.monotonic() - KEPT_ALIVE_S)
+        while self._idle:
+            try:
+                _, connection = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                return None
+            if connection.is_available() and not connection.has_expired():
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, connection: httpcore.ConnectionInterface) -> None:
+        if not connection.is_available():
+            connection.close()
+            return
+        self._idle.append((time.monotonic(), connection))
+        if self._closed:
+            self.close()
+
+    def _close_unused_since(self, moment: float) -> None:
+        while self._idle:
+            try:
+                kept = self._idle.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            if kept[0] > moment:
+                self._idle.appendleft(kept)
+                return
+            kept[1].close()
+
+
+def _exchanged(
+    connection: httpcore.ConnectionInterface, url: _Url, request: Request, timeouts: Timeouts
+) -> tuple[Response, bool]:
+    """Return the response, and whether no byte came behind it: the next request would take it for its answer."""
+    head = connection.handle_request(
+        httpcore.Request(
+            request.method,
+            url.whole,
+            headers=_headers(url, request),
+            content=request.body or None,
+            extensions={"timeout": {"connect": timeouts.connect_s, "read": timeouts.read_s, "write": timeouts.write_s}},
+        )
+    )
+    try:
+        body = Body(request, head.status, head.headers, timeouts.read_s)
+        stream: SocketStream = head.extensions["network_stream"]
+        stream.head_came()
+        if body.fault is None:
+            _read(body, head.iter_stream())
+    finally:
+        head.close()
+    return body.response(), stream.gave_only(head.status, head.headers)
+
+
+def _headers(url: _Url, request: Request) -> list[tuple[bytes, bytes]]:
+    headers = {"Host": url.host_header, **_SENT_WITH_ALL, **headers_of(request)}
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+def _read(body: Body, pieces: Iterator[bytes]) -> None:
+    for piece in pieces:
+        if not body.take(piece):
+            return
+
+
+@contextmanager
+def _raised_as_httpx() -> Iterator[None]:
+    """Translate httpcore's exceptions into those of httpx, which `failures` knows."""
+    try:
+        yield
+    except httpcore.ProxyError as error:
+        raise _refusal(error) from error
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+        known = next((theirs for ours, theirs in _AS_HTTPX if isinstance(error, ours)), httpx.TransportError)
+        raise known(str(error)) from error
+
+
+def _refusal(error: httpcore.ProxyError) -> httpx.TransportError:
+    """Return the error for a proxy's refusal: httpcore gives the status of its answer only in the error's words."""
+    status = str(error).partition(" ")[0]
+    return ProxyRefusedError(int(status)) if _STATUS.fullmatch(status) else httpx.ConnectError(str(error))
+
+
+def _as_httpcore(proxy: Proxy, context: ssl.SSLContext) -> httpcore.Proxy:
+    headers = [(name.encode(), value.encode()) for name, value in proxy.headers.items()]
+    return httpcore.Proxy(proxy.url, headers=headers, ssl_context=context if proxy.has_tls else None)
+
+
+class _Url(NamedTuple):
+    """An address in the forms that a request needs."""
+
+    whole: httpcore.URL
+    host_header: str
+
+
+@lru_cache(maxsize=64)
+def _parsed(address: str) -> _Url:
+    url = httpx.URL(address)
+    host = url.raw_host
+    whole = httpcore.URL(
+        scheme=url.raw_scheme,
+        host=b"[%b]" % host if b":" in host else host,  # as CONNECT wants it; `Sockets` takes the brackets off
+        port=url.port,
+        target=url.raw_path,
+    )
+    return _Url(whole, url.netloc.decode("ascii"))

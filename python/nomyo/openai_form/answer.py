@@ -1,0 +1,76 @@
+"""Whole HTTP answers in OpenAI's form: a completion, as JSON or as a stream, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .._finite_json import utf8_json
+from .chunks import UnstreamableError
+from .error import UNWRITABLE_WORDS, error_object
+from .event_stream import streamed
+
+_JSON: Final = {"Content-Type": "application/json"}
+# The header says that the whole answer existed before its first chunk, so that nobody takes the stream for incremental.
+_STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "X-Nomyo-Stream": "complete"}
+
+
+class UnwritableAnswerError(ValueError):
+    """A completion cannot be written as JSON. The message shows no content."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """An HTTP answer that belongs to no HTTP library yet."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | Iterator[bytes]
+    """The whole body, or its pieces, which are made as they are read."""
+
+
+def completion_answer(completion: Mapping[str, Any], *, stream: bool, include_usage: bool) -> Answer:
+    """Return a completion as JSON, or as a stream of server-sent events, which are made as they are read.
+
+    Args:
+        completion: A whole chat completion. It must not change until the last piece of a stream is read.
+        stream: Whether the caller wants a stream.
+        include_usage: Whether a last chunk of the stream gives the usage.
+
+    Raises:
+        UnstreamableError: The completion cannot be a stream.
+        UnwritableAnswerError: The completion cannot be written as JSON.
+    """
+    try:
+        if stream:
+            return Answer(200, {**_STREAM}, streamed(completion, include_usage))
+        return Answer(200, {**_JSON}, utf8_json(completion))
+    except UnstreamableError:
+        raise
+    except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
+        pass
+    raise UnwritableAnswerError(UNWRITABLE_WORDS)
+
+
+def error_answer(
+    status: int,
+    message: str,
+    headers: Mapping[str, str],
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    named: Mapping[str, Any] | None = None,
+) -> Answer:
+    """Return an error as JSON.
+
+    Args:
+        status: 400 or above.
+        message: For people.
+        headers: Beside the content type.
+        param: The field of the request that is meant.
+        code: One word for programs.
+        named: What a server named in its own error (`named_in`), in place of `type`, `param` and `code`.
+    """
+    error = {"error": error_object(status, message, param=param, code=code, named=named)}
+    return Answer(status, {**_JSON, **headers}, utf8_json(error))

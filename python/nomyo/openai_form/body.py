@@ -1,0 +1,100 @@
+"""Reads a chat completion in OpenAI's form, as programs send it by HTTP: what is sealed, and which fields are not.
+
+`stream` and `stream_options` are not sent to the router, which always gives a whole answer: they say how the answer is
+handed to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from .._unique_json import RepeatedNameError, parse_unique_json
+from ..errors import SecurityError
+from ..exchange.protocol import NOT_SEALED, OF_THE_CLIENT, SECURITY_TIERS, check_security_tier
+
+_NOT_SENT_ON: Final = NOT_SEALED | {"stream", "stream_options"}
+_READ_HERE: Final = _NOT_SENT_ON | {"model", "messages"}
+
+
+class ChatBodyError(ValueError):
+    """A body is not a chat completion. The message shows no content.
+
+    Args:
+        words: What is wrong.
+        param: The field that is at fault.
+    """
+
+    def __init__(self, words: str, param: str | None = None) -> None:
+        super().__init__(words)
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class ChatBody:
+    """A request that was read from a body. Its repr does not show its content."""
+
+    payload: dict[str, Any] = field(repr=False)
+    """The payload to seal: the body as it came, without the fields that are not sent on."""
+    security_tier: str | None
+    stream: bool
+    include_usage: bool
+
+
+def read_chat_body(body: bytes, header_tiers: Sequence[str]) -> ChatBody:
+    """Read a body.
+
+    Args:
+        body: JSON in UTF-8.
+        header_tiers: The values of the request's `X-Security-Tier` headers.
+
+    Raises:
+        ChatBodyError: The request cannot be sent, or not as its caller meant it.
+    """
+    fields = _parsed(body)
+    for name in sorted(OF_THE_CLIENT & fields.keys()):
+        raise ChatBodyError(f"{name} has no place in a request's body: it is a setting of what sends it", name)
+    stream = fields.get("stream")
+    if not isinstance(stream, bool | None):
+        raise ChatBodyError("stream must be true or false", "stream")
+    return ChatBody(
+        payload={name: value for name, value in fields.items() if name not in _NOT_SENT_ON},
+        security_tier=_tier([*header_tiers, fields.get("security_tier")]),
+        stream=bool(stream),
+        include_usage=_include_usage(fields),
+    )
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    """Return a body as a dict. The parser's errors hold the whole body, so they do not leave this function."""
+    try:
+        parsed = parse_unique_json(body.decode("utf-8"))
+    except RepeatedNameError as error:
+        parsed = ChatBodyError(str(error), error.name if error.name in _READ_HERE else None)
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, ChatBodyError):
+        raise parsed
+    if not isinstance(parsed, dict):
+        raise ChatBodyError("the body must be one JSON object in UTF-8")
+    return parsed
+
+
+def _tier(named: Sequence[Any]) -> str | None:
+    """Return the tier that is named. Two different tiers are refused, because one of them may be a mistake."""
+    tiers = [tier for tier in named if tier is not None]
+    try:
+        for tier in tiers:
+            check_security_tier(tier)
+    except (TypeError, ValueError, SecurityError):
+        tiers.append(None)
+    if any(tier != tiers[0] for tier in tiers):
+        words = f"the security tier must be one of {', '.join(SECURITY_TIERS)}; the same wherever it is named"
+        raise ChatBodyError(words, "security_tier")
+    return tiers[0] if tiers else None
+
+
+def _include_usage(fields: dict[str, Any]) -> bool:
+    options = fields.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True

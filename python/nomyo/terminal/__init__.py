@@ -1,1 +1,0 @@
-"""Commands that a person types: chat and keys; and what all commands have in common."""

@@ -1,1 +1,0 @@
-"""`nomyo chat`: one prompt, or a conversation in the terminal."""

@@ -1,0 +1,104 @@
+//! Works on the whole arena, with all of its locks held: around a `fork`, and at exit.
+//!
+//! A forked child inherits the pages but not their locks (mlock(2)), so it locks them again. If that fails, they count
+//! as unlocked from then on.
+
+use super::budget::{BUDGET, Share};
+use super::chunk::unit_number;
+use super::growth::{GROWTH, Lock};
+use super::heaps::{HEAPS, share_of};
+use super::mapping::{self, MAPPED_BYTES, MAPPINGS};
+use super::region::{Region, existing_region};
+use crate::os;
+use std::sync::atomic::Ordering;
+
+/// Takes all locks of the arena, in the order in which they nest: a heap's lock is taken under the growth lock.
+pub fn acquire_locks() {
+    GROWTH.acquire();
+    MAPPINGS.acquire();
+    for heap in &HEAPS {
+        heap.acquire();
+    }
+}
+
+/// Releases them.
+///
+/// # Safety
+/// The caller, or the thread it was forked from, must hold them.
+pub unsafe fn release_locks() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for heap in &HEAPS {
+            heap.release();
+        }
+        MAPPINGS.release();
+        GROWTH.release();
+    }
+}
+
+/// Locks the inherited pages that were locked in the parent, and counts all pages again.
+///
+/// # Safety
+/// The caller must hold all locks, in the child.
+pub unsafe fn relock_inherited() {
+    // The counts may be wrong: at the fork, another thread may have opened, locked or closed pages and not counted them
+    // yet.
+    BUDGET.reset_counts();
+    MAPPED_BYTES.store(0, Ordering::Relaxed);
+    // Keys come first, since the child may be allowed to lock less.
+    for share in [Share::Keys, Share::General] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(region) = existing_region() {
+                relock_chunks(region, share);
+            }
+            mapping::relock_all(MAPPINGS.held_value(), share);
+        }
+    }
+}
+
+/// Overwrites all blocks.
+///
+/// # Safety
+/// The caller must hold all locks, and nobody may rely on what lies in the blocks.
+pub unsafe fn wipe_all() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        mapping::wipe_all(MAPPINGS.held_value());
+        if let Some(region) = existing_region() {
+            wipe_chunks(region);
+        }
+    }
+}
+
+/// # Safety
+/// The caller must hold all locks, and nobody may rely on what lies in the chunks.
+unsafe fn wipe_chunks(region: &Region) {
+    // SAFETY: the caller's promise; an open chunk is mapped.
+    unsafe {
+        for chunk in region.open_chunks(GROWTH.held_value()) {
+            let start = region.address(unit_number(chunk, 0)) as *mut u8;
+            let bytes = region.chunks.ledger(chunk).units() * region.unit_bytes();
+            os::wipe_touched(start, bytes);
+        }
+    }
+}
+
+/// # Safety
+/// The caller must hold all locks, in the child.
+unsafe fn relock_chunks(region: &Region, share: Share) {
+    // SAFETY: the caller's promise.
+    let growth = unsafe { GROWTH.held_value() };
+    let heaps = HEAPS.iter().enumerate();
+    for (number, heap) in heaps.filter(|(number, _)| share_of(*number) == share) {
+        let is_own = |chunk: &u32| region.chunks.owner(*chunk) == number;
+        // SAFETY: the caller's promise.
+        let own = || unsafe { region.open_chunks(growth) }.filter(is_own);
+        // SAFETY: the caller's promise.
+        let lost = own().filter(|chunk| unsafe { region.relock(*chunk, share) } == Lock::Lost);
+        if lost.count() > 0 {
+            // SAFETY: the caller's promise.
+            unsafe { heap.held_value() }.rebuild(&region.chunks, own());
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The gate to AWS-LC: all code that uses its random generator, its keys or its error queue goes through it.
+//!
+//! Why: only the forking thread exists in a child of `fork`. AWS-LC takes locks in `RAND_bytes`
+//! (`fork_detect_ube_lock`, `ube_lock`, `global_seed_drbg_lock`, the `state_clear_lock` of each thread, see crypto/ube
+//! and crypto/fipsmodule/rand) and when a thread ends (`thread_local_states_list_lock`, `g_destructors_lock`), and it
+//! does nothing about `fork`. If another thread holds such a lock at a fork, it stays held in the child for ever. The
+//! child then hangs when it draws random bytes, or in the destructor that AWS-LC runs in `exit(3)`.
+//!
+//! Promises:
+//! - A fork waits until no thread is inside, and no thread enters until the fork is done. An operation takes at most 2
+//!   ms, and a thread's first random bytes some 30 ms. Key generation leaves the gate between two candidates
+//!   ([`step_aside`]).
+//! - A thread that was ever inside also ends inside: AWS-LC's destructor of its random state runs behind the gate.
+//! - At exit the gate closes for good ([`close_for_good`]). Only the thread that ends the process can still enter, and
+//!   other threads can still end, since it may join them.
+//!
+//! Python code never runs inside. So no thread inside waits for the GIL, which a forking thread holds.
+
+use crate::refused::Protection;
+use crate::{exiting, os};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The bit that is set while the gate is closed for a fork.
+const CLOSED: u32 = 1 << 31;
+/// The bit that is set once the gate is closed for good.
+const ENDED: u32 = 1 << 30;
+/// The bits that count the threads inside.
+const INSIDE: u32 = ENDED - 1;
+
+static STATE: AtomicU32 = AtomicU32::new(0);
+
+/// The thread-local slot whose destructor shows that a thread ends. It is made before AWS-LC's own slot, and the system
+/// clears slots in the order of their numbers, so ours is cleared first.
+static THREAD_END: OnceLock<Option<os::ThreadSlot>> = OnceLock::new();
+
+thread_local! {
+    /// How many calls of [`within`] of this thread are under way, one inside another.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Whether the end of this thread will be noticed.
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` behind the gate.
+pub(crate) fn within<T>(f: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            leave();
+        }
+    }
+    watch_end_of_thread();
+    enter();
+    let _leave = Leave;
+    f()
+}
+
+/// Lets a waiting fork go first. Long operations call it at points where AWS-LC holds no lock.
+pub(crate) fn step_aside() {
+    if DEPTH.get() == 1 && STATE.load(Ordering::Relaxed) & CLOSED != 0 {
+        leave();
+        enter();
+    }
+}
+
+/// Makes the slot. Must run before any other use of AWS-LC.
+pub(crate) fn prepare() {
+    let slot = THREAD_END.get_or_init(|| os::ThreadSlot::new(at_end_of_thread));
+    Protection::ForkHandled.note(slot.is_some() || cfg!(not(unix)));
+}
+
+/// Closes the gate, and waits until no other thread is inside. Threads that fork at the same time do it in turn.
+pub(crate) fn close() {
+    let mut waiting = Waiting::new();
+    while STATE.fetch_or(CLOSED, Ordering::Acquire) & CLOSED != 0 {
+        waiting.wait();
+    }
+    wait_until_empty(&mut waiting, Duration::MAX);
+}
+
+/// Opens the gate again, in the process that closed it.
+pub(crate) fn open() {
+    STATE.fetch_and(!CLOSED, Ordering::Release);
+}
+
+/// Opens the gate in a forked child, even if the parent had closed it for good. No thread but this one can be inside.
+pub(crate) fn open_in_child() {
+    STATE.store(u32::from(DEPTH.get() > 0), Ordering::Release);
+}
+
+/// Closes the gate for good, at exit. Returns whether all other threads came out within `patience`.
+pub(crate) fn close_for_good(patience: Duration) -> bool {
+    STATE.fetch_or(ENDED, Ordering::Acquire);
+    wait_until_empty(&mut Waiting::new(), patience)
+}
+
+fn wait_until_empty(waiting: &mut Waiting, patience: Duration) -> bool {
+    let own = u32::from(DEPTH.get() > 0);
+    while STATE.load(Ordering::Acquire) & INSIDE > own {
+        if waiting.waited > patience {
+            return false;
+        }
+        waiting.wait();
+    }
+    true
+}
+
+fn enter() {
+    enter_unless(|| false);
+}
+
+/// Enters, and waits if it has to. Returns false if it gave up, because `give_up` said so while the gate was closed.
+fn enter_unless(give_up: fn() -> bool) -> bool {
+    if DEPTH.get() == 0 {
+        let mut waiting = Waiting::new();
+        while !try_enter() {
+            if give_up() {
+                return false;
+            }
+            waiting.wait();
+        }
+    }
+    DEPTH.set(DEPTH.get() + 1);
+    true
+}
+
+fn try_enter() -> bool {
+    let closed = if exiting::ends_here() {
+        CLOSED
+    } else {
+        CLOSED | ENDED
+    };
+    let state = STATE.load(Ordering::Relaxed) & !closed;
+    STATE
+        .compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
+        .is_ok()
+}
+
+fn leave() {
+    DEPTH.set(DEPTH.get() - 1);
+    if DEPTH.get() == 0 {
+        STATE.fetch_sub(1, Ordering::Release);
+    }
+}
+
+fn watch_end_of_thread() {
+    if !WATCHED.replace(true)
+        && let Some(Some(slot)) = THREAD_END.get()
+    {
+        slot.set(FIRST_ROUND);
+    }
+}
+
+/// Values of the slot, by the round of destructors in which they are handed over.
+const FIRST_ROUND: usize = 1;
+const SECOND_ROUND: usize = 2;
+
+/// Runs when a thread ends and its slots are cleared: it enters the gate in the first round of destructors and leaves
+/// it in the second, so AWS-LC's destructor runs in between. There is a second round because the slot is set again
+/// (pthread_key_create(3)).
+extern "C" fn at_end_of_thread(round: *mut c_void) {
+    if round.addr() == SECOND_ROUND {
+        return leave();
+    }
+    // If the thread waited here while the process ends, the thread that ends it could not join this one.
+    if !enter_unless(exiting::is_over) {
+        return;
+    }
+    match THREAD_END.get() {
+        Some(Some(slot)) if slot.set(SECOND_ROUND) => {}
+        _ => leave(),
+    }
+}
+
+/// Waits in a loop: it yields at first, and sleeps later.
+struct Waiting {
+    rounds: u32,
+    waited: Duration,
+}
+
+impl Waiting {
+    /// How many rounds only yield.
+    const YIELDS: u32 = 100;
+    const NAP: Duration = Duration::from_micros(50);
+
+    fn new() -> Self {
+        Self {
+            rounds: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    fn wait(&mut self) {
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds < Self::YIELDS {
+            return os::yield_processor();
+        }
+        std::thread::sleep(Self::NAP);
+        self.waited += Self::NAP;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static DEPTH_AT_THE_END: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn note_depth(_: *mut c_void) {
+        DEPTH_AT_THE_END.store(DEPTH.get(), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn thread_that_was_inside_has_its_slots_cleared_inside() {
+        crate::init();
+        let later = &os::ThreadSlot::new(note_depth).expect("a slot");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                within(|| ());
+                assert_eq!(DEPTH.get(), 0);
+                assert!(later.set(FIRST_ROUND));
+            });
+            // The scope waits for the closure only; slots are cleared after it.
+            thread.join().unwrap();
+        });
+        assert_eq!(DEPTH_AT_THE_END.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn nested_entry_does_not_wait_for_a_thread_that_closes_the_gate() {
+        within(|| {
+            let closing = std::thread::spawn(|| {
+                close();
+                open();
+            });
+            while STATE.load(Ordering::Relaxed) & CLOSED == 0 {
+                os::yield_processor();
+            }
+            within(|| ());
+            closing
+        })
+        .join()
+        .unwrap();
+    }
+}

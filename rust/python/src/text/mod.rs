@@ -1,0 +1,5 @@
+//! Reads and builds Python's `str` without leaving a copy behind.
+
+pub mod layout;
+pub mod unicode;
+pub mod wtf8;

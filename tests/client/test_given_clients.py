@@ -1,0 +1,112 @@
+"""An `http_client` of the caller's, with hooks of its own; and the bounds of an answer's headers, with any client."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import nomyo
+from nomyo.serve.router.running import RunningRouter
+from support.faults import Answer, FaultyRouter
+from support.twins import Twin
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def raising(twin: Twin, *, reads: bool) -> Any:
+    """Return a client of httpx whose hook raises for every status that is no success."""
+    if twin.name == "sync":
+
+        def hook(response: httpx.Response) -> None:
+            if reads:
+                response.read()
+            response.raise_for_status()
+
+        return httpx.Client(event_hooks={"response": [hook]})
+
+    async def async_hook(response: httpx.Response) -> None:
+        if reads:
+            await response.aread()
+        response.raise_for_status()
+
+    return httpx.AsyncClient(event_hooks={"response": [async_hook]})
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "leaves"])
+def test_answer_for_which_a_hook_raises_counts(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, sleeps: list[float], reads: bool
+) -> None:
+    answers = [Answer(429, headers={"retry-after": "3"}), Answer(401, b'{"detail": "no such key"}')]
+    faulty_router.answers.extend(answers)
+    own = raising(twin, reads=reads)
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, http_client=own)
+    with pytest.raises(nomyo.AuthenticationError) as raised:
+        twin.call(chat.create, model="m", messages=HELLO)
+    assert sleeps == [3.0]
+    assert ("no such key" in str(raised.value)) == reads
+    assert (raised.value.__cause__, raised.value.__context__) == (None, None)
+    twin.call(own.close if twin.name == "sync" else own.aclose)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-one": "x" * 60_000}, {f"x-{number}": "x" * 1000 for number in range(60)}, {f"x-{n}": "y" for n in range(90)}],
+    ids=["one", "large", "many"],
+)
+def test_headers_within_their_bounds_are_taken(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, headers: dict[str, str]
+) -> None:
+    faulty_router.answers.append(Answer(402, headers=headers))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+    with pytest.raises(nomyo.APIError) as raised:
+        twin.call(chat.create, model="m", messages=HELLO)
+    assert raised.value.status_code == 402
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-one": "x" * 70_000},
+        {"x-one": "x" * 300_000},
+        {f"x-{number}": "x" * 1000 for number in range(90)},
+        {f"x-{number}": "y" for number in range(110)},
+        {f"x-{number}": "y" for number in range(300)},
+    ],
+    ids=["one", "very long", "large", "many", "very many"],
+)
+def test_headers_beyond_their_bounds_are_refused_alike(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, headers: dict[str, str]
+) -> None:
+    faulty_router.answers.append(Answer(402, headers=headers))
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, max_retries=0)
+    with pytest.raises(nomyo.APIConnectionError, match="more than 100 headers, or more than 65536 bytes of them"):
+        twin.call(chat.create, model="m", messages=HELLO)
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_connection_that_never_comes_back_to_the_callers_pool_is_not_waited_for_without_end(
+    twin: Twin, router: RunningRouter, key_directory: Path, at_once: int
+) -> None:
+    limits = httpx.Limits(max_connections=1)
+    own: Any = (httpx.Client if twin.name == "sync" else httpx.AsyncClient)(limits=limits)
+    held = twin.call(own.send, own.build_request("GET", f"{router.url}/pki/public_key"), stream=True)
+    options = {
+        "key_dir": key_directory,
+        "http_client": own,
+        "timeout": 0.3,
+        "max_connections": at_once,
+        "max_retries": 0,
+    }
+    chat = twin.chat(router.url, **options)
+    began_s = time.monotonic()
+    with pytest.raises(nomyo.APIConnectionError, match=r"http_client had no free connection within 0\.6 s") as raised:
+        twin.call(chat.create, model="m", messages=HELLO)
+    assert 0.6 <= time.monotonic() - began_s < 5
+    assert (raised.value.timed_out, raised.value.sent) == (True, False)
+    twin.call(held.close if twin.name == "sync" else held.aclose)
+    assert twin.call(chat.create, model="m", messages=HELLO).choices[0].message.content == "Hello"
+    twin.call(own.close if twin.name == "sync" else own.aclose)

@@ -1,0 +1,165 @@
+"""A request that an exception interrupts at any moment (Ctrl-C, an alarm, a task queue's limit) costs no later one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import pytest
+
+import nomyo
+from nomyo.serve.router.running import RunningRouter
+from support import silent
+from support.twins import Twin
+
+HELLO = [{"role": "user", "content": "Hello"}]
+INTERRUPTIONS = 150
+SEED = 20_261_129
+
+
+class TaskLimitError(Exception):
+    """As task queues raise it in the thread that works."""
+
+
+@contextmanager
+def alarm(raised: type[BaseException]) -> Iterator[Callable[[float], None]]:
+    """Yield a function that has an exception raised in this thread after so many seconds, and then each 5 s."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise raised("the caller's own")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds, 5.0 if seconds else 0) and None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("raised", [TaskLimitError, KeyboardInterrupt, TimeoutError])
+@pytest.mark.parametrize("key_ttl_s", [0, 300], ids=["with the key's request", "alone"])
+def test_interruptions_at_random_moments_leave_the_only_connection_to_the_next_request(
+    router: RunningRouter, key_directory: Path, raised: type[BaseException], key_ttl_s: float
+) -> None:
+    moments = random.Random(SEED)
+    interrupted = 0
+    options: dict[str, Any] = {
+        "key_dir": key_directory,
+        "max_connections": 1,
+        "timeout": 3.0,
+        "server_key_ttl": key_ttl_s,
+    }
+    with nomyo.SyncSecureChatCompletion(router.url, True, **options) as chat, alarm(raised) as ring:
+        began_s = time.monotonic()
+        chat.create(model="m", messages=HELLO)
+        longest_s = 1.2 * (time.monotonic() - began_s)
+        for _ in range(INTERRUPTIONS):
+            try:
+                ring(moments.uniform(0.0001, longest_s))
+                chat.create(model="m", messages=HELLO)
+                ring(0)
+            except raised:
+                interrupted += 1
+                ring(0)
+        began_s = time.monotonic()
+        assert chat.create(model="m", messages=HELLO).choices[0].message.content == "Hello"
+    assert time.monotonic() - began_s < 3
+    assert interrupted > INTERRUPTIONS / 10
+
+
+def test_interruptions_of_one_thread_disturb_no_other(router: RunningRouter, key_directory: Path) -> None:
+    moments = random.Random(SEED)
+    done = threading.Event()
+
+    def work() -> int:
+        answered = 0
+        while not done.is_set():
+            chat.create(model="m", messages=HELLO)
+            answered += 1
+        return answered
+
+    with (
+        nomyo.SyncSecureChatCompletion(router.url, True, key_dir=key_directory, max_connections=3) as chat,
+        ThreadPoolExecutor(4) as threads,
+        alarm(TaskLimitError) as ring,
+    ):
+        chat.create(model="m", messages=HELLO)
+        working = [threads.submit(work) for _ in range(4)]
+        for _ in range(INTERRUPTIONS):
+            try:
+                ring(moments.uniform(0.0001, 0.02))
+                chat.create(model="m", messages=HELLO)
+                ring(0)
+            except TaskLimitError:
+                ring(0)
+        done.set()
+        assert all(future.result(timeout=20) > 0 for future in working)
+        assert chat.create(model="m", messages=HELLO).choices[0].message.content == "Hello"
+
+
+@pytest.mark.parametrize("phase", ["lookup", "connect", "tls", "first byte", "data", "upload"])
+def test_timeout_error_of_a_signal_handler_is_the_callers_in_each_phase(
+    router: RunningRouter, key_directory: Path, phase: str
+) -> None:
+    content = "x" * 3_000_000 if phase == "upload" else "Hello"
+    with (
+        silent.PHASES[phase](router.url) as scene,
+        nomyo.SyncSecureChatCompletion(scene.url, True, key_dir=key_directory, timeout=5.0) as chat,
+        alarm(TimeoutError) as ring,
+    ):
+        began_s = time.monotonic()
+        ring(0.4)
+        with pytest.raises(TimeoutError, match="the caller's own"):
+            chat.create(model="m", messages=[{"role": "user", "content": content}])
+        ring(0)
+    assert time.monotonic() - began_s < 4
+
+
+class BrokenTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Raises what httpcore raises on a connection whose state an interruption broke."""
+
+    def __init__(self, code: str) -> None:
+        self.namespace: dict[str, Any] = {"__name__": "httpcore._sync.connection_pool"}
+        exec(code, self.namespace)  # what is raised must come from a module of that name
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.namespace["fail"]()
+        raise NotImplementedError
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.handle_request(request)
+
+
+def client_of(twin: Twin, transport: Any) -> httpx.Client | httpx.AsyncClient:
+    return httpx.Client(transport=transport) if twin.name == "sync" else httpx.AsyncClient(transport=transport)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["assert None", "raise RuntimeError('state')", "import h11; raise h11.LocalProtocolError('state')", "[].pop()"],
+)
+def test_what_a_broken_connection_raises_is_a_connection_error(twin: Twin, key_directory: Path, statement: str) -> None:
+    client = client_of(twin, BrokenTransport(f"def fail():\n    {statement}"))
+    chat = twin.chat("http://127.0.0.1:9", key_dir=key_directory, http_client=client, max_retries=0)
+    with pytest.raises(nomyo.APIConnectionError) as raised:
+        twin.call(chat.create, model="m", messages=HELLO)
+    assert raised.value.__context__ is None
+
+
+def test_programs_own_error_in_a_transport_stays_what_it_is(twin: Twin, key_directory: Path) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise AssertionError("of the program")
+
+    client = client_of(twin, httpx.MockTransport(fail))
+    chat = twin.chat("http://127.0.0.1:9", key_dir=key_directory, http_client=client)
+    with pytest.raises(AssertionError, match="of the program"):
+        twin.call(chat.create, model="m", messages=HELLO)

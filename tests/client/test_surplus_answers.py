@@ -1,0 +1,106 @@
+"""An answer is that of the request which it was asked for: what comes beside it ends the connection."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+
+from nomyo.exchange.effects import NetworkFailure, Request, Response, Timeouts
+from support.raw_server import framed, raw_server
+from support.tls import Authority
+from support.twins import Twin
+
+QUICK = Timeouts(0.5, 0.5, 0.5)
+
+
+def post(twin: Twin, http: Any, url: str, body: bytes = b"x", timeouts: Timeouts = QUICK) -> Response | NetworkFailure:
+    outcome: Response | NetworkFailure = twin.call(http.send, Request("POST", url, {}, body, 100_000, timeouts))
+    return outcome
+
+
+def bodies(twin: Twin, url: str, times: int) -> list[bytes]:
+    """Return the bodies of so many answers, asked for by one client."""
+    http = twin.client(url)._http
+    outcomes = [post(twin, http, url) for _ in range(times)]
+    return [outcome.body if isinstance(outcome, Response) else b"none" for outcome in outcomes]
+
+
+def named(number: int) -> bytes:
+    return b"answer %d" % number
+
+
+SURPLUS = {
+    "a whole answer": framed(b"surplus"),
+    "the beginning of one": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "a byte": b"H",
+    "an empty line": b"\r\n",
+}
+
+
+@pytest.mark.parametrize("what", SURPLUS)
+def test_surplus_behind_an_answer_answers_nobody(twin: Twin, what: str) -> None:
+    with raw_server(lambda number: framed(named(number)) + SURPLUS[what]) as server:
+        assert bodies(twin, server.url, 3) == [named(1), named(2), named(3)]
+
+
+def test_surplus_in_tls_records_of_its_own_answers_nobody(
+    twin: Twin, tls_authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_authority.ca))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls_authority.certificate, tls_authority.key)
+    padding = b"x" * 16_384  # the most that one record holds, so the surplus lies in the next
+    with raw_server(lambda _: framed(padding[: -len(framed(b""))]) + framed(b"surplus"), context) as server:
+        assert b"surplus" not in bodies(twin, server.url, 3)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_body_of_an_answer_that_has_none_answers_nobody(twin: Twin, status: int) -> None:
+    def answers(number: int) -> bytes:
+        return framed(framed(b"surplus"), status) if number == 1 else framed(named(number))
+
+    with raw_server(answers) as server:
+        assert b"surplus" not in bodies(twin, server.url, 3)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 102 Processing\r\n\r\n" + framed(b"whole"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n" + framed(b"surplus"),
+        b"HTTP/1.1 200 OK\nContent-Length: 5\n\nwhole",
+        b"HTTP/1.1 200 OK\nContent-Length: 9\n\n\r\n\r\nwhole" + framed(b"surplus"),
+    ],
+)
+def test_answer_is_each_requests_own_whatever_its_form(twin: Twin, answer: bytes) -> None:
+    with raw_server(lambda _: answer) as server:
+        assert not any(b"surplus" in body for body in bodies(twin, server.url, 3))
+
+
+def test_connection_is_kept_after_an_answer_without_surplus(twin: Twin) -> None:
+    with raw_server(lambda number: framed(named(number) * 30_000 if number == 1 else named(number))) as server:
+        http = twin.client(server.url)._http
+        wanted = Request("POST", server.url, {}, b"x", 1_000_000, QUICK)
+        found = [twin.call(http.send, wanted) for _ in range(4)]
+        assert [outcome.body[:8] for outcome in found] == [named(number) for number in (1, 2, 3, 4)]
+        assert server.connections == 1
+
+
+def test_length_beside_chunks_is_no_answer(twin: Twin) -> None:
+    """Two readers of it could take two bodies from it (RFC 9112, section 6.3)."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"
+    with raw_server(lambda _: head + b"5\r\nwhole\r\n0\r\n\r\n") as server:
+        outcome = post(twin, twin.client(server.url)._http, server.url)
+    assert isinstance(outcome, NetworkFailure)
+    assert (outcome.connected, outcome.lasting) == (True, False)
+
+
+def test_change_of_protocol_that_nobody_asked_for_is_no_answer(twin: Twin) -> None:
+    switching = b"HTTP/1.1 101 Switching\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n"
+    with raw_server(lambda _: switching) as server:
+        outcome = post(twin, twin.client(server.url)._http, server.url)
+    assert isinstance(outcome, NetworkFailure), outcome
+    assert (outcome.connected, outcome.lasting) == (True, False)

@@ -1,0 +1,60 @@
+"""The Python examples of the README and of docs/. Run as a program, it type-checks them with `mypy --strict`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = (
+    "README.md",
+    "docs/batch.md",
+    "docs/client.md",
+    "docs/keys.md",
+    "docs/memory.md",
+    "docs/openai.md",
+    "docs/router.md",
+)
+# Examples that import these run in a venv of their own: `test_frameworks.py`.
+FRAMEWORKS = ("instructor", "langchain_openai", "llama_index")
+
+
+def examples(page: str) -> list[str]:
+    """Return the Python blocks of a page, as they stand."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def examples_without_frameworks() -> dict[str, str]:
+    """Return the Python blocks of all pages by page and number, `README.md:0`."""
+    found = {f"{page}:{number}": example for page in PAGES for number, example in enumerate(examples(page))}
+    return {name: example for name, example in found.items() if not _imports_framework(example)}
+
+
+def _imports_framework(example: str) -> bool:
+    return re.search(rf"^(import|from) ({'|'.join(FRAMEWORKS)})\b", example, re.MULTILINE) is not None
+
+
+def main() -> int:
+    """Type-check every example as a program of its own; return mypy's exit code."""
+    with tempfile.TemporaryDirectory() as directory:
+        paths = []
+        for name, example in examples_without_frameworks().items():
+            paths.append(Path(directory) / f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.py")
+            paths[-1].write_text(example)
+        codes = [_check(path) for path in paths]
+    return max(codes)
+
+
+def _check(path: Path) -> int:
+    from mypy import api
+
+    output, errors, code = api.run(["--strict", "--config-file=", str(path)])
+    sys.stdout.write(output)
+    sys.stderr.write(errors)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
