@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nomyo import _core
+from nomyo import _core, _warn
 from nomyo.exchange import driver
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
@@ -121,6 +121,7 @@ def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     for name in ("COLUMNS", "LINES"):  # which pytest-xdist sets: terminals have a size of their own
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NOMYO_RATE_DIR", f"{tmp_path}-rates")  # the pauses of one test are no other's
+    monkeypatch.setattr(_warn, "_told", set())  # each test is warned of everything
     monkeypatch.chdir(tmp_path)
     # A command called in this process would harden it for all later tests: their children could dump no core.
     monkeypatch.setattr(_core, "harden_process", lambda: None)

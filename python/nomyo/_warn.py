@@ -7,10 +7,18 @@ that error is raised, because the program asked for it.
 
 from __future__ import annotations
 
+import inspect
 import logging
+import os
 import warnings
 from contextlib import suppress
 from functools import partial
+from types import FrameType
+from typing import Final
+
+_PACKAGE: Final = os.path.dirname(__file__) + os.sep
+_told: set[str] = set()
+"""What this process was warned of by `warn_once`."""
 
 
 def log_named(name: str) -> logging.Logger:
@@ -39,6 +47,26 @@ def warn(message: str, *, stacklevel: int = 1) -> None:
         raise
     except Exception:  # noqa: BLE001, S110 - it could not be shown, and there is nobody to tell
         pass
+
+
+def warn_once(message: str) -> None:
+    """Warn of something once in this process; the warning names the line outside of the package that led to it.
+
+    Raises:
+        Warning: As in `warn`.
+    """
+    if message in _told:
+        return
+    _told.add(message)
+    warn(message, stacklevel=_levels_below_the_caller(inspect.currentframe()))
+
+
+def _levels_below_the_caller(frame: FrameType | None) -> int:
+    """Return the `stacklevel` of the next frame outside of the package, seen from the frame given."""
+    levels = 1
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, levels = frame.f_back, levels + 1
+    return levels - 1 if frame is None else levels
 
 
 def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:

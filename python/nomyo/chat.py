@@ -176,7 +176,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
             model: The model's ID; required.
             messages: The conversation; required.
             params: All other parameters of a chat completion (`temperature`, `tools`, ...), passed
-                on as they are; `stream` is ignored by the router: the full response comes back.
+                on as they are; `stream` is not sealed, since a response always comes back whole.
                 Three never enter the payload: `api_key` takes precedence over the client's own,
                 `base_url` sends this one request elsewhere, through a temporary client with the same key pair,
                 and `security_tier` is "standard", "high" or "maximum".

@@ -27,7 +27,6 @@ EVERY_FIELD: dict[str, Any] = {
     "max_tokens": 100,
     "stop": ["END", "STOP"],
     "n": 1,
-    "stream": True,
     "presence_penalty": -1.5,
     "frequency_penalty": 1.25,
     "logit_bias": {"50256": -100},

@@ -6,17 +6,28 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .. import _core
+from .._warn import warn_once
 from .effects import Timeouts
 from .protocol import NOT_SEALED, PAYLOAD_LIMIT_BYTES, check_header_value, check_security_tier
 
 _NEW_ID: Final[Any] = object()
 """The default of `payload_id`. None is not it, so that a caller who lost the ID of a request gets an error."""
 
+_NO_STREAM: Final = (
+    "stream=True: the answer comes back whole all the same, because it is sealed as a whole;"
+    " the clients of nomyo.openai make a stream of it"
+)
+_PARSED: Final = """\
+response_format must be JSON, not the class {name}; nomyo.openai makes an answer an object of it:
+    from nomyo.openai import OpenAI  # or AsyncOpenAI
+    answer = OpenAI().chat.completions.parse(model=..., messages=..., response_format={name})
+    answer.choices[0].message.parsed  # a {name}"""
+
 
 class Call:
     """One chat request. Its repr shows nothing of it, because debugging tools print local variables of a traceback."""
 
-    __slots__ = ("api_key", "is_small", "payload", "payload_id", "security_tier", "timeouts")
+    __slots__ = ("api_key", "is_small", "payload", "payload_id", "security_tier", "timeouts", "wants_stream")
 
     def __init__(
         self,
@@ -38,6 +49,7 @@ class Call:
         """
         # Whatever is no mapping stays as it is for `check`: a client that was disposed of says that first.
         self.payload = _sealed_part(payload) if isinstance(payload, Mapping) else payload
+        self.wants_stream = isinstance(payload, Mapping) and bool(payload.get("stream"))
         self.payload_id = _core.new_payload_id() if payload_id is _NEW_ID else payload_id
         self.api_key = api_key
         self.security_tier = security_tier
@@ -48,8 +60,11 @@ class Call:
     def check(self) -> None:
         """Refuse what cannot be sent, before anything is.
 
+        Warns once if a stream is wanted.
+
         Raises:
-            TypeError: The payload is no mapping, or a header's value is no str.
+            TypeError: The payload is no mapping, a header's value is no str, or the answer is to be an object of a
+                class (a Pydantic model).
             ValueError: Nothing of the payload is sealed, the payload ID is empty, or the tier does not exist.
             SecurityError: A value cannot stand in an HTTP header.
         """
@@ -63,6 +78,11 @@ class Call:
             raise TypeError(f"the payload must be a mapping, not {type(self.payload).__name__}")
         if not self.payload:
             raise ValueError("the payload must not be empty")
+        wanted = self.payload.get("response_format")
+        if isinstance(wanted, type):
+            raise TypeError(_PARSED.format(name=wanted.__name__))
+        if self.wants_stream:
+            warn_once(_NO_STREAM)
 
     def dry_run(self) -> None:
         """Raise what sealing would raise for this payload.

@@ -14,8 +14,7 @@ from .._unique_json import RepeatedNameError, parse_unique_json
 from ..errors import SecurityError
 from ..exchange.protocol import NOT_SEALED, OF_THE_CLIENT, SECURITY_TIERS, check_security_tier
 
-_NOT_SENT_ON: Final = NOT_SEALED | {"stream", "stream_options"}
-_READ_HERE: Final = _NOT_SENT_ON | {"model", "messages"}
+_READ_HERE: Final = NOT_SEALED | {"model", "messages"}
 
 
 class ChatBodyError(ValueError):
@@ -59,7 +58,7 @@ def read_chat_body(body: bytes, header_tiers: Sequence[str]) -> ChatBody:
     if not isinstance(stream, bool | None):
         raise ChatBodyError("stream must be true or false", "stream")
     return ChatBody(
-        payload={name: value for name, value in fields.items() if name not in _NOT_SENT_ON},
+        payload={name: value for name, value in fields.items() if name not in NOT_SEALED},
         security_tier=_tier([*header_tiers, fields.get("security_tier")]),
         stream=bool(stream),
         include_usage=_include_usage(fields),
