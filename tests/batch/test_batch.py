@@ -186,7 +186,7 @@ def test_command_says_how_it_went(router: RunningRouter, source: Path, output: P
     assert again.returncode == 0
     assert json.loads(again.stdout) == {
         "rows": 40, "succeeded": 40, "failed": 0, "done_before": 40, "left": 0, "prompt_tokens": 0,
-        "completion_tokens": 0,
+        "completion_tokens": 0, "reasons": {},
     }  # fmt: skip
 
 
@@ -194,10 +194,12 @@ def test_exit_code_tells_that_rows_failed(
     router: RunningRouter, source: Path, output: Path, key_directory: Path
 ) -> None:
     write_input(source, [b"{", request(1)])
-    for _ in range(2):  # also where it was done before
+    for reason in ("failed: the line is not JSON", "failed in an earlier run"):
         done = batch(source, output, router.url, "--key-dir", str(key_directory))
         assert done.returncode == 3
         assert "1 rows answered, 1 failed, 0 left" in done.stderr
+        assert f"nomyo batch:   1 {reason}\n" in done.stderr
+        assert f"grep -v '\"error\":null}}$' {output}\n" in done.stderr
 
 
 def test_missing_input_is_told(router: RunningRouter, source: Path, output: Path) -> None:

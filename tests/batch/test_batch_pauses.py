@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,8 @@ from support.faults import Answer, FaultyRouter
 from support.virtual_time import VirtualClock
 from support.waiting import until
 
+NEXT_TRY = r"; next try at \d\d:\d\d:\d\d"
+
 
 def test_router_that_goes_away_for_a_while_costs_no_row(
     source: Path, output: Path, key_directory: Path, unused_port: int
@@ -66,8 +69,9 @@ def test_router_that_goes_away_for_a_while_costs_no_row(
     away = f"the router cannot be reached (no answer from {options['base_url']} "
     first, *later = told.words
     assert first.startswith(away)
-    assert first.endswith("): waiting, for 60 s at most")  # nobody ever answered there
-    assert all(words.startswith(away) and words.endswith("): waiting, for 7,200 s at most") for words in later)
+    assert re.search(rf"\): waiting, for 60 s at most{NEXT_TRY}$", first)  # nobody ever answered there
+    assert all(re.search(rf"\): waiting, for 7,200 s at most{NEXT_TRY}$", words) for words in later)
+    assert all(words.startswith(away) for words in later)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -78,7 +82,8 @@ def test_refusal_of_all_pauses_and_costs_no_row(status: int, run: Any, faulty_ro
     assert run(progress=told, max_retries=0, limits=NO_COOL_DOWN).failed == 0
     assert outcomes(output) == EXPECTED
     hint = " (a lower rate would spare that)" if status == 429 else ""
-    assert told.words == [f"the router answered with HTTP {status}: waiting{hint}"]
+    [words] = told.words
+    assert re.fullmatch(re.escape(f"the router answered with HTTP {status}: waiting{hint}") + NEXT_TRY, words)
 
 
 def test_pause_lasts_as_long_as_the_router_asks_for_and_holds_all_rows(run: Any, faulty_router: Any) -> None:
@@ -275,9 +280,13 @@ def test_service_that_cools_down_is_asked_once_for_each_pause(key_directory: Pat
         )
         await asyncio.gather(*(sends.send(Row(line, "x", {})) for line in range(1, 21)))
 
+    began = time.time()
     clock.run(scene())
     assert sent == [0.5 * n for n in range(11)] + [1805 + 0.5 * n for n in range(10)]
-    assert told == ["the router answered with HTTP 503: waiting for 1,800 s"]
+    words, _, moment = told[0].partition("; next try at ")
+    assert (len(told), words) == (1, "the router answered with HTTP 503: waiting for 1,800 s")
+    moments = [time.localtime(began + 1800 + late) for late in range(60)]
+    assert moment in [time.strftime("%H:%M:%S", each) for each in moments]
 
 
 def test_batches_with_the_same_api_key_share_rate_and_pauses(

@@ -30,6 +30,8 @@ from nomyo.responses import ChatCompletionResponse
 
 METHOD: Final = "POST"
 URL: Final = "/v1/chat/completions"
+UNWRITABLE: Final = BatchError("the answer holds a number that is too long")
+"""The failure of a row whose answer cannot be written as JSON."""
 _BOM: Final = b"\xef\xbb\xbf"
 _FIRST_BYTES: Final = b'{"id":"batch_req_'
 _BEGIN: Final = re.compile(rb'\{"id":"batch_req_([1-9][0-9]{0,17})",("sealed":)?')
@@ -133,8 +135,8 @@ def answered(row: Row, response: ChatCompletionResponse) -> bytes:
     try:
         return _encoded(row.line, row.custom_id, content, None)
     except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
-        error = BatchError("the answer holds a number that is too long")
-    return failed(row.line, row.custom_id, error)
+        pass
+    return failed(row.line, row.custom_id, UNWRITABLE)
 
 
 def tokens_of(response: ChatCompletionResponse) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TypeVar, Unpack
@@ -26,11 +26,12 @@ from nomyo.batch.input_lines import NumberedLines, Survey, open_input, survey
 from nomyo.batch.internal_errors import no_caller_fault
 from nomyo.batch.journal import Journal
 from nomyo.batch.progress import Progress, guarded
-from nomyo.batch.records import BadRow, Row, answered, failed, is_success, read_row, tokens_of
+from nomyo.batch.records import UNWRITABLE, BadRow, Row, answered, failed, is_success, read_row, tokens_of
 from nomyo.batch.router_check import check_router, router_is_alive, server_key_known
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
+from nomyo.batch.verdict import Reasons
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import BatchError, DisposedError
@@ -61,6 +62,8 @@ class Summary:
     """Tokens of the prompts that this run got answers for, as the router counts them."""
     completion_tokens: int
     """Tokens of the answers of this run, as the router counts them."""
+    reasons: tuple[tuple[str, int], ...] = field(default=(), kw_only=True)
+    """Why rows failed in this run, without content, each with the number of rows; the most frequent first."""
 
     @property
     def left(self) -> int:
@@ -283,6 +286,7 @@ class _Batch:
         """Refusals that may be the account's fault. They become their rows' outcomes if a later row is answered."""
         self._taken = 0
         self._tokens = [0, 0]
+        self._reasons = Reasons()
         self._changed = False
 
     async def run(self, concurrency: int, ordered: bool) -> Summary:
@@ -307,7 +311,14 @@ class _Batch:
         if self._sender.failure is not None:
             raise self._sender.failure
         done = self._journal.done
-        return Summary(self._survey.rows, done.rows - done.failed, done.failed, self._done_before, *self._tokens)
+        return Summary(
+            self._survey.rows,
+            done.rows - done.failed,
+            done.failed,
+            self._done_before,
+            *self._tokens,
+            reasons=self._reasons.most_frequent_first(),
+        )
 
     def _source(self) -> Iterator[Row | BadRow]:
         """Yield the rows that are not done, until the sender stops."""
@@ -352,8 +363,10 @@ class _Batch:
             assert result.error is not None
             written = failed(row.line, row.custom_id, result.error)
         await self._journal.append(written)
-        # An answer that cannot be written is a failure, too.
-        self._progress.row(failed=not is_success(written), tokens=self._count_tokens(result))
+        failure = None if is_success(written) else result.error or UNWRITABLE
+        if failure is not None:
+            self._reasons.add(failure)
+        self._progress.row(failed=failure is not None, tokens=self._count_tokens(result))
 
     def _count_tokens(self, result: Result) -> int:
         numbers = (0, 0) if result.response is None else tokens_of(result.response)

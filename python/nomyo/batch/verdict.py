@@ -1,11 +1,14 @@
-"""Judges a failure: whether it concerns one row or all rows, and whether it may pass."""
+"""Judges a failure: whether it concerns one row or all rows, whether it may pass, and what to call it."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final, TypeGuard
 
+from nomyo.batch.records import BadRow
 from nomyo.errors import (
     APIConnectionError,
     APIError,
@@ -19,6 +22,8 @@ from nomyo.errors import (
 from nomyo.exchange.retries import RETRIED_STATUSES
 
 _ACCOUNT_STATUSES: Final = {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
+_MOST_REASONS: Final = 1000
+_OTHER_REASONS: Final = "other reasons"
 
 
 class Verdict(Enum):
@@ -79,3 +84,38 @@ def describe_failure(error: Exception, address: str = "the router") -> str:
     if isinstance(error, (NomyoError, OSError, RuntimeError)):
         return str(error)
     return type(error).__name__
+
+
+def describe_next_try(pause_s: float) -> str:
+    """Return when a batch tries again after a pause, as the end of a message; "" if there is no pause."""
+    if not pause_s:
+        return ""
+    return f"; next try at {time.strftime('%H:%M:%S', time.localtime(time.time() + pause_s))}"
+
+
+class Reasons:
+    """Counts why rows failed, in our own words and in bounded memory."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, error: Exception) -> None:
+        """Count a row that failed."""
+        reason = _reason(error)
+        known = reason in self._counts or len(self._counts) < _MOST_REASONS
+        self._counts[reason if known else _OTHER_REASONS] += 1
+
+    def most_frequent_first(self) -> tuple[tuple[str, int], ...]:
+        """Return the reasons, each with the number of rows."""
+        return tuple(self._counts.most_common())
+
+
+def _reason(error: Exception) -> str:
+    """Return why a row failed, in the same words for all rows that failed for this reason, and without content."""
+    if isinstance(error, BadRow):
+        return str(error).partition(": character ")[0]
+    if isinstance(error, APIConnectionError):
+        return "no answer in time" if error.timed_out else "the connection was lost"
+    if type(error) in (ValueError, TypeError):  # the library's own, which show no content (`nomyo.errors`)
+        return str(error)
+    return describe_failure(error)

@@ -6,9 +6,10 @@ import asyncio
 import dataclasses
 import glob
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -48,6 +49,8 @@ from nomyo.exchange.settings import DEFAULT_BASE_URL, router_address
 
 NAME: Final = "nomyo batch"
 ROWS_FAILED: Final = 3
+_REASONS_SHOWN: Final = 3
+_SHOW_ERRORS: Final = "grep -v '\"error\":null}$'"
 # What the library calls otherwise.
 _OPTIONS: Final = {
     "requests_per_s": "--rate",
@@ -207,7 +210,7 @@ def batch(
             raise bad_option(error, _OPTIONS) from None
         report_failure(NAME, error, as_json=as_json)
         raise typer.Exit(FAILED) from None
-    raise typer.Exit(_show_summary(summary, as_json=as_json))
+    raise typer.Exit(_show_summary(summary, output, sealed=encrypt_to is not None, as_json=as_json))
 
 
 def _limits(router_url: str, given: Mapping[str, Any]) -> Limits:
@@ -247,15 +250,34 @@ def _progress(*, quiet: bool) -> Progress:
     return (BarProgress if can_draw else PlainProgress)(sys.stderr, NAME)
 
 
-def _show_summary(summary: Summary, *, as_json: bool) -> int:
+def _show_summary(summary: Summary, output: Path, *, sealed: bool, as_json: bool) -> int:
     if as_json:
         with after_work("the output has every row that was done"):
-            print(ascii_json({**dataclasses.asdict(summary), "left": summary.left}))
+            reasons = dict(summary.reasons)
+            print(ascii_json({**dataclasses.asdict(summary), "reasons": reasons, "left": summary.left}))
     else:
         report(NAME, f"{summary.succeeded:,} rows answered, {summary.failed:,} failed, {summary.left:,} left")
+        for line in failure_lines(summary, output, sealed=sealed):
+            report(NAME, line)
     if summary.left:
         return INTERRUPTED
     return ROWS_FAILED if summary.failed else 0
+
+
+def failure_lines(summary: Summary, output: Path, *, sealed: bool) -> Iterator[str]:
+    """Yield lines that say why rows failed, how to see these rows, and how to send them again."""
+    if not summary.failed:
+        return
+    named = summary.reasons[:_REASONS_SHOWN]
+    for reason, rows in named:
+        yield f"  {rows:,} failed: {reason}"
+    others = summary.failed - sum(rows for _, rows in named)
+    if others:
+        yield f"  {others:,} failed{' for other reasons, or' if named else ''} in an earlier run"
+    name = shlex.quote(str(output))
+    show = f"nomyo batch open {name} --key-dir DIR | {_SHOW_ERRORS}" if sealed else f"{_SHOW_ERRORS} {name}"
+    yield f"these rows: {show}"
+    yield "to send them again: the same command with --retry-errors (bad rows fail each time)"
 
 
 def _show_estimate(path: Path, rate: float, *, as_json: bool) -> int:
