@@ -18,13 +18,14 @@ from support.faults import FaultyRouter
 from support.needles import Text
 from support.noting_router import NotingRouter
 from support.odd_answers import answer_with
-from support.terminal import in_terminal
+from support.terminal import in_terminal, plain
 
 # What a terminal would do on each: move the cursor, clear, set the title, answer back, ring, C1's CSI, overwrite.
 ATTACK = "a\x1b[2J\x1b]0;title\x07\x1b[6n\x08\x7f\x9b31m\x00b\rc\r\nd\te é漢🎉"
 ATTACK_SHOWN = "a^[[2J^[]0;title^G^[[6n^H^?<9B>31m^@b^Mc\r\r\nd\te é漢🎉"
 
 
+REASONING = "1 messages came; the last user message is to be repeated."
 C_LOCALE: dict[str, Any] = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -115,25 +116,22 @@ def test_prompt_comes_from_everywhere_and_the_answer_is_exact(
     assert [path.name for path in tmp_path.iterdir()] == ["prompt"]
 
 
-def test_stdin_is_left_alone_where_there_is_a_prompt(to_router: list[str]) -> None:
-    loop = 'printf "one\\ntwo\\n" | while read -r line; do "$@" "$line"; done'
+def test_text_from_a_pipe_goes_before_the_argument(to_router: list[str]) -> None:
+    pipe = 'printf "one\\ntwo\\n" | "$@" -m echo "Review this"'
+    command = ["sh", "-c", pipe, "sh", sys.executable, "-m", "nomyo", "chat", *to_router]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).stdout == b"one\ntwo\n\nReview this"
+
+
+def test_stdin_is_left_to_a_loop_where_that_is_asked_for(to_router: list[str]) -> None:
+    loop = 'printf "one\\ntwo\\n" | while read -r line; do "$@" --no-stdin "$line"; done'
     command = ["sh", "-c", loop, "sh", sys.executable, "-m", "nomyo", "chat", "--model", "echo", *to_router]
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).stdout == b"onetwo"
-
-
-def test_stdin_that_never_ends_is_not_waited_for_where_there_is_a_prompt(to_router: list[str]) -> None:
-    read, write = os.pipe()
-    command = [sys.executable, "-m", "nomyo", "chat", "--model", "echo", *to_router, "hello"]
-    done = subprocess.run(command, stdin=read, capture_output=True, timeout=60, check=False)
-    os.close(read)
-    os.close(write)
-    assert (done.returncode, done.stdout) == (0, b"hello")
 
 
 @pytest.mark.parametrize("source", ["argument", "secret file"])
 def test_terminal_shows_control_characters_instead_of_obeying_them(source: str, tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("hello")
-    prompt = ["hello"] if source == "argument" else ["--secret-file", str(tmp_path / "prompt")]
+    prompt = ["--plain", "hello"] if source == "argument" else ["--secret-file", str(tmp_path / "prompt")]
     with (
         NotingRouter([Text("answer", ATTACK)]) as router,
         in_terminal("chat", "--model", "m", "--base-url", router.url, "--allow-http", *prompt) as terminal,
@@ -143,11 +141,36 @@ def test_terminal_shows_control_characters_instead_of_obeying_them(source: str, 
     assert "\x1b]0" not in before
 
 
+def test_terminal_gets_markdown_laid_out_and_what_the_model_reasoned_where_that_is_asked_for(
+    to_router: list[str],
+) -> None:
+    command = ["chat", "--model", "reasoner", *to_router, "**one** \x1b]0;t\x07\n- two"]
+    for options, reasoning in (
+        ([], "(reasoned first, 57 characters: --reasoning shows it)"),
+        (["--reasoning"], REASONING),
+    ):
+        with in_terminal(*command, *options) as terminal:
+            before = terminal.see(f"{reasoning}\r\n")
+            assert "waiting for the answer; Ctrl-C cancels (0 s)" in plain(before)
+            shown = terminal.see("two\r\n")
+            assert terminal.end() == (0, "")
+        assert plain(shown).strip() == "one ^[]0;t^G\n\n •"
+        assert "\x1b[1mone" in shown
+        assert "\x1b]" not in before + shown
+
+
+def test_reasoning_goes_to_stderr_and_only_where_it_is_asked_for(to_router: list[str]) -> None:
+    asked = chat("--model", "reasoner", "--reasoning", *to_router, "hello")
+    assert (asked.stdout, REASONING in asked.stderr.decode()) == (b"hello", True)
+    unasked = chat("--model", "reasoner", *to_router, "hello")
+    assert (unasked.stdout, b"reason" in unasked.stderr) == (b"hello", False)
+
+
 def test_terminal_of_another_encoding_gets_ascii_alone(to_router: list[str], tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("é漢🎉ü")
     command = ["chat", "--model", "echo", *to_router, "--secret-file", str(tmp_path / "prompt")]
     with in_terminal(*command, env={"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}) as terminal:
-        terminal.see("\n\\xe9\\u6f22\\U0001f389\\xfc\r\n")
+        terminal.see("\\xe9\\u6f22\\U0001f389\\xfc\r\n")
         assert terminal.end()[0] == 0
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from support.faults import FaultyRouter
 from support.needles import Text
 from support.noting_router import NotingRouter
+from support.odd_answers import answer_with, completion
 from support.terminal import CTRL_C, CTRL_D, ENTER, ESCAPE, Terminal, in_terminal, plain
 from support.waiting import until
 
@@ -117,7 +119,7 @@ def test_nothing_is_said_to_be_sent_where_no_router_is(unused_port: int) -> None
         terminal.wait_for_prompt()
         terminal.type("one", ENTER)
         shown = plain(terminal.see("Failed: no answer from"))
-    assert "waiting for the answer; Ctrl-C cancels" in shown
+    assert re.search(r"waiting for the answer; Ctrl-C cancels \(\d+ s\)", shown)
     assert "sent" not in shown
 
 
@@ -191,6 +193,48 @@ def test_info_tells_whom_one_talks_to_and_what_the_last_answer_said(router: Noti
     assert re.search(r"its key +SHA256:[A-Za-z0-9+/]{43} \(not pinned\)", shown)
     for words in (router.url, "tier         high", "2 so far", "our memory", "from m", "payload_id"):
         assert words in shown
+
+
+def test_model_tier_and_system_message_may_be_set_midway(router: NotingRouter) -> None:
+    with conversation(router) as terminal:
+        say(terminal, "one", ANSWERS[0])
+        for words, told in (
+            ("/model other", "The model is other."),
+            ("/tier top", "There are these tiers: "),
+            ("/tier HIGH", "The security tier is high."),
+            ("/system be brief", "The system message is: be brief"),
+        ):
+            terminal.type(words, ENTER)
+            terminal.see(told)
+            terminal.wait_for_prompt()
+        say(terminal, "two", ANSWERS[1])
+        for words, told in (
+            ("/tier", "The security tier is high."),
+            ("/tier -", "The security tier is not asked for."),
+            ("/system -", "There is no system message."),
+            ("/model", "The model is other."),
+        ):
+            say(terminal, words, told)
+        say(terminal, "three", ANSWERS[2])
+    before = ["one", ANSWERS[0], "two"]
+    assert said(router) == [["one"], ["be brief", *before], [*before, ANSWERS[1], "three"]]
+    assert [request["model"] for request in router.requests] == ["m", "other", "other"]
+
+
+def test_reasoning_is_folded_until_it_is_asked_for(faulty_router: FaultyRouter) -> None:
+    message = {"role": "assistant", "content": "**so**", "reasoning_content": "because \x1b[2J\nof this"}
+    answer_with(faulty_router, completion(message))
+    with in_terminal("chat", "--model", "m", "--base-url", faulty_router.url, "--allow-http") as terminal:
+        terminal.see("/help tells more.")
+        terminal.wait_for_prompt()
+        for words, told in (
+            ("/reasoning", "There is no reasoning beside the last answer."),
+            ("hello", "(reasoned first, 20 characters: /reasoning shows it)"),
+            ("/reasoning", "because ^[[2J\r\nof this\r\n"),
+        ):
+            terminal.type(words, ENTER)
+            terminal.see(told)
+            terminal.wait_for_prompt()
 
 
 def test_answer_cannot_drive_the_terminal() -> None:

@@ -29,7 +29,7 @@ def _escape(character: str) -> str:
 @pytest.mark.parametrize("source", ["argument", "secret file"])
 def test_terminal_shows_format_characters_of_an_answer(source: str, tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("hello")
-    prompt = ["hello"] if source == "argument" else ["--secret-file", str(tmp_path / "prompt")]
+    prompt = ["--plain", "hello"] if source == "argument" else ["--secret-file", str(tmp_path / "prompt")]
     answer = "|".join([*HARMFUL, KEPT, TROJAN])
     assert len(HARMFUL) > 100
     with (

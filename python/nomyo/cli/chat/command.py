@@ -11,7 +11,9 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
+from nomyo.cli.chat.display import Display
 from nomyo.cli.chat.one_prompt import NAME, ask, ask_in_secret
+from nomyo.cli.chat.prompt_source import IDLE_S, is_stdin, open_secret, whole_prompt
 from nomyo.cli.chat.request import ChatSettings
 from nomyo.cli.command_app import (
     API_KEY_VARIABLE,
@@ -24,7 +26,6 @@ from nomyo.cli.command_app import (
     exit_code,
     harden,
     manual,
-    report,
     report_failure,
     run,
 )
@@ -33,8 +34,6 @@ from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key,
 from nomyo.cli.utf8_argument import utf8_argument
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import SecurityError
-from nomyo.exchange.passwords import STDIN
-from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES
 from nomyo.memory import SecureBuffer
 
 app = command_app()
@@ -45,7 +44,10 @@ _CHAT = manual(
     examples={
         "nomyo chat --model Qwen/Qwen3-0.6B": "A conversation:",
         "nomyo chat --model Qwen/Qwen3-0.6B 'What is RSA-OAEP?'": "One prompt:",
-        "git diff | nomyo chat --model MODEL --system 'Review it.' > review.md": "A prompt from a pipe:",
+        "git diff | nomyo chat --model MODEL 'Review this' > review.md": "A text from a pipe, and what to do with it:",
+        'while read -r x; do nomyo chat --no-stdin -m MODEL "$x"; done < lines': (
+            "In a loop, whose input is not meant for the command:"
+        ),
         "nomyo chat --model MODEL --secret-file record --require-locked-memory": (
             "A prompt and an answer that are never outside of locked memory here:"
         ),
@@ -74,9 +76,18 @@ def main(arguments: Sequence[str]) -> int:
 @app.command(cls=_CHAT)
 @takes_router_options
 def chat(
-    model: Annotated[str, typer.Option(help="The model's ID.", envvar="NOMYO_MODEL")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The model's ID.", envvar="NOMYO_MODEL")],
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="What to ask; `-` reads it from stdin.", show_default=False)
+    ] = None,
+    stdin: Annotated[
+        bool | None,
+        typer.Option(
+            "--stdin/--no-stdin",
+            help="Beside PROMPT, wait for stdin to its end, or leave it unread. By default it is read if it is a file, "
+            f"or a pipe in which something comes within {IDLE_S:g} s.",
+            show_default=False,
+        ),
     ] = None,
     secret_file: Annotated[
         Path | None,
@@ -84,7 +95,9 @@ def chat(
             metavar="PATH", help="Read the prompt from a file (`-`: stdin) into locked memory; the answer stays there."
         ),
     ] = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message before all others.")] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message before all others.")
+    ] = None,
     security_tier: SecurityTier = None,
     temperature: Annotated[float | None, typer.Option(help="0 to 2: how free the model is.", min=0, max=2)] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.", min=1)] = None,
@@ -95,6 +108,12 @@ def chat(
         typer.Option(metavar="PATH", help="Holds the password of --key-dir; asked for by default."),
     ] = None,
     max_retries: Annotated[int, typer.Option(help="Extra attempts after a failure that may pass.", min=0)] = 2,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="In a terminal, show the answer as it is: Markdown is not laid out.")
+    ] = False,
+    reasoning: Annotated[
+        bool, typer.Option("--reasoning", help="Show the model's reasoning, too: before the answer, on stderr.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole answer as JSON, and failures on stderr, too.")
     ] = False,
@@ -104,14 +123,16 @@ def chat(
     The prompt is PROMPT, the content of --secret-file, or what comes through stdin. With none of them, in a terminal, a
     conversation begins: it is kept in memory only and ends with Ctrl-D.
 
-    With PROMPT or --secret-file (other than `-`), stdin is not read: text that is piped in is then NOT sent, and
-    nothing warns of it. Use --system to say what to do with a piped text.
+    If something is piped in beside PROMPT, both are sent: what came through stdin, a blank line, and PROMPT. A loop
+    that reads its own stdin needs --no-stdin, or the command takes the rest of it.
 
-    The answer goes to stdout: to a pipe as it is, in UTF-8 whatever the locale; to a terminal with control characters
-    shown instead of obeyed, and with escapes for all that is not ASCII, unless the terminal's encoding is UTF-8.
-    Everything else goes to stderr. Others can see PROMPT and --system in the list of processes.
+    The answer goes to stdout: to a pipe as it is, in UTF-8 whatever the locale; to a terminal with its Markdown laid
+    out (not with --plain or --secret-file), with control characters shown instead of obeyed, and with escapes for all
+    that is not ASCII, unless the terminal's encoding is UTF-8. Everything else goes to stderr. Others can see PROMPT
+    and --system in the list of processes.
     """
-    _check_use(prompt, secret_file, router.key_dir, password_file, as_json)
+    _check_source(prompt, secret_file, stdin, password_file)
+    _check_use(prompt, secret_file, router.key_dir, password_file, as_json=as_json, reasoning=reasoning)
     check_api_key()
     prompt = None if prompt is None else utf8_argument("the prompt in the arguments", prompt)
     settings = ChatSettings(
@@ -120,15 +141,21 @@ def chat(
         None if system is None else utf8_argument("the text of --system", system),
         _given(temperature=temperature, max_tokens=max_tokens),
     )
+    display = Display(plain, reasoning)
     harden(NAME)
     options = router.of_client()
     options["max_retries"] = max_retries
     try:
         with ExitStack() as resources:
             options["key_rotation_password"] = _key_password(resources, router.key_dir, password_file)
-            act = _choose_action(
-                resources, settings, prompt, secret_file, as_json=as_json, lock=router.require_locked_memory
-            )
+            if secret_file is not None:
+                secret = resources.enter_context(open_secret(NAME, secret_file, required=router.require_locked_memory))
+                act = _secret_question(settings, secret, as_json=as_json)
+            elif prompt is None and stdin is None and _at_terminal():
+                act = _conversation(settings, display)
+            else:
+                text = whole_prompt(NAME, prompt, stdin=stdin, password_file=password_file)
+                act = _question(settings, text, display, as_json=as_json)
             asyncio.run(_with_client(options, act))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -148,36 +175,45 @@ async def _with_client(options: Mapping[str, Any], act: _Act) -> None:
         await act(client)
 
 
-def _choose_action(
-    resources: ExitStack,
-    settings: ChatSettings,
-    prompt: str | None,
-    secret_file: Path | None,
-    *,
-    as_json: bool,
-    lock: bool,
-) -> _Act:
-    """Return what is to be done with a client; `resources` keeps what it needs until the end."""
-    if secret_file is not None:
-        secret = resources.enter_context(_secret(secret_file, required=lock))
-        return lambda client: ask_in_secret(client, settings, secret, as_json=as_json)
-    if prompt is None and _at_terminal():
-        from nomyo.cli.chat.interactive import Interactive
+def _secret_question(settings: ChatSettings, secret: SecureBuffer, *, as_json: bool) -> _Act:
+    return lambda client: ask_in_secret(client, settings, secret, as_json=as_json)
 
-        return lambda client: Interactive(client, settings).run()
-    text = _read_stdin() if prompt in (None, "-") else str(prompt)
-    if not text.strip():
-        raise typer.BadParameter("the prompt is empty")
-    return lambda client: ask(client, settings, text, as_json=as_json)
+
+def _question(settings: ChatSettings, text: str, display: Display, *, as_json: bool) -> _Act:
+    return lambda client: ask(client, settings, text, display, as_json=as_json)
+
+
+def _conversation(settings: ChatSettings, display: Display) -> _Act:
+    from nomyo.cli.chat.interactive import Interactive
+
+    return lambda client: Interactive(client, settings, display).run()
+
+
+def _check_source(prompt: str | None, secret_file: Path | None, stdin: bool | None, password_file: Path | None) -> None:
+    """Refuse sources of a prompt that exclude each other."""
+    if prompt is not None and secret_file is not None:
+        raise typer.BadParameter("give a prompt or --secret-file, not both")
+    if stdin and secret_file is not None:
+        raise typer.BadParameter("--secret-file holds the whole prompt: --stdin adds nothing to it")
+    if stdin and is_stdin(password_file):
+        raise typer.BadParameter("stdin cannot hold the password and the prompt: give --password-file a file")
+    if stdin is False and (prompt in (None, "-") if secret_file is None else is_stdin(secret_file)):
+        raise typer.BadParameter("--no-stdin needs a prompt that is no stdin: PROMPT, or a file for --secret-file")
 
 
 def _check_use(
-    prompt: str | None, secret_file: Path | None, key_dir: Path | None, password_file: Path | None, as_json: bool
+    prompt: str | None,
+    secret_file: Path | None,
+    key_dir: Path | None,
+    password_file: Path | None,
+    *,
+    as_json: bool,
+    reasoning: bool,
 ) -> None:
-    if prompt is not None and secret_file is not None:
-        raise typer.BadParameter("give a prompt or --secret-file, not both")
     if as_json and prompt is None and secret_file is None and _at_terminal():
         raise typer.BadParameter("--json needs a prompt: a conversation is for people")
+    if reasoning and secret_file is not None and not as_json:
+        raise typer.BadParameter("--reasoning does not go with --secret-file: --json shows the whole answer")
     if password_file is not None and key_dir is None:
         raise typer.BadParameter("--password-file needs --key-dir")
 
@@ -188,31 +224,6 @@ def _at_terminal() -> bool:
 
 def _given(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
-
-
-def _read_stdin() -> str:
-    if sys.stdin is None:
-        raise typer.BadParameter("there is no prompt, and no stdin to read it from")
-    content = sys.stdin.buffer.read(PAYLOAD_LIMIT_BYTES + 1)
-    if len(content) > PAYLOAD_LIMIT_BYTES:
-        raise typer.BadParameter(f"the prompt on stdin has no end, or more than {PAYLOAD_LIMIT_BYTES:,} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise typer.BadParameter("the prompt on stdin is not UTF-8") from None  # the error itself holds all of it
-
-
-def _secret(path: Path, *, required: bool) -> SecureBuffer:
-    secret = SecureBuffer.from_file(STDIN if str(path) == "-" else path)
-    if not secret:
-        secret.close()
-        raise typer.BadParameter("the secret file is empty")
-    if not secret.locked:
-        if required:
-            secret.close()
-            raise SecurityError("the secret file does not fit into locked memory: `nomyo doctor` says what would help")
-        report(NAME, "warning: the secret file could not be locked in memory: `nomyo doctor` says what would help")
-    return secret
 
 
 def _key_password(resources: ExitStack, key_dir: Path | None, password_file: Path | None) -> SecureBuffer | None:

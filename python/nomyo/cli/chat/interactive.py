@@ -14,7 +14,8 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from prompt_toolkit import PromptSession
@@ -25,18 +26,19 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from rich.console import Console
 
 from nomyo import _core
 from nomyo._signals import not_ignored
 from nomyo._terminal_text import visible_line
-from nomyo.cli.answer_output import write_answer
 from nomyo.cli.chat.conversation import Conversation
+from nomyo.cli.chat.display import Display
 from nomyo.cli.chat.facts import facts_of
-from nomyo.cli.chat.request import ChatSettings, cut_short, text_of
+from nomyo.cli.chat.request import ChatSettings, cut_short, reasoning_of, text_of
+from nomyo.cli.chat.waiting import shown_waiting
 from nomyo.cli.command_app import failure_text
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import NomyoError
+from nomyo.exchange.protocol import SECURITY_TIERS
 from nomyo.memory import get_memory_protection_info
 from nomyo.responses import ChatCompletionResponse
 
@@ -44,11 +46,17 @@ _HELP: Final = """\
 Enter sends; Alt-Enter (or Esc, then Enter) begins another line; pasted lines stay together.
 Ctrl-C cancels a request, Ctrl-D leaves. Nothing is kept: not on disk, and not after the end.
 
-  /clear   forget the conversation, and begin another
-  /retry   ask for another answer to the last message
-  /info    router, its key, model, protections, and the last answer's metadata
-  /help    this
-  /exit    leave
+  /clear          forget the conversation, and begin another
+  /retry          ask for another answer to the last message
+  /model NAME     go on with another model
+  /tier LEVEL     ask for a security tier from now on; - asks for none
+  /system TEXT    put a system message before all others from now on; - removes it
+  /reasoning      show what the model reasoned before its last answer
+  /info           router, its key, model, protections, and the last answer's metadata
+  /help           this
+  /exit           leave
+
+/model, /tier and /system alone show what is set.
 
 A message that begins with a slash is written with two: //etc."""
 
@@ -60,9 +68,10 @@ class _InputClearedError(Exception):
 class Interactive:
     """One conversation of a person with a model."""
 
-    def __init__(self, client: SecureCompletionClient, settings: ChatSettings) -> None:
+    def __init__(self, client: SecureCompletionClient, settings: ChatSettings, display: Display) -> None:
         self._client = client
         self._settings = settings
+        self._display = display
         self._conversation = Conversation()
         self._last: tuple[ChatCompletionResponse, float] | None = None
         self._request: asyncio.Future[Any] | None = None
@@ -71,8 +80,14 @@ class Interactive:
         self._commands: dict[str, Callable[[], Awaitable[None]]] = {
             "/clear": self._clear,
             "/retry": self._retry,
+            "/reasoning": self._reasoning,
             "/info": self._info,
             "/help": self._help,
+        }
+        self._setters: dict[str, Callable[[str], None]] = {
+            "/model": self._set_model,
+            "/tier": self._set_tier,
+            "/system": self._set_system,
         }
         self._prompt: PromptSession[str] = PromptSession(
             "> ",
@@ -80,7 +95,7 @@ class Interactive:
             multiline=True,
             prompt_continuation="  ",
             key_bindings=_keys(),
-            completer=WordCompleter([*self._commands, "/exit"], sentence=True),
+            completer=WordCompleter([*self._commands, *self._setters, "/exit"], sentence=True),
             complete_while_typing=False,
             interrupt_exception=_InputClearedError,
         )
@@ -130,11 +145,15 @@ class Interactive:
         if not text.startswith("/"):
             await self._send(self._conversation.add_user(text))
             return
+        name, _, value = text.strip().partition(" ")
+        setter = self._setters.get(name)
         command = self._commands.get(text.strip())
-        if command is None:
+        if setter is not None:
+            setter(value.strip())
+        elif command is not None:
+            await command()
+        else:
             _say("There is no such command, so nothing was sent. /help lists them.")
-            return
-        await command()
 
     async def _send(self, messages: list[dict[str, Any]]) -> None:
         began_at = time.monotonic()
@@ -147,7 +166,9 @@ class Interactive:
             _say("The answer has no text.")
             return
         self._conversation.add_answer(text)
-        write_answer(text)
+        if words := self._display.reasoning_words(response, "/reasoning shows it"):
+            _say(words)
+        self._display.show(text)
         if reason := cut_short(response):
             _say(f"({reason})")
 
@@ -157,7 +178,7 @@ class Interactive:
         if self._cancelled_early:
             task.cancel()
         try:
-            with _status():
+            with shown_waiting():
                 return await task
         except asyncio.CancelledError:
             if not task.cancelled():  # the program itself ends
@@ -181,6 +202,28 @@ class Interactive:
             _say("Nothing was said yet.")
             return
         await self._send(messages)
+
+    def _set_model(self, name: str) -> None:
+        if name:
+            self._settings = replace(self._settings, model=name)
+        _say(f"The model is {self._settings.model}.")
+
+    def _set_tier(self, level: str) -> None:
+        if level.lower() in SECURITY_TIERS or level == "-":
+            self._settings = replace(self._settings, tier=None if level == "-" else level.lower())
+        elif level:
+            _say(f"There are these tiers: {', '.join(SECURITY_TIERS)}; - asks for none.")
+            return
+        _say(f"The security tier is {self._settings.tier or 'not asked for'}.")
+
+    def _set_system(self, text: str) -> None:
+        if text:
+            self._settings = replace(self._settings, system=None if text == "-" else text)
+        system = self._settings.system
+        _say("There is no system message." if system is None else f"The system message is: {system}")
+
+    async def _reasoning(self) -> None:
+        _say((self._last and reasoning_of(self._last[0])) or "There is no reasoning beside the last answer.")
 
     async def _help(self) -> None:
         _say(_HELP)
@@ -233,19 +276,6 @@ def _on_interrupt(act: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _status() -> Iterator[None]:
-    """Show that an answer is awaited, unless the terminal cannot erase it again, or there is no thread for it."""
-    shown = Console(stderr=True).status("waiting for the answer; Ctrl-C cancels", spinner="line")
-    with suppress(Exception):
-        shown.start()
-    try:
-        yield
-    finally:
-        with suppress(Exception):
-            shown.stop()
 
 
 def _say(text: str) -> None:

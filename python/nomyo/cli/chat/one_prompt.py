@@ -7,11 +7,15 @@ from typing import Any, Final
 
 from nomyo._finite_json import ascii_json, finite_pieces
 from nomyo.cli.answer_output import encoded, write_answer
+from nomyo.cli.chat.display import Display
 from nomyo.cli.chat.request import ChatSettings, cut_short, text_of, user_message, why_cut_short
+from nomyo.cli.chat.waiting import shown_waiting
 from nomyo.cli.command_app import report
+from nomyo.cli.streams import stdout_bytes, write_stderr
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import NomyoError
 from nomyo.memory import SecureBuffer
+from nomyo.responses import ChatCompletionResponse
 
 NAME = "nomyo chat"
 _JSON_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],]|[^\s"{}\[\],:]+', re.DOTALL)
@@ -35,8 +39,10 @@ class NoTextError(NomyoError):
         super().__init__("the answer has no text; --json shows what it has")
 
 
-async def ask(client: SecureCompletionClient, settings: ChatSettings, prompt: str, *, as_json: bool) -> None:
-    """Send a prompt, and write the answer.
+async def ask(
+    client: SecureCompletionClient, settings: ChatSettings, prompt: str, display: Display, *, as_json: bool
+) -> None:
+    """Send a prompt, and write the answer; the model's reasoning goes to stderr.
 
     Raises:
         NoTextError: There is none in it.
@@ -44,14 +50,16 @@ async def ask(client: SecureCompletionClient, settings: ChatSettings, prompt: st
         NomyoError: The request failed.
         ValueError: The prompt is too long.
     """
-    response = await client.send(settings.call([user_message(prompt)]))
+    with shown_waiting():
+        response = await client.send(settings.call([user_message(prompt)]))
     if as_json:
         write_answer(_as_json(response) + "\n")
         return
     text = text_of(response)
     if text is None:
         raise NoTextError
-    write_answer(text)
+    _show_reasoning(response, display)
+    display.show(text)
     _warn(cut_short(response))
 
 
@@ -59,7 +67,9 @@ async def ask_in_secret(
     client: SecureCompletionClient, settings: ChatSettings, prompt: SecureBuffer, *, as_json: bool
 ) -> None:
     """Send a prompt and write the answer, keeping both in locked memory all the time; raises as `ask` does."""
-    with await client.send_secret(settings.call([user_message(prompt)])) as reply:
+    with shown_waiting():
+        sent = await client.send_secret(settings.call([user_message(prompt)]))
+    with sent as reply:
         if as_json:
             with memoryview(reply.json) as view:
                 begin, end = place_of_metadata(view)
@@ -99,6 +109,14 @@ def place_of_metadata(answer: memoryview) -> tuple[int, int]:
             begin = token.start()
         last = token.end()
     raise ValueError("the answer is not a JSON object")  # cannot happen: it was opened as one
+
+
+def _show_reasoning(response: ChatCompletionResponse, display: Display) -> None:
+    """Write the reasoning to stderr if it is asked for; else, if a person reads the answer, that there is some."""
+    if display.reasoning or stdout_bytes().isatty():
+        words = display.reasoning_words(response, "--reasoning shows it")
+        if words is not None:
+            write_stderr(words.rstrip("\n") + ("\n" if display.reasoning else ""))
 
 
 def _warn(reason: str | None) -> None:

@@ -50,6 +50,17 @@ def text_of(response: ChatCompletionResponse) -> str | None:
     return text if isinstance(text, str) else None
 
 
+def reasoning_of(response: ChatCompletionResponse) -> str | None:
+    """Return what a model that reasons said to itself before the first choice; None if there is nothing."""
+    try:
+        message = response["choices"][0]["message"]
+        found = message.get("reasoning_content") or message.get("reasoning")  # the latter is vLLM's newer name
+    except (LookupError, TypeError, AttributeError):
+        return None
+    text = as_text(found)
+    return text if isinstance(text, str) and text.strip() else None
+
+
 def cut_short(response: ChatCompletionResponse) -> str | None:
     """Return why an answer is cut short; None if it is not."""
     try:
