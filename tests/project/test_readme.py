@@ -28,7 +28,8 @@ EXPECTED = {
     "docs/client.md:0": "What is the capital of France?\n",
     "docs/client.md:1": "get_weather ",
     "docs/client.md:2": "Hello!\n",
-    "docs/client.md:3": "0 What is 0 + 0?\n1 What is 1 + 1?\n2 What is 2 + 2?\n",
+    "docs/client.md:3": "Hello, company!\n",
+    "docs/client.md:4": "0 What is 0 + 0?\n1 What is 1 + 1?\n2 What is 2 + 2?\n",
     "docs/keys.md:0": "-----BEGIN PUBLIC KEY-----",
     "docs/memory.md:0": "mlock ",
     "docs/memory.md:1": "The patient's record",
@@ -74,6 +75,7 @@ def test_example_runs(
     for file, content in FILES.get(name, {}).items():
         (tmp_path / file).write_text(content)  # the working directory of tests
     shutil.copytree(key_directory, tmp_path / "archive")
+    shutil.copy(tls_authority.ca, tmp_path / "company-ca.pem")
     https_url = https_router.url.replace("127.0.0.1", "localhost")
     program = EXAMPLES[name].replace("http://localhost:12435", router.url).replace("https://api.nomyo.ai", https_url)
     env = {
@@ -81,7 +83,7 @@ def test_example_runs(
         "NOMYO_BASE_URL": https_url,
         "NOMYO_API_KEY": "a-key",
         "NOMYO_RATE_DIR": str(tmp_path / "rate"),
-        "SSL_CERT_FILE": str(tls_authority.ca),
+        **({} if "company-ca.pem" in program else {"SSL_CERT_FILE": str(tls_authority.ca)}),
     }
 
     finished = run_python(UNWARN + program if name in UNWARNED else program, env=env)
