@@ -12,10 +12,18 @@ from typing import Any
 import pytest
 
 from nomyo.batch import Summary
+from nomyo.batch.admission import describe_next_try
 from nomyo.batch.records import BadRow
-from nomyo.batch.verdict import Reasons, describe_next_try
+from nomyo.batch.verdict import Reasons
 from nomyo.cli.batch.command import failure_lines
-from nomyo.errors import APIConnectionError, APIError, InvalidRequestError, SecurityError
+from nomyo.errors import (
+    APIConnectionError,
+    APIError,
+    InvalidRequestError,
+    RateLimitError,
+    SecurityError,
+    ServiceUnavailableError,
+)
 from support.batch_scene import request, write_input
 from support.faults import Answer
 
@@ -100,9 +108,14 @@ def test_command_that_is_named_shows_the_failed_rows_and_no_others(
     assert [json.loads(row)["id"] for row in shown.splitlines()] == ["batch_req_1", "batch_req_2"]
 
 
-@pytest.mark.parametrize("pause_s", [1.0, 86_400.0])
+@pytest.mark.parametrize("pause_s", [1.0, 30.0, 86_400.0])
 def test_moment_of_the_next_try_is_told_by_the_clock(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)  # 22:13:20 UTC
     monkeypatch.setattr("time.localtime", time.gmtime)
-    assert describe_next_try(pause_s) == f"; next try at 22:13:{20 + pause_s % 60:02.0f}"
-    assert describe_next_try(0) == ""
+    told = f"; next try at 22:13:{20 + pause_s % 60:02.0f}"
+    backing_off = told + ", further ones at most 60 s apart"
+    assert describe_next_try(ServiceUnavailableError(""), pause_s) == told
+    assert describe_next_try(RateLimitError("", retry_after="7"), pause_s) == told
+    assert describe_next_try(RateLimitError(""), pause_s) == backing_off
+    assert describe_next_try(APIConnectionError("away"), pause_s) == backing_off
+    assert describe_next_try(APIConnectionError("away"), 0) == ""

@@ -6,12 +6,14 @@ router cannot be reached, that may be this batch's own network, so only this bat
 
 from __future__ import annotations
 
+import time
 from typing import Protocol, runtime_checkable
 
 from nomyo.batch.governor.clock import Clock, SystemClock
 from nomyo.batch.governor.limits import SECOND_NS
-from nomyo.batch.governor.pauses import Pause, backoff_s
-from nomyo.errors import NomyoError
+from nomyo.batch.governor.pauses import MAX_BACKOFF_S, Pause, backoff_s
+from nomyo.batch.verdict import is_unrelated_to_rates
+from nomyo.errors import NomyoError, RateLimitError
 
 
 class Admission(Protocol):
@@ -62,3 +64,16 @@ class Outage:
         """Wait before a row's next attempt: 0 s after its first failure, then 1 s, 2 s, ... 60 s."""
         if failures > 1:
             await self._clock.sleep(int(backoff_s(failures - 1) * SECOND_NS))
+
+
+def describe_next_try(error: NomyoError, pause_s: float) -> str:
+    """Return when a batch tries again after a pause, as the end of a message; "" if there is no pause.
+
+    The message is the only one of a trouble, so it also says how the batch goes on trying.
+    """
+    if not pause_s:
+        return ""
+    moment = time.strftime("%H:%M:%S", time.localtime(time.time() + pause_s))
+    backs_off = is_unrelated_to_rates(error) or (isinstance(error, RateLimitError) and error.retry_after is None)
+    further = f", further ones at most {MAX_BACKOFF_S:g} s apart" if backs_off else ""
+    return f"; next try at {moment}{further}"

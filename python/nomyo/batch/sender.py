@@ -9,16 +9,9 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
-from nomyo.batch.admission import Admission, AnswerListener, Outage
+from nomyo.batch.admission import Admission, AnswerListener, Outage, describe_next_try
 from nomyo.batch.records import BadRow, Row
-from nomyo.batch.verdict import (
-    Verdict,
-    describe_failure,
-    describe_next_try,
-    is_unrelated_to_rates,
-    may_refuse_account,
-    verdict,
-)
+from nomyo.batch.verdict import Verdict, describe_failure, is_unrelated_to_rates, may_refuse_account, verdict
 from nomyo.errors import (
     APIConnectionError,
     APIError,
@@ -271,7 +264,7 @@ class Sender:
         ):
             self._reported_at, self._reported_until, self._trouble_reported = now, now + pause_s, True
             words = f"{describe_failure(error, self._address)}: waiting{self._how_long(error, pause_s)}"
-            self._report(words + describe_next_try(pause_s))
+            self._report(words + describe_next_try(error, pause_s))
 
     def _patience_with(self, error: NomyoError) -> float:
         """Return for how many seconds this failure is tolerated: fewer if the address or certificate may be wrong."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from enum import Enum, auto
 from http import HTTPStatus
@@ -84,13 +83,6 @@ def describe_failure(error: Exception, address: str = "the router") -> str:
     if isinstance(error, (NomyoError, OSError, RuntimeError)):
         return str(error)
     return type(error).__name__
-
-
-def describe_next_try(pause_s: float) -> str:
-    """Return when a batch tries again after a pause, as the end of a message; "" if there is no pause."""
-    if not pause_s:
-        return ""
-    return f"; next try at {time.strftime('%H:%M:%S', time.localtime(time.time() + pause_s))}"
 
 
 class Reasons:
