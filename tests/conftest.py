@@ -46,6 +46,7 @@ _SHARED_ROUTERS: list[RunningRouter] = []
 
 SLOW_S = 5
 PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
+NO_API_KEY = "ignore:there is no API key"
 
 
 # What a fixture needs beyond Python, Rust, a C compiler and make; so do the tests that take it.
@@ -61,9 +62,10 @@ _started: list[str] = []
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests speak plain HTTP to 127.0.0.1 (the warning has a test of its own); mark what fixtures need."""
+    """Let tests speak plain HTTP to 127.0.0.1, without an API key (both warnings have tests); mark fixtures."""
     for item in items:
         item.add_marker(pytest.mark.filterwarnings(PLAIN_HTTP))
+        item.add_marker(pytest.mark.filterwarnings(NO_API_KEY))
         for fixture in OUTSIDE.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.outside(OUTSIDE[fixture]))
     _started.clear()  # by what is imported

@@ -101,7 +101,7 @@ class TestSecureMemoryOption:
         "with warnings.catch_warnings(record=True) as caught:\n"
         "    warnings.simplefilter('always')\n"
         "    for _ in range(2):\n"
-        "        nomyo.SyncSecureChatCompletion(secure_memory=eval(sys.argv[1]), key_dir=None).dispose()\n"
+        "        nomyo.SyncSecureChatCompletion(api_key='', secure_memory=eval(sys.argv[1]), key_dir=None).dispose()\n"
         "assert all(w.filename == '<string>' for w in caught), 'a warning points at the program'\n"
         "print(*(str(w.message).partition(':')[0] for w in caught), sep='|')"
     )

@@ -13,11 +13,12 @@ Modules, from the ground up; each imports only from those above it:
     error_body         what a server says in an error: decoded, parsed, without credentials, then bounded
     protocol           URLs, headers, bounds, statuses and errors of the wire
     call               one chat request: what of it is sealed, and what says where and how it travels
+    loopback           whether a host is this machine
     paths              paths that a user gives, fixed before the working directory changes
     passwords          a key pair's password, from a file into locked memory
     settings           the options of a client, checked
     signatures         the options of a client, shown by `help()` where they are taken as `**options`
-    startup            what a new client turns on and checks: the debug log, memory, plain HTTP
+    startup            what a new client turns on and checks: the debug log, memory, plain HTTP, the API key
     new_keys           the options of `generate_keys`, checked
     key_file_warnings  what the user is warned of after key files were read or written
     key_files          which key files are read and written, and which are somebody else's

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from .._checks import check_int, check_number
 from .._core import SecureBuffer
 from .effects import Timeouts
+from .loopback import is_loopback
 from .paths import KeyDir, absolute_path, working_directory
 from .protocol import check_header_value
 from .trace import debug_logger, logger
@@ -77,6 +78,8 @@ class Settings:
     server_key_fingerprint: str | Collection[str] | None = None
     max_connections: int = 100
     http_client: Any = None
+    lacks_api_key: bool = field(init=False, default=False)
+    """Whether neither the caller nor the environment gave an API key; `""` of the caller's is one: none is wanted."""
     made_in: str | None = field(init=False, default=None)
     """The working directory in which the client was made; None if that was gone."""
     pins: frozenset[str] = field(init=False, default=frozenset())
@@ -91,6 +94,7 @@ class Settings:
             SecurityError: The API key cannot be sent as an HTTP header.
         """
         self._set("base_url", router_address(self.base_url))
+        self._set("lacks_api_key", self.api_key is None and not os.environ.get("NOMYO_API_KEY"))
         self._set("api_key", _api_key(self.api_key))
         self._set("pins", _fingerprints(self.server_key_fingerprint))
         if not isinstance(self.secure_memory, bool) and self.secure_memory != "require":
@@ -117,6 +121,11 @@ class Settings:
     def plain_http(self) -> bool:
         """Whether the router is spoken to without TLS."""
         return self.base_url.startswith("http://")
+
+    @property
+    def misses_api_key(self) -> bool:
+        """Whether there is none for a router with TLS on another machine, which asks for one."""
+        return self.lacks_api_key and not self.plain_http and not is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property
     def log(self) -> logging.Logger:

@@ -1,4 +1,4 @@
-"""What a new client turns on and checks: the debug log, the protection of memory, plain HTTP."""
+"""What a new client turns on and checks: the debug log, the protection of memory, plain HTTP, the API key."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def check_client(settings: Settings, *, stacklevel: int) -> None:
     check_working_memory(settings.secure_memory, stacklevel=stacklevel + 1)
     if settings.plain_http and settings.allow_http:
         warn_of_plain_http(stacklevel=stacklevel + 1)
+    if settings.misses_api_key:
+        _warn_of_missing_api_key(settings, stacklevel=stacklevel + 1)
 
 
 def warn_of_plain_http(*, stacklevel: int) -> None:
@@ -30,5 +32,13 @@ def warn_of_plain_http(*, stacklevel: int) -> None:
     warn(
         "the router is spoken to over plain HTTP: whoever is on the way can read the API key and"
         " replace the router's key; never do this in production",
+        stacklevel=stacklevel,
+    )
+
+
+def _warn_of_missing_api_key(settings: Settings, *, stacklevel: int) -> None:
+    warn(
+        f"there is no API key for {settings.base_url}: set NOMYO_API_KEY; in Python, api_key takes one, too,"
+        ' and api_key="" is right for a router that asks for none',
         stacklevel=stacklevel,
     )

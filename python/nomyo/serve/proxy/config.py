@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from nomyo.exchange.loopback import is_loopback
 from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES, check_security_tier
-from nomyo.serve.listener import Listener, is_loopback
+from nomyo.serve.listener import Listener
 from nomyo.serve.proxy.host_header import parse_host
 
 DEFAULT_PORT: Final = 8800

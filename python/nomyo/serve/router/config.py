@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from nomyo.serve.listener import Listener, is_loopback
+from nomyo.exchange.loopback import is_loopback
+from nomyo.serve.listener import Listener
 
 SECURITY_TIERS: Final = ("standard", "high", "maximum")
 DEFAULT_TIER: Final = "standard"
