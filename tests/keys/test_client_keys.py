@@ -61,7 +61,7 @@ class TestDirectory:
         assert mode(directory / "private_key.pem") == 0o600
         assert mode(directory / "public_key.pem") == 0o644
         assert (directory / "public_key.pem").read_bytes() == public_pem(directory)
-        assert sorted(os.listdir(directory)) == ["private_key.pem", "public_key.pem"]
+        assert sorted(os.listdir(directory)) == [".gitignore", "private_key.pem", "public_key.pem"]
 
     def test_default_is_client_keys_in_the_working_directory(self, twin: Twin, tmp_path: Path) -> None:
         chat = twin.chat_class("https://127.0.0.1:9")

@@ -21,6 +21,7 @@ Modules, from the ground up; each imports only from those above it:
     startup            what a new client turns on and checks: the debug log, memory, plain HTTP, the API key
     new_keys           the options of `generate_keys`, checked
     key_file_warnings  what the user is warned of after key files were read or written
+    key_directory      makes a key directory, and keeps it out of git
     key_files          which key files are read and written, and which are somebody else's
     retries            backoff and `Retry-After`: whether and how long to wait before the next attempt
     client_keys        our own key pair: opened in the background, leased to requests, rotated, wiped

@@ -13,16 +13,24 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from .. import _core
+from .._printable import printable
 from ..errors import SecurityError
+from .key_directory import make_key_directory
 from .key_file_warnings import warnings_of
 from .new_keys import NewKeys
 from .settings import Password, Settings
 from .trace import timed
+
+T = TypeVar("T")
+
+_PATH_CHARS = 4096
+_IN_MEMORY = "; key_dir=None (a command without --key-dir) keeps the key pair in memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +58,8 @@ class KeyFiles:
         _core.warm_up()
         if settings.key_dir is None:
             return OpenedKeys(self._generated(settings.key_size))
-        with _hint_at_memory():
-            return self._without_repeats(self._opened(os.fspath(settings.key_dir)))
+        directory = os.fspath(settings.key_dir)
+        return self._without_repeats(_naming("key_dir", lambda: self._opened(directory), _IN_MEMORY))
 
     def load(self, private_path: str, public_path: str | None, password: Password | None) -> OpenedKeys:
         """Read a pair from two files."""
@@ -62,11 +70,14 @@ class KeyFiles:
     def generate(self, new_keys: NewKeys) -> OpenedKeys:
         """Make a pair; if it is to be saved, write it over whatever pair is there."""
         key = self._generated(new_keys.bits)
-        if new_keys.directory is None:
+        target = new_keys.directory
+        if target is None:
             return OpenedKeys(key)
-        condition = _core.write_key_directory(new_keys.directory, key, new_keys.password)
-        self._known[new_keys.directory] = key.public_key
-        return OpenedKeys(key, tuple(warnings_of(condition, new_keys.directory)))
+        make_key_directory(target)
+        condition = _naming("key_dir", partial(_core.write_key_directory, target, key, new_keys.password))
+        self._say_made(target)
+        self._known[target] = key.public_key
+        return OpenedKeys(key, tuple(warnings_of(condition, target)))
 
     def rotate(self, present: _core.PublicKey) -> OpenedKeys:
         """Make a pair that replaces the present one, and write it to the directory for rotated pairs."""
@@ -80,7 +91,9 @@ class KeyFiles:
             return OpenedKeys(new)
         target = os.fspath(target)
         own = [present, self._known.get(target, present)]
-        condition = _core.rotate_key_directory(target, new, own, settings.key_rotation_password)
+        make_key_directory(target)
+        rotate = partial(_core.rotate_key_directory, target, new, own, settings.key_rotation_password)
+        condition = _naming("key_rotation_dir", rotate)
         if condition is None:
             return self._despite_foreign_pair(target, new)
         self._known[target] = new.public_key
@@ -103,13 +116,19 @@ class KeyFiles:
 
     def _opened(self, directory: str) -> OpenedKeys:
         settings = self._settings
+        make_key_directory(directory)
         with timed(settings.log, "key directory opened"):
             key, created, condition, plain = _core.open_key_directory(
                 directory, settings.key_size, settings.key_rotation_password
             )
         settings.log.debug("key pair %s: %s", "generated" if created else "loaded", key.public_key.fingerprint)
+        if created:
+            self._say_made(directory)
         self._known[directory] = key.public_key
         return OpenedKeys(key, (*warnings_of(condition, directory), *_plain_file_warnings(plain, directory)))
+
+    def _say_made(self, directory: str) -> None:
+        self._settings.log.info("a key pair was made in %s", printable(directory, _PATH_CHARS))
 
     def _generated(self, bits: int) -> _core.PrivateKey:
         with timed(self._settings.log, f"RSA-{bits} key pair generated"):
@@ -137,16 +156,16 @@ def _plain_file_warnings(path: str | None, directory: str) -> Iterator[str]:
         )
 
 
-@contextmanager
-def _hint_at_memory() -> Iterator[None]:
-    """Add to errors of read-only places what helps: the default directory is below the working directory."""
+def _naming(option: str, work: Callable[[], T], way_out: str = "") -> T:
+    """Return what `work` does; an error of the system gets the option's name, and the way out of a read-only place.
+
+    The default directory is below the working directory, so a user may never have named the path of the error.
+    """
     try:
-        yield
+        return work()
     except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
-        hint = "key_dir=None (a command without --key-dir) keeps the key pair in memory"
-        hinting = OSError(error.errno, f"{error.strerror}; {hint}", error.filename)
-    else:
-        return
-    raise hinting
+        words = f"{option} cannot be used: {error.strerror}"
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            words += way_out
+        naming = OSError(error.errno, words, error.filename)
+    raise naming
