@@ -26,6 +26,7 @@ Modules, from the ground up; each imports only from those above it:
     retries            backoff and `Retry-After`: whether and how long to wait before the next attempt
     client_keys        our own key pair: opened in the background, leased to requests, rotated, wiped
     lifetime           whether a client may still be used: not after `dispose`, not in a forked child
+    spans              a span of OpenTelemetry for each request, if the program uses that
     attempts           sends a request until there is an answer, with retries
     server_key         the router's key: cache, pins, single flight
     envelope           seals requests and opens answers: in which thread, and in what memory

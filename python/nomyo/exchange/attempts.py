@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import APIConnectionError, ConfigurationError
+from .call import Tally
 from .effects import Flow, NetworkFailure, Request, Response, Send, Sleep, Timeouts
 from .lifetime import Lifetime
 from .retries import RETRIED_STATUSES, delay_before
@@ -23,8 +24,12 @@ class Attempts:
         self._lifetime = lifetime
         self._log = settings.log
 
-    def send(self, request: Request) -> Flow[Response]:
+    def send(self, request: Request, tally: Tally | None = None) -> Flow[Response]:
         """Send a request, and return the answer: any status that no further attempt would change, or the last one.
+
+        Args:
+            request: The request.
+            tally: Where each attempt is noted.
 
         Raises:
             APIConnectionError: No attempt brought an answer.
@@ -35,11 +40,15 @@ class Attempts:
         was_sent = False
         while True:
             attempt += 1
+            if tally is not None:
+                tally.attempts += 1
             with timed(self._log, f"{request.method} attempt {attempt}, {len(request.body)} bytes"):
                 outcome: Response | NetworkFailure = yield Send(request)
             self._lifetime.check()
             if isinstance(outcome, Response):
                 self._log.debug("answer: HTTP %d, %d bytes", outcome.status, len(outcome.body))
+                if tally is not None:
+                    tally.response_bytes = len(outcome.body)
                 was_sent = True
                 if outcome.status not in RETRIED_STATUSES:
                     return outcome

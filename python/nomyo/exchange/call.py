@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from .. import _core
 from .._warn import warn_once
+from ..responses import ChatCompletionResponse, SecureResponse
 from .effects import Timeouts
 from .protocol import NOT_SEALED, PAYLOAD_LIMIT_BYTES, check_header_value, check_security_tier
 
@@ -24,10 +26,21 @@ response_format must be JSON, not the class {name}; nomyo.openai makes an answer
     answer.choices[0].message.parsed  # a {name}"""
 
 
+@dataclass(slots=True, repr=False)
+class Tally:
+    """What became of one call on its way, for its span."""
+
+    attempts: int = 0
+    request_bytes: int | None = None
+    """Of the last package that was sent."""
+    response_bytes: int | None = None
+    answer: ChatCompletionResponse | SecureResponse | None = None
+
+
 class Call:
     """One chat request. Its repr shows nothing of it, because debugging tools print local variables of a traceback."""
 
-    __slots__ = ("api_key", "is_small", "payload", "payload_id", "security_tier", "timeouts", "wants_stream")
+    __slots__ = ("api_key", "is_small", "payload", "payload_id", "security_tier", "tally", "timeouts", "wants_stream")
 
     def __init__(
         self,
@@ -54,6 +67,8 @@ class Call:
         self.api_key = api_key
         self.security_tier = security_tier
         self.timeouts = timeouts
+        self.tally: Tally | None = None
+        """Filled while the call is under way, if somebody records spans."""
         self.is_small: bool | None = None
         """Whether the payload is sealed without a thread; None until `Envelopes` has measured it."""
 

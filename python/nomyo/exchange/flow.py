@@ -21,6 +21,7 @@ from .paths import KeyDir, absolute_path
 from .protocol import completion_headers, completion_request, error_for, usable_body
 from .server_key import ServerKey
 from .settings import Password, Settings
+from .spans import traced
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -59,23 +60,31 @@ class Exchange:
 
     def send(self, call: Call) -> Flow[ChatCompletionResponse]:
         """Seal a request, send it, and open the answer."""
-        self._check_sendable(call)
-        with (yield TakeSlot()):
-            server_key = yield from self._server_key_for(call)
-            yield from self.keys_ready()
-            with self._keys.lease() as pair:
-                package = yield from self._answer_to(call, pair, server_key)
-                return (yield from self._envelopes.open(package, pair.private_key, call.payload_id))
+        with traced(call, self.settings):
+            self._check_sendable(call)
+            with (yield TakeSlot()):
+                server_key = yield from self._server_key_for(call)
+                yield from self.keys_ready()
+                with self._keys.lease() as pair:
+                    package = yield from self._answer_to(call, pair, server_key)
+                    answer = yield from self._envelopes.open(package, pair.private_key, call.payload_id)
+            if call.tally is not None:
+                call.tally.answer = answer
+            return answer
 
     def send_secret(self, call: Call) -> Flow[SecureResponse]:
         """Do what `send` does, with the answer opened into locked memory."""
-        self._check_sendable(call)
-        with (yield TakeSlot()):
-            server_key = yield from self._server_key_for(call)
-            yield from self.keys_ready()
-            with self._keys.lease() as pair:
-                package = yield from self._answer_to(call, pair, server_key)
-                return (yield from self._envelopes.open_secret(package, pair.private_key, call.payload_id))
+        with traced(call, self.settings):
+            self._check_sendable(call)
+            with (yield TakeSlot()):
+                server_key = yield from self._server_key_for(call)
+                yield from self.keys_ready()
+                with self._keys.lease() as pair:
+                    package = yield from self._answer_to(call, pair, server_key)
+                    answer = yield from self._envelopes.open_secret(package, pair.private_key, call.payload_id)
+            if call.tally is not None:
+                call.tally.answer = answer
+            return answer
 
     def seal(self, call: Call) -> Flow[bytes]:
         """Seal a call's payload for the router."""
@@ -167,7 +176,9 @@ class Exchange:
 
     def _post(self, call: Call, pair: KeyPair, server_key: _core.PublicKey) -> Flow[Response]:
         package = yield from self._envelopes.seal(call, server_key)
-        return (yield from self._attempts.send(self._request(call, pair, package)))
+        if call.tally is not None:
+            call.tally.request_bytes = len(package)
+        return (yield from self._attempts.send(self._request(call, pair, package), call.tally))
 
     def _request(self, call: Call, pair: KeyPair, package: bytes) -> Request:
         api_key = call.api_key if call.api_key is not None else self.settings.api_key
