@@ -52,6 +52,16 @@ def utf8_json(value: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # writes lone surrogates as \udXXX, which is JSON's form, too
 
 
+def text_json(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON for readers: characters as they are, and escapes for lone surrogates, which UTF-8 lacks.
+
+    Raises:
+        ValueError: As from `ascii_json`.
+    """
+    text = _written(value, indent=indent, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # see `utf8_json`
+
+
 def with_nulls(value: Any) -> Any:
     """Return a copy of a value with null for each non-finite number."""
     if isinstance(value, float):

@@ -1,15 +1,23 @@
-"""The decrypted answer: a dict whose levels also read as attributes, or buffers of locked memory."""
+"""The decrypted answer: a dict whose levels also read as attributes, or buffers of locked memory.
+
+At run time every level of an answer is a `ChatCompletionResponse`; type checkers know which fields each level has.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import SecureBuffer
+from ._counts import count
+from ._finite_json import text_json
 
 # Fields that a chat completion may leave out. Read as attributes they are None then, so that
 # `if message.tool_calls:` works whatever the model did; any other missing name is an error.
-_OPTIONAL_FIELDS = frozenset(
+_OPTIONAL_FIELDS: Final = frozenset(
     {
         "_metadata",
         "audio",
@@ -29,42 +37,84 @@ _OPTIONAL_FIELDS = frozenset(
         "usage",
     }
 )
+_TOKEN_COUNTS: Final = frozenset(
+    {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "accepted_prediction_tokens",
+        "audio_tokens",
+        "cached_tokens",
+        "reasoning_tokens",
+        "rejected_prediction_tokens",
+    }
+)
+_TOKEN_DETAILS: Final = frozenset({"prompt_tokens_details", "completion_tokens_details"})
+# The only fields that an error may suggest: other names are the server's, and may be content.
+_KNOWN_FIELDS: Final = (
+    _OPTIONAL_FIELDS
+    | _TOKEN_COUNTS
+    | _TOKEN_DETAILS
+    | {
+        "arguments",
+        "choices",
+        "created",
+        "function",
+        "id",
+        "index",
+        "message",
+        "model",
+        "name",
+        "object",
+        "role",
+        "type",
+    }
+)
+# A server may write a whole text where an ID is expected: what is longer, or has a space, is not shown.
+_ID: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{1,100}")
 
 
-class ChatCompletionResponse(dict[str, Any]):
-    """A JSON object of the answer: `r["choices"][0]["message"]` and `r.choices[0].message` alike.
-
-    A name that `dict` itself has (`items`, `keys`, `values`, ...) is read with brackets only. Values are those of
-    Python's `json`: a router in Python may send NaN and infinities (log probabilities), which arrive as floats, and
-    half of a surrogate pair, which arrives as a lone surrogate. A lone surrogate may be sent back; NaN and infinities
-    may not. The content consists of ordinary Python objects, which CPython does not wipe: drop the response as soon as
-    you have what you need.
-    """
+class Level(dict[str, Any]):
+    """A JSON object of an answer, whose fields also read as attributes."""
 
     __slots__ = ()
 
-    def __getattr__(self, name: str) -> Any:
-        """Return a field; None for an optional field of a chat completion that is missing.
+    if not TYPE_CHECKING:  # hidden from type checkers, which then report a wrong name themselves
 
-        Raises:
-            AttributeError: There is no such field.
-        """
-        if name.startswith(("__", "_repr_", "_ipython_")):  # asked for by Python and notebooks: no server answers that
-            raise AttributeError(name)
-        try:
-            return self[name]
-        except KeyError:
-            pass
-        if name in _OPTIONAL_FIELDS:
-            return None
-        raise AttributeError(f"the response has no field {name!r}")
+        def __getattr__(self, name: str) -> Any:
+            """Return a field; None for an optional field of a chat completion that is missing.
+
+            Raises:
+                AttributeError: There is no such field.
+            """
+            if name.startswith(("__", "_repr_", "_ipython_")):  # asked for by Python and notebooks: no server answers
+                raise AttributeError(name)
+            try:
+                return self[name]
+            except KeyError:
+                pass
+            if name in _OPTIONAL_FIELDS:
+                return None
+            # With an `obj` of their own, errors keep no answer alive, and Python adds no suggestion to ours.
+            raise AttributeError(f"the response has no field {name!r}{self._hint(name)}", name=name, obj=None)
+
+    def _hint(self, name: str) -> str:
+        """Return which field or method may have been meant."""
+        methods = (method for method in dir(type(self)) if not method.startswith("_"))
+        close = get_close_matches(name, [*(_KNOWN_FIELDS & self.keys()), *methods], 1, cutoff=0.7)
+        return f". Did you mean {close[0]!r}?" if close else ""
 
     def __repr__(self) -> str:
         """Show no content, because tracebacks, logs and debuggers show the repr of all objects.
 
         `asyncio.run` does as well: on Python 3.11 it makes the repr of a task, with its result, only to drop it.
         """
-        return f"<{type(self).__name__}: its content is not shown>"
+        whole = isinstance(self.get("choices"), list)
+        if not whole and any(count(self.get(name)) is not None for name in _TOKEN_COUNTS):
+            return f"{{{', '.join(_shown_counts(self))}}}"
+        name = type(self).__name__
+        shown = " ".join([name, *_shown_facts(self)]) if whole else f"part of a {name}"
+        return f"<{shown}; print() shows it>"
 
     def __str__(self) -> str:
         """Return the content as a dict shows it: whoever prints a response wants to see it."""
@@ -74,9 +124,122 @@ class ChatCompletionResponse(dict[str, Any]):
         """List the fields beside the methods, for completion in a shell."""
         return sorted({*super().__dir__(), *(key for key in self if key.isidentifier())})
 
-    def copy(self) -> ChatCompletionResponse:
+    def copy(self) -> Self:
         """Return a shallow copy."""
         return type(self)(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a copy of all levels as ordinary dicts."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return all levels as JSON that every program reads.
+
+        Numbers that JSON does not have (`NaN`, infinities) become null. Lone surrogates are written as escapes, other
+        characters as they are.
+
+        Args:
+            indent: Spaces for each level; None writes one line.
+        """
+        return text_json(self, indent=indent)
+
+
+class ChatCompletionResponse(Level):
+    """A chat completion: `r["choices"][0]["message"]` and `r.choices[0].message` alike.
+
+    A name that `dict` itself has (`items`, `keys`, `values`, ...) is read with brackets only, and so is a field that no
+    chat completion has, if a type checker is to accept it. Values are those of Python's `json`: a router in Python may
+    send NaN and infinities (log probabilities), which arrive as floats, and half of a surrogate pair, which arrives as
+    a lone surrogate. A lone surrogate may be sent back; NaN and infinities may not. The content consists of ordinary
+    Python objects, which CPython does not wipe: drop the response as soon as you have what you need.
+    """
+
+    __slots__ = ()
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage | None
+    service_tier: str | None
+    system_fingerprint: str | None
+    _metadata: Metadata
+
+
+if TYPE_CHECKING:
+
+    class Choice(Level):
+        """One of `choices`."""
+
+        index: int
+        message: AnswerMessage
+        finish_reason: str | None
+        logprobs: Level | None
+
+    class AnswerMessage(Level):
+        """What the model said; it may stand among the messages of the next request."""
+
+        role: str
+        content: str | None
+        refusal: str | None
+        reasoning_content: str | None
+        tool_calls: list[ToolCall] | None
+        function_call: CalledFunction | None
+        annotations: list[Level] | None
+        audio: Level | None
+
+    class ToolCall(Level):
+        """A tool that the model wants to be called."""
+
+        id: str
+        type: str
+        function: CalledFunction
+
+    class CalledFunction(Level):
+        """The function of a tool call, with its arguments as the model wrote them: mostly JSON."""
+
+        name: str
+        arguments: str
+
+    class Usage(Level):
+        """How many tokens were used."""
+
+        prompt_tokens: int
+        completion_tokens: int
+        total_tokens: int
+        prompt_tokens_details: PromptTokens | None
+        completion_tokens_details: CompletionTokens | None
+
+    class PromptTokens(Level):
+        """Kinds of tokens among those of the prompt."""
+
+        audio_tokens: int | None
+        cached_tokens: int | None
+
+    class CompletionTokens(Level):
+        """Kinds of tokens among those of the answer."""
+
+        accepted_prediction_tokens: int | None
+        audio_tokens: int | None
+        reasoning_tokens: int | None
+        rejected_prediction_tokens: int | None
+
+    class Metadata(Level):
+        """What the router and the client say about the transport of an answer."""
+
+        payload_id: str
+        is_encrypted: bool
+        encryption_algorithm: str
+        processed_at: float | None
+        security_tier: str | None
+        memory_protection: Level | None
+        cuda_device: Level | None
+
+else:
+    Choice = AnswerMessage = ToolCall = CalledFunction = ChatCompletionResponse
+    Usage = PromptTokens = CompletionTokens = Metadata = ChatCompletionResponse
 
 
 class SecureResponse:
@@ -93,13 +256,13 @@ class SecureResponse:
     U+FFFD stands for a lone surrogate, which UTF-8 cannot hold."""
     json: SecureBuffer
     """The whole response as it was sealed: JSON, UTF-8."""
-    id: Any
-    model: Any
-    usage: Any
+    id: str | None
+    model: str | None
+    usage: Usage | None
     """Token counts; reads as a dict and as attributes. None if the router sent none."""
-    finish_reason: Any
+    finish_reason: str | None
     """That of `choices[0]`."""
-    metadata: dict[str, Any]
+    metadata: Metadata
     """`_metadata` of the response, with what the client adds to it."""
 
     def __init__(self, json: SecureBuffer, content: SecureBuffer | None, plain: dict[str, Any]) -> None:
@@ -164,6 +327,39 @@ class SecureResponse:
     def __reduce__(self) -> str:
         """Refuse to be pickled or copied: its secret exists once, in locked memory."""
         raise TypeError("a SecureResponse cannot be pickled or copied: its secret exists once, in locked memory")
+
+
+def _shown_facts(response: dict[str, Any]) -> Iterator[str]:
+    """Yield what a whole answer's repr shows of it, none of it content."""
+    for name in ("id", "model"):
+        if name in response:
+            yield f"{name}={_as_id(response[name])}"
+    choices = response["choices"]
+    if choices and isinstance(choices[0], dict):
+        yield f"finish={_as_id(choices[0].get('finish_reason'))}"
+    usage = response.get("usage")
+    if isinstance(usage, dict):
+        yield f"tokens={_as_count(usage.get('prompt_tokens'))}+{_as_count(usage.get('completion_tokens'))}"
+
+
+def _shown_counts(usage: dict[str, Any]) -> Iterator[str]:
+    """Yield the counts of tokens in their order; three dots stand for everything else."""
+    for name, value in usage.items():
+        if name in _TOKEN_COUNTS:
+            yield f"{name!r}: {_as_count(value)}"
+        elif name in _TOKEN_DETAILS:
+            yield f"{name!r}: {{{', '.join(_shown_counts(value))}}}" if isinstance(value, dict) else f"{name!r}: None"
+    if not usage.keys() <= _TOKEN_COUNTS | _TOKEN_DETAILS:
+        yield "..."
+
+
+def _as_id(value: object) -> str:
+    return value if isinstance(value, str) and _ID.fullmatch(value) else "?"
+
+
+def _as_count(value: object) -> str:
+    known = count(value)
+    return "?" if known is None else str(known)
 
 
 def _plain(value: Any) -> Any:

@@ -83,6 +83,7 @@ def test_response_has_the_documented_shape(twin: Twin, router: RunningRouter, ke
     assert choice.index == 0
     assert choice.finish_reason == "stop"
     assert choice.message.role == "assistant"
+    assert response.usage is not None
     assert response.usage.total_tokens == response.usage.prompt_tokens + response.usage.completion_tokens
     metadata = response._metadata
     assert uuid.UUID(metadata.payload_id).version == 4
@@ -315,13 +316,13 @@ def test_incomplete_request_is_a_type_error(twin: Twin, key_directory: Path, mis
 
 class TestChatCompletionResponse:
     def test_levels_read_as_items_and_attributes(self) -> None:
-        response = nomyo.ChatCompletionResponse(a=nomyo.ChatCompletionResponse(b=1))
+        response: Any = nomyo.ChatCompletionResponse(a=nomyo.ChatCompletionResponse(b=1))
 
         assert response.a.b == response["a"]["b"] == 1
         assert "a" in dir(response)
 
     def test_missing_optional_field_is_none_and_another_name_an_error(self) -> None:
-        response = nomyo.ChatCompletionResponse()
+        response: Any = nomyo.ChatCompletionResponse()
 
         assert response.tool_calls is None
         with pytest.raises(AttributeError, match="contents"):
@@ -342,5 +343,5 @@ class TestChatCompletionResponse:
     def test_repr_shows_no_content_and_str_shows_all(self) -> None:
         response = nomyo.ChatCompletionResponse(a=[nomyo.ChatCompletionResponse(b="secret")])
 
-        assert repr(response) == "<ChatCompletionResponse: its content is not shown>"
+        assert repr(response) == "<part of a ChatCompletionResponse; print() shows it>"
         assert str(response) == "{'a': [{'b': 'secret'}]}"

@@ -26,7 +26,8 @@ HELLO = [{"role": "user", "content": "Hello"}]
 
 
 def content(response: nomyo.ChatCompletionResponse) -> str:
-    text: str = response.choices[0].message.content
+    text = response.choices[0].message.content
+    assert text is not None
     return text
 
 

@@ -53,7 +53,7 @@ def chat(twin: Twin, router: RunningRouter, key_directory: Path) -> Any:
     return twin.chat(router.url, key_dir=key_directory)
 
 
-def contents(results: list[Result]) -> list[tuple[int, str]]:
+def contents(results: list[Result]) -> list[tuple[int, str | None]]:
     return [(result.index, result.response.choices[0].message.content) for result in results if result.response]
 
 
@@ -198,7 +198,7 @@ def test_asynchronous_input_is_read_while_answers_come(router: RunningRouter, ke
         await answered.wait()  # a reader that waited for the input here would wait for ever
         yield request("second")
 
-    async def run() -> list[str]:
+    async def run() -> list[str | None]:
         texts = []
         async with nomyo.SecureChatCompletion(router.url, True, key_dir=key_directory) as chat:
             async for result in chat.create_many(source()):

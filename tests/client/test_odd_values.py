@@ -56,7 +56,7 @@ def test_client_gives_it_as_it_is(twin: Twin, faulty_router: FaultyRouter, key_d
         answer_with(faulty_router, text)
         response = twin.call(client.create, model="m", messages=MESSAGES)
         assert comparable(response) == comparable(json.loads(text)), (place, name)
-        assert repr(response).endswith("its content is not shown>")
+        assert repr(response).endswith("; print() shows it>")
         assert "_metadata" in str(response)
         assert response["_metadata"]["is_encrypted"] is True
         assert "usage" in dir(response)

@@ -17,7 +17,8 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"_printable", "_signals", "_warn", "errors"},
     {"_core", "_threads"},
-    {"_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory", "responses"},
+    {"_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
+    {"responses"},
     {"_create_many", "_terminal_text", "exchange"},
     {"client", "openai_form"},
     {"chat", "transports"},

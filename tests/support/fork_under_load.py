@@ -54,7 +54,8 @@ def run(outcome: Any) -> Any:
 def ask(url: str, key_dir: str) -> str:
     """One request with a client of this process's own."""
     with nomyo.SyncSecureChatCompletion(url, True, key_dir=key_dir) as chat:
-        text: str = chat.create(model="m", messages=HELLO).choices[0].message.content
+        text = chat.create(model="m", messages=HELLO).choices[0].message.content
+    assert text is not None
     return text
 
 
