@@ -10,7 +10,6 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from contextlib import contextmanager
 from types import TracebackType
@@ -23,13 +22,13 @@ from .exchange.paths import KeyDir
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, Password, SecureMemory, Settings
 from .exchange.startup import check_client, warn_of_plain_http
 from .exchange.tracebacks import clears_traceback
+from .parameters import Messages, hint_for, typed_parameters, warn_of_misspelt
 from .responses import ChatCompletionResponse, SecureResponse
 
 if TYPE_CHECKING:
     import httpx
 
 ClientT = TypeVar("ClientT", SecureCompletionClient, SyncSecureCompletionClient)
-Messages = Sequence[Mapping[str, Any]]
 
 
 class _ChatCompletion(Generic[ClientT]):
@@ -159,6 +158,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
     def _open_client(settings: Settings) -> SecureCompletionClient:
         return SecureCompletionClient.from_settings(settings)
 
+    @typed_parameters
     @clears_traceback
     async def create(
         self,
@@ -202,6 +202,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
 
     acreate = create  # for code that follows the naming of OpenAI's first SDKs
 
+    @typed_parameters
     @clears_traceback
     async def create_secure(
         self,
@@ -292,6 +293,7 @@ class SyncSecureChatCompletion(_ChatCompletion[SyncSecureCompletionClient]):
     def _open_client(settings: Settings) -> SyncSecureCompletionClient:
         return SyncSecureCompletionClient.from_settings(settings)
 
+    @typed_parameters
     @clears_traceback
     def create(
         self,
@@ -313,6 +315,7 @@ class SyncSecureChatCompletion(_ChatCompletion[SyncSecureCompletionClient]):
     # changes from one client to the other by `await` alone.
     acreate = create
 
+    @typed_parameters
     @clears_traceback
     def create_secure(
         self,
@@ -370,7 +373,8 @@ def prepare(
     payload = {**(request or {}), **{name: value for name, value in named.items() if value is not None}, **params}
     missing = [name for name in named if payload.get(name) is None]
     if missing:
-        raise TypeError(f"the request lacks {' and '.join(missing)}")
+        raise TypeError(f"the request lacks {' and '.join(missing)}{hint_for(missing, payload)}")
+    warn_of_misspelt(payload)
     call = Call(payload, api_key=payload.get("api_key"), security_tier=payload.get("security_tier"))
     return call, payload.get("base_url")
 

@@ -15,6 +15,7 @@ from .exchange.driver import run_async, run_sync
 from .exchange.flow import Exchange
 from .exchange.http import AsyncHttp, SyncHttp
 from .exchange.paths import KeyDir
+from .exchange.protocol import SecurityTier
 from .exchange.settings import (
     DEFAULT_BASE_URL,
     DEFAULT_KEY_DIR,
@@ -250,7 +251,7 @@ class SecureCompletionClient(_CompletionClient):
         payload: Mapping[str, Any],
         payload_id: str,
         api_key: str | None = None,
-        security_tier: str | None = None,
+        security_tier: SecurityTier | None = None,
     ) -> ChatCompletionResponse:
         """Seal a payload, send it with retries, and open the answer.
 
@@ -356,7 +357,7 @@ class SyncSecureCompletionClient(_CompletionClient):
         payload: Mapping[str, Any],
         payload_id: str,
         api_key: str | None = None,
-        security_tier: str | None = None,
+        security_tier: SecurityTier | None = None,
     ) -> ChatCompletionResponse:
         """Seal, send and open; see `SecureCompletionClient.send_secure_request`."""
         return self.send(Call(payload, payload_id, api_key, security_tier))

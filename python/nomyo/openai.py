@@ -35,6 +35,7 @@ except ModuleNotFoundError as error:
 if not hasattr(openai.OpenAI, "_auth_headers"):  # before 2.34 its requests and its WebSockets cannot be told apart
     raise ImportError("nomyo.openai needs version 2.34 or later of the OpenAI SDK: pip install 'nomyo[openai]'")
 
+from .exchange.protocol import SecurityTier
 from .exchange.settings import DEFAULT_BASE_URL, ClientOptions, SecureMemory, Settings
 from .exchange.signatures import shows_options
 from .exchange.startup import check_client
@@ -102,7 +103,7 @@ class _EncryptedClient:
         base_url: object = None,
         allow_http: bool = False,
         secure_memory: SecureMemory = True,
-        security_tier: str | None = None,
+        security_tier: SecurityTier | None = None,
         http_client: Any = None,
         default_headers: Mapping[str, str] | None = None,
         **options: Unpack[_Options],

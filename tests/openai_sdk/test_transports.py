@@ -283,7 +283,7 @@ def test_address_for_others_is_nobodys() -> None:
 
 def test_security_tier_that_does_not_exist_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="security_tier must be one of"):
-        SecureTransport(security_tier="higher", key_dir=None)
+        SecureTransport(security_tier="higher", key_dir=None)  # type: ignore[arg-type]
 
 
 def test_timeout_of_one_request_does_not_fail_another_that_waits_for_the_same_key(

@@ -20,7 +20,7 @@ LAYERS = [
     {"_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
     {"responses"},
     {"_create_many", "_terminal_text", "exchange"},
-    {"client", "openai_form"},
+    {"client", "openai_form", "parameters"},
     {"chat", "transports"},
     {"batch", "openai", "serve"},
     {"cli"},
@@ -37,7 +37,7 @@ PACKAGES = sorted(
     init.parent.relative_to(PACKAGE).as_posix() for init in PACKAGE.rglob("__init__.py") if init.parent != PACKAGE
 )
 # What users import from the root, beside the names of the package itself.
-PUBLIC = {"batch", "chat", "client", "errors", "memory", "openai", "responses", "transports"}
+PUBLIC = {"batch", "chat", "client", "errors", "memory", "openai", "parameters", "responses", "transports"}
 FOLDERS = {"cli", "exchange", "openai_form", "serve"}
 FREE = {"__init__"}
 

@@ -30,6 +30,7 @@ EXPECTED = {
     "docs/client.md:2": "Hello!\n",
     "docs/client.md:3": "Hello, company!\n",
     "docs/client.md:4": "0 What is 0 + 0?\n1 What is 1 + 1?\n2 What is 2 + 2?\n",
+    "docs/client.md:5": "Hello!\n",
     "docs/keys.md:0": "-----BEGIN PUBLIC KEY-----",
     "docs/memory.md:0": "mlock ",
     "docs/memory.md:1": "The patient's record",

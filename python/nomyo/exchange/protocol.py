@@ -10,7 +10,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import quote
 
 from ..errors import (
@@ -32,7 +32,8 @@ RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
 ERROR_LIMIT_BYTES = 64 * 1024
 SERVER_KEY_LIMIT_BYTES = 16 * 1024
 
-SECURITY_TIERS = ("standard", "high", "maximum")
+SecurityTier: TypeAlias = Literal["standard", "high", "maximum"]
+SECURITY_TIERS: tuple[str, ...] = get_args(SecurityTier)
 # Where a request goes, and which API key goes there. The client chooses both, never the author of a body or of a row of
 # a batch.
 OF_THE_CLIENT = frozenset({"api_key", "base_url"})

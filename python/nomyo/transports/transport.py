@@ -9,7 +9,7 @@ import httpx
 
 from ..client import SecureCompletionClient, SyncSecureCompletionClient
 from ..errors import NomyoError
-from ..exchange.protocol import check_security_tier
+from ..exchange.protocol import SecurityTier, check_security_tier
 from ..exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions, SecureMemory, Settings
 from ..exchange.signatures import refuse_unknown, shows_options
 from ..exchange.startup import check_client
@@ -37,7 +37,7 @@ class _Transport:
         api_key: str | None = None,
         secure_memory: SecureMemory = True,
         *,
-        security_tier: str | None = None,
+        security_tier: SecurityTier | None = None,
         timeout: float = PATIENT_TIMEOUT_S,
         http_client: httpx.AsyncClient | httpx.Client | None = None,
         **options: Unpack[ClientOptions],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from nomyo import ChatCompletionResponse, SecureCompletionClient
 from nomyo._core import new_payload_id
 from nomyo._warn import log_named
+from nomyo.exchange.protocol import SecurityTier
 from nomyo.openai_form.answer import UnwritableAnswerError, completion_answer
 from nomyo.openai_form.body import ChatBody
 from nomyo.openai_form.chunks import UnstreamableError
@@ -89,9 +90,8 @@ class Completions:
 
     async def _answer(self, chat: ChatBody) -> ChatCompletionResponse:
         async with self._slots.slot():
-            return await self._client.send_secure_request(
-                chat.payload, new_payload_id(), security_tier=chat.security_tier
-            )
+            tier = cast(SecurityTier | None, chat.security_tier)  # checked when the body was read
+            return await self._client.send_secure_request(chat.payload, new_payload_id(), security_tier=tier)
 
 
 def _until_taken(send: Send) -> Send:
