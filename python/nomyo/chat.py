@@ -19,7 +19,7 @@ from ._create_many import Result, run_many, run_many_async
 from .client import SecureCompletionClient, SyncSecureCompletionClient
 from .exchange.call import Call
 from .exchange.paths import KeyDir
-from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, Password, SecureMemory, Settings
+from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, Password, SecureMemory, Settings, client_repr
 from .exchange.startup import check_client, warn_of_plain_http
 from .exchange.tracebacks import clears_traceback
 from .parameters import Messages, hint_for, typed_parameters, warn_of_misspelt
@@ -115,6 +115,10 @@ class _ChatCompletion(Generic[ClientT]):
     @staticmethod
     def _open_client(settings: Settings) -> ClientT:
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Show the router's address, the key directory, and whether the router's key is pinned."""
+        return client_repr(self, self._client.settings if hasattr(self, "_client") else None)
 
     def dispose(self) -> None:
         """Stop key rotation, wipe the private key, close the connections. Idempotent.

@@ -23,6 +23,7 @@ from .exchange.settings import (
     Password,
     SecureMemory,
     Settings,
+    client_repr,
 )
 from .exchange.signatures import refuse_unknown, shows_options
 from .exchange.startup import check_client
@@ -89,6 +90,10 @@ class _CompletionClient:
         client = type(self).__new__(type(self))
         client.start(settings, self._exchange.with_same_keys(settings))
         return client
+
+    def __repr__(self) -> str:
+        """Show the router's address, the key directory, and whether the router's key is pinned."""
+        return client_repr(self, self.settings if hasattr(self, "_exchange") else None)
 
     def start(self, settings: Settings, exchange: Exchange | None = None) -> None:
         """Open the keys and the connection pool; called once, by the constructors."""

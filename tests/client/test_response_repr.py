@@ -1,4 +1,4 @@
-"""What a response shows of itself: what helps, and never content."""
+"""What a response and a client show of themselves: what helps, and never content or a credential."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import nomyo
+from nomyo.transports import AsyncSecureTransport, SecureTransport
 from support.faults import FaultyRouter
 from support.odd_answers import answer_with, completion
 from support.twins import Twin
@@ -131,3 +132,35 @@ def test_response_as_json_that_every_program_reads() -> None:
         "\ud800", "\\ud800"
     )
     assert text.encode("utf-8")
+
+
+def test_client_shows_its_address_its_keys_and_whether_it_is_pinned(twin: Twin, tmp_path: Path) -> None:
+    pin = "SHA256:" + "A" * 43
+    options: dict[str, Any] = {"api_key": "sk-secret", "key_rotation_password": "a password"}
+    for made in (twin.chat, twin.client):
+        in_memory = made("https://router.example/v1", **options)
+        pinned = made("https://router.example:8443", key_dir=tmp_path, server_key_fingerprint=pin, **options)
+
+        name = type(pinned).__name__
+        assert repr(in_memory) == f"<{name} base_url='https://router.example' key_dir=None pinned=False>"
+        assert repr(pinned) == f"<{name} base_url='https://router.example:8443' key_dir={str(tmp_path)!r} pinned=True>"
+
+
+def test_client_that_could_not_be_made_has_a_repr_too() -> None:
+    classes = (
+        nomyo.SecureChatCompletion,
+        nomyo.SyncSecureChatCompletion,
+        nomyo.SecureCompletionClient,
+        nomyo.SyncSecureCompletionClient,
+    )
+    for made in classes:
+        assert repr(made.__new__(made)) == f"<{made.__name__}, which could not be made>"
+
+
+@pytest.mark.parametrize("made", [SecureTransport, AsyncSecureTransport])
+def test_transport_shows_the_same(made: Any) -> None:
+    transport = made("https://router.example", api_key="sk-secret", key_dir=None)
+    try:
+        assert repr(transport) == f"<{made.__name__} base_url='https://router.example' key_dir=None pinned=False>"
+    finally:
+        transport._client.dispose()

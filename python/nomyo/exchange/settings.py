@@ -145,6 +145,20 @@ class Settings:
         return self.key_rotation_dir
 
 
+def client_repr(client: object, settings: Settings | None) -> str:
+    """Return what a client shows of itself: no key and no password, and no address can hold one.
+
+    Args:
+        client: The client, or what has one inside.
+        settings: Its options; None if an option was refused, so that it has none.
+    """
+    name = type(client).__name__
+    if settings is None:
+        return f"<{name}, which could not be made>"
+    directory = None if settings.key_dir is None else os.fsdecode(settings.key_dir)
+    return f"<{name} base_url={str(settings.base_url)!r} key_dir={directory!r} pinned={bool(settings.pins)}>"
+
+
 def check_key_size(key_size: object) -> None:
     """Check the size of a key pair to generate.
 

@@ -10,7 +10,7 @@ import httpx
 from ..client import SecureCompletionClient, SyncSecureCompletionClient
 from ..errors import NomyoError
 from ..exchange.protocol import SecurityTier, check_security_tier
-from ..exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions, SecureMemory, Settings
+from ..exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions, SecureMemory, Settings, client_repr
 from ..exchange.signatures import refuse_unknown, shows_options
 from ..exchange.startup import check_client
 from ..exchange.tracebacks import clears_traceback
@@ -81,6 +81,10 @@ class _Transport:
         transport = cls.__new__(cls)
         transport.start(settings, security_tier)
         return transport
+
+    def __repr__(self) -> str:
+        """Show the router's address, the key directory, and whether the router's key is pinned."""
+        return client_repr(self, self._client.settings if hasattr(self, "_client") else None)
 
     @property
     def base_url(self) -> str:
