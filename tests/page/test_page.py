@@ -288,15 +288,16 @@ def test_answer_can_be_stopped_and_asked_for_again(browser: Browser) -> None:
         visited.message.fill("typed meanwhile")
         visited.message.press("Enter")  # one at a time: this waits
         visited.page.get_by_role("button", name="Stop").click()
-        expect(visited.failure).to_contain_text("Stopped. The request may have been served all the same, and billed.")
+        expect(visited.stopped).to_contain_text("Stopped. The request may have been served all the same, and billed.")
+        expect(visited.failure).to_have_count(0)
         expect(visited.message).to_be_focused()
         expect(visited.message).to_have_value("typed meanwhile")
-        visited.failure.get_by_role("button", name="Retry").click()
-        expect(visited.failure).to_have_count(0)
+        visited.stopped.get_by_role("button", name="Retry").click()
+        expect(visited.stopped).to_have_count(0)
         expect(visited.message).to_be_focused()  # while it is waited for, too
         visited.page.get_by_role("button", name="Stop").click()
         router.conduct = "answer"
-        visited.failure.get_by_role("button", name="Retry").click()
+        visited.stopped.get_by_role("button", name="Retry").click()
         expect(visited.answers).to_have_text(["at last"])
         assert {len(request["messages"]) for request in router.requests} == {1}
 
@@ -311,7 +312,8 @@ def test_clear_forgets_the_conversation_and_what_is_under_way(browser: Browser) 
         visited.ask("one")
         router.conduct = "silent"
         visited.say("two")
-        visited.page.get_by_role("button", name="Clear").click()
+        visited.press("Clear")
+        visited.press("Forget it")
         expect(visited.conversation).to_be_empty()
         expect(visited.message).to_be_focused()
         router.conduct = "answer"
@@ -327,7 +329,10 @@ def test_policy_is_strict_and_the_page_small(visited: Visit) -> None:
     visited.message.wait_for()
 
     files = [path for path in page_folder().iterdir() if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 40_000
+    scripts = [path.stat().st_size for path in files if path.suffix == ".js"]
+    assert max(scripts) < 10_000
+    assert sum(scripts) < 50_000
+    assert sum(path.stat().st_size for path in files) < 70_000
     for path in files:
         addresses = set(re.findall(r"https?://[^\s\"'`<>]+", path.read_text()))
         assert addresses <= {"http://www.w3.org/2000/svg"}, path

@@ -88,6 +88,10 @@ class Visit:
         return self.conversation.locator(".failure")
 
     @property
+    def stopped(self) -> Locator:
+        return self.conversation.locator(".stopped")
+
+    @property
     def token(self) -> Locator:
         return self.page.get_by_label("Token of the proxy")
 
@@ -100,6 +104,10 @@ class Visit:
         """Go to the page with the token, or the fragment given, and wait for what it then shows."""
         self.page.goto(f"{self.proxy.url}/{fragment}" if fragment is not None else self.proxy.page_url)
         self.page.locator("form:visible").wait_for()
+
+    def press(self, name: str) -> None:
+        """Click the last button of a name."""
+        self.page.get_by_role("button", name=name).last.click()
 
     def say(self, text: str) -> None:
         """Write and send, by keyboard, without waiting for the answer."""
