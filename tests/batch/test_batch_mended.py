@@ -15,30 +15,20 @@ import pytest
 from nomyo import BatchError
 from nomyo._files import new_files
 from nomyo.batch import journal
-from nomyo.serve.router.running import RunningRouter
+from support.batch_scene import MANY_EXPECTED as EXPECTED
+from support.batch_scene import MANY_ROWS as ROWS
 from support.batch_scene import (
     PromptNotingRouter,
-    Runner,
     Told,
     command,
     outcomes,
     request,
     rows_of,
-    runner,
     size_bytes,
     whole_rows,
     write_input,
 )
 from support.waiting import until
-
-ROWS = 300
-EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
-
-
-@pytest.fixture
-def run(router: RunningRouter, key_directory: Path, source: Path, output: Path) -> Runner:
-    return runner(source, output, router.url, key_directory)
-
 
 TEARS: dict[str, Callable[[bytes], bytes]] = {
     "in its last row": lambda content: content[:-7],

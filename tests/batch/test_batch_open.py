@@ -20,6 +20,7 @@ from nomyo import BatchError, SecurityError, _core
 from nomyo.batch import output_reader
 from nomyo.serve.router.running import RunningRouter
 from support.batch_scene import (
+    expected,
     lines_of,
     open_command,
     opened,
@@ -36,7 +37,7 @@ from support.waiting import until
 ROWS = 40
 CANARY = "canary-prompt-91e7"
 PASSWORD = "a password of sufficient length"
-EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
+EXPECTED = expected(ROWS)
 
 
 # Rows with answers, and two with errors; one of these has a custom_id that UTF-8 cannot hold.

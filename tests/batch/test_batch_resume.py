@@ -18,10 +18,10 @@ import pytest
 
 from nomyo import BatchError
 from nomyo.batch import append_log
-from nomyo.serve.router.running import RunningRouter
+from support.batch_scene import MANY_EXPECTED as EXPECTED
+from support.batch_scene import MANY_ROWS as ROWS
 from support.batch_scene import (
     PromptNotingRouter,
-    Runner,
     batch,
     command,
     line_of,
@@ -29,22 +29,14 @@ from support.batch_scene import (
     outcomes,
     request,
     rows_of,
-    runner,
     size_bytes,
     whole_rows,
     write_input,
 )
 from support.waiting import until
 
-ROWS = 300
 KILLS = 10
 CONCURRENCY = 8
-EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
-
-
-@pytest.fixture
-def run(router: RunningRouter, key_directory: Path, source: Path, output: Path) -> Runner:
-    return runner(source, output, router.url, key_directory)
 
 
 def kill_somewhere(process: subprocess.Popen[bytes], output: Path, chance: random.Random) -> None:

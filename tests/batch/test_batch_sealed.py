@@ -26,6 +26,7 @@ from support.batch_scene import (
     Runner,
     batch,
     command,
+    expected,
     line_of,
     lines_of,
     open_command,
@@ -46,7 +47,7 @@ ROWS = 40
 KILLS = 3
 CANARY = "canary-prompt-91e7"
 PASSWORD = "a password of sufficient length"
-EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
+EXPECTED = expected(ROWS)
 
 
 @pytest.fixture

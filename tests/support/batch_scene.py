@@ -28,12 +28,21 @@ from nomyo.serve.router.router import Router
 from nomyo.serve.router.running import RunningRouter
 from support import peer
 
-ROWS = 60
-EXPECTED = [(f"row-{number}", f"prompt {number} é", None) for number in range(ROWS)]
-"""What comes of so many good rows."""
-NO_COOL_DOWN = Limits(requests_per_s=0, cool_down_s=0)
 Outcome = tuple[str | None, str | None, str | None]
 """custom_id, what the model said, and the error's code."""
+
+
+def expected(rows: int) -> list[Outcome]:
+    """Return what comes of so many good rows."""
+    return [(f"row-{number}", f"prompt {number} é", None) for number in range(rows)]
+
+
+ROWS = 60
+EXPECTED = expected(ROWS)
+MANY_ROWS = 300
+MANY_EXPECTED = expected(MANY_ROWS)
+"""Of a batch that is interrupted, or whose output is damaged, somewhere in it."""
+NO_COOL_DOWN = Limits(requests_per_s=0, cool_down_s=0)
 Runner = Callable[..., nomyo.batch.Summary]
 
 
