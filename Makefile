@@ -52,12 +52,16 @@ test-rust: $(VENV)/ready
 	$(CARGO_TEST)
 
 # The arena under random threads for much longer than `make test` gives them (a failure shows its seed); many clients; a long batch;
-# a hostile crowd around both servers. SOAK_S: seconds of the first and of the last.
+# streams of a million tool calls; keys that rotate under load, and batches that are killed; a hostile crowd around both servers.
+# SOAK_S: seconds of the first and of the last.
 SOAK_S ?= 600
 soak: build
 	NOMYO_SOAK_S=$(SOAK_S) $(CARGO_TEST) --test arena_stress
 	$(BIN)/python tests/support/soak.py
 	$(BIN)/python tests/support/batch_scale.py
+	$(BIN)/python tests/support/amplified.py
+	NOMYO_SOAK_REQUESTS=2000 NOMYO_SOAK_BATCHES=10 $(BIN)/python -m pytest -q -p no:benchmark \
+	  tests/keys/test_rotation_under_load.py tests/batch/test_batch_resume.py -k 'rotate or killed'
 	NOMYO_SOAK_S=$(SOAK_S) $(BIN)/python tests/support/hostile_crowd.py
 
 # The arena's sources under a model checker: every order in which two threads can go through them.

@@ -36,6 +36,8 @@ from support.batch_scene import (
 from support.waiting import until
 
 KILLS = 10
+BATCHES = int(os.environ.get("NOMYO_SOAK_BATCHES", "2"))
+"""Of those that are killed at random moments: one without order and one in order, and more in `make soak`."""
 CONCURRENCY = 8
 
 
@@ -52,7 +54,7 @@ def kill_somewhere(process: subprocess.Popen[bytes], output: Path, chance: rando
 
 
 @pytest.mark.slow("eleven starts of the command, ten of which are killed")
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(BATCHES))
 def test_killed_batch_ends_like_an_undisturbed_one(
     seed: int, noting: PromptNotingRouter, source: Path, output: Path, key_directory: Path
 ) -> None:

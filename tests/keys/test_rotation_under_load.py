@@ -1,8 +1,9 @@
-"""Both sides rotate their keys as fast as they can be made, while 2,000 requests go through."""
+"""Both sides rotate their keys as fast as they can be made, while requests go through: 2,000 in `make soak`."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import nomyo
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
 
-REQUESTS = 2_000
+REQUESTS = int(os.environ.get("NOMYO_SOAK_REQUESTS", "500"))
 AT_ONCE = 16
 
 

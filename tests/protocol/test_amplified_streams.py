@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,18 @@ import pytest
 
 from nomyo.openai_form.chunks import HEAD_FIELD_BYTES, MAX_CHOICES, RUN_BYTES, chunks_of
 from nomyo.openai_form.event_stream import streamed
-from support.amplified import ANSWERS, LONG, message, most_bytes, text_of, with_head
+from support.amplified import (
+    ANSWERS,
+    LONG,
+    MULTIPLE,
+    message,
+    most_bytes,
+    stream_bytes,
+    text_of,
+    text_of_calls,
+    with_head,
+)
+from support.amplified import CALLS as AMPLIFIED_CALLS
 from support.faults import FaultyRouter
 from support.joined_chunks import joined, parts_of
 from support.odd_answers import HEAD, answer_in_turn, answer_with, completion
@@ -68,12 +80,27 @@ def test_stream_of_the_proxy_is_a_small_multiple_of_the_answer(
     assert peak_bytes(proxy.process.pid) - before < 24 * len(text) + 24 * 2**20
 
 
-@pytest.mark.slow("streams of 16 to 40 MB, put together from a million calls")
-@pytest.mark.parametrize("call", ["{}", '{"a":0}', '{"function":{}}'])
+def steps_of_growth(call: str, *counts: int) -> list[int]:
+    """Return how many bytes larger the stream of each number of calls is than that of the number before."""
+    return [after - before for before, after in pairwise(stream_bytes(text_of_calls(call, count)) for count in counts)]
+
+
+@pytest.mark.parametrize("call", AMPLIFIED_CALLS)
 def test_stream_of_a_million_calls_is_a_small_multiple_too(call: str) -> None:
-    head = dict.fromkeys(("id", "created", "model", "service_tier", "system_fingerprint"), "h" * (HEAD_FIELD_BYTES - 2))
-    text = f'{json.dumps(head)[:-1]},"choices":[{{"message":{{"tool_calls":[{",".join([call] * 1_000_000)}]}}}}]}}'
-    assert sum(map(len, streamed(json.loads(text), include_usage=True))) <= most_bytes(text)
+    """By its growth, which is that of the calls; `make soak` streams the million."""
+    text = text_of_calls(call, 10_000)
+    assert stream_bytes(text) <= most_bytes(text)
+    first, second = steps_of_growth(call, 10_000, 20_000, 30_000)
+    # An index has five digits there, and at most one more in a million.
+    assert max(first, second) / 10_000 + 1 <= MULTIPLE * len(f"{call},")
+    assert abs(first - second) <= 2 * RUN_BYTES  # a chunk more or less
+
+
+@pytest.mark.parametrize("call", AMPLIFIED_CALLS)
+def test_stream_whose_calls_share_no_chunks_would_be_seen(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nomyo.openai_form.chunks.FRAMES_BYTES", 2**60)
+    (step,) = steps_of_growth(call, 100, 200)
+    assert step / 100 > MULTIPLE * len(f"{call},")
 
 
 def test_client_that_does_not_read_has_no_more_made_than_its_connection_holds(

@@ -1,10 +1,19 @@
-"""Answers of which a stream could be made that is larger by orders of magnitude, and what a stream may measure."""
+"""Answers of which a stream could be made that is larger by orders of magnitude, and what a stream may measure.
+
+`python tests/support/amplified.py` streams answers of a million tool calls. It exits with 1 if a stream is too large.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from nomyo.openai_form.chunks import HEAD_FIELD_BYTES
+from nomyo.openai_form.event_stream import streamed
 from support.odd_answers import HEAD, completion
 
 LONG = "x" * 40_000
@@ -63,6 +72,9 @@ ANSWERS: dict[str, Any] = {
     "line ends of another kind": completion(message(content="\u0085\u2028" * 10_000)),
     "floats that are short in JSON": {**completion(message(content="a")), "floats": 0},  # see `text_of`
 }
+CALLS = ("{}", '{"a":0}', '{"function":{}}')
+"""Tool calls to which a stream adds most: each gets an index, and one with a function a type."""
+MILLION = 1_000_000
 MULTIPLE = 8
 EXTRA_BYTES = 320 * 1024
 
@@ -76,3 +88,29 @@ def text_of(what: str) -> str:
 def most_bytes(text: str) -> int:
     """Return what the stream of an answer may measure."""
     return MULTIPLE * len(text.encode()) + EXTRA_BYTES
+
+
+def text_of_calls(call: str, count: int) -> str:
+    """Return an answer of as many calls, whose head is as long as a stream may repeat it."""
+    head = dict.fromkeys(("id", "created", "model", "service_tier", "system_fingerprint"), "h" * (HEAD_FIELD_BYTES - 2))
+    return f'{json.dumps(head)[:-1]},"choices":[{{"message":{{"tool_calls":[{",".join([call] * count)}]}}}}]}}'
+
+
+def stream_bytes(text: str) -> int:
+    """Return what the stream of an answer measures."""
+    return sum(map(len, streamed(json.loads(text), include_usage=True)))
+
+
+def main() -> int:
+    """Stream the answers of a million calls; return 1 if one of the streams is too large."""
+    too_large = False
+    for call in CALLS:
+        text = text_of_calls(call, MILLION)
+        measured, most = stream_bytes(text), most_bytes(text)
+        print(f"a million calls {call}: {len(text)} bytes, streamed in {measured} (at most {most})", flush=True)
+        too_large |= measured > most
+    return int(too_large)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
