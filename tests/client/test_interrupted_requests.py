@@ -24,6 +24,7 @@ from support.twins import Twin
 
 HELLO = [{"role": "user", "content": "Hello"}]
 INTERRUPTIONS = 150
+TIMEOUT_S = 30.0
 SEED = 20_261_129
 
 
@@ -63,13 +64,16 @@ def test_interruptions_at_random_moments_leave_the_only_connection_to_the_next_r
     options: dict[str, Any] = {
         "key_dir": key_directory,
         "max_connections": 1,
-        "timeout": 3.0,
+        "timeout": TIMEOUT_S,
         "server_key_ttl": key_ttl_s,
     }
     with nomyo.SyncSecureChatCompletion(router.url, True, **options) as chat, alarm(raised) as ring:
-        began_s = time.monotonic()
-        chat.create(model="m", messages=HELLO)
-        longest_s = 1.2 * (time.monotonic() - began_s)
+        took_s = []
+        for _ in range(5):  # the shortest is the one that no other program held up
+            began_s = time.monotonic()
+            chat.create(model="m", messages=HELLO)
+            took_s.append(time.monotonic() - began_s)
+        longest_s = 1.2 * min(took_s)
         for _ in range(INTERRUPTIONS):
             try:
                 ring(moments.uniform(0.0001, longest_s))
@@ -80,7 +84,7 @@ def test_interruptions_at_random_moments_leave_the_only_connection_to_the_next_r
                 ring(0)
         began_s = time.monotonic()
         assert chat.create(model="m", messages=HELLO).choices[0].message.content == "Hello"
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < TIMEOUT_S  # which a connection that is lost would take
     assert interrupted > INTERRUPTIONS / 10
 
 
@@ -121,7 +125,7 @@ def test_timeout_error_of_a_signal_handler_is_the_callers_in_each_phase(
     content = "x" * 3_000_000 if phase == "upload" else "Hello"
     with (
         silent.PHASES[phase](router.url) as scene,
-        nomyo.SyncSecureChatCompletion(scene.url, True, key_dir=key_directory, timeout=5.0) as chat,
+        nomyo.SyncSecureChatCompletion(scene.url, True, key_dir=key_directory, timeout=TIMEOUT_S) as chat,
         alarm(TimeoutError) as ring,
     ):
         began_s = time.monotonic()
@@ -129,7 +133,7 @@ def test_timeout_error_of_a_signal_handler_is_the_callers_in_each_phase(
         with pytest.raises(TimeoutError, match="the caller's own"):
             chat.create(model="m", messages=[{"role": "user", "content": content}])
         ring(0)
-    assert time.monotonic() - began_s < 4
+    assert time.monotonic() - began_s < TIMEOUT_S / 2
 
 
 class BrokenTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):

@@ -8,22 +8,29 @@ from typing import Any
 import pytest
 
 from nomyo.exchange.effects import NetworkFailure, Request, Response, Timeouts
-from support.raw_server import framed, raw_server
+from support.raw_server import RawServer, framed, raw_server
 from support.tls import Authority
 from support.twins import Twin
+from support.waiting import until
 
-QUICK = Timeouts(0.5, 0.5, 0.5)
+PATIENT = Timeouts(20, 20, 20)
 
 
-def post(twin: Twin, http: Any, url: str, body: bytes = b"x", timeouts: Timeouts = QUICK) -> Response | NetworkFailure:
-    outcome: Response | NetworkFailure = twin.call(http.send, Request("POST", url, {}, body, 100_000, timeouts))
+def post(twin: Twin, http: Any, url: str) -> Response | NetworkFailure:
+    outcome: Response | NetworkFailure = twin.call(http.send, Request("POST", url, {}, b"x", 100_000, PATIENT))
     return outcome
 
 
-def bodies(twin: Twin, url: str, times: int) -> list[bytes]:
-    """Return the bodies of so many answers, asked for by one client."""
-    http = twin.client(url)._http
-    outcomes = [post(twin, http, url) for _ in range(times)]
+def bodies(twin: Twin, server: RawServer, times: int) -> list[bytes]:
+    """Return the bodies of so many answers, asked for by one client, each when all of the answer before has come.
+
+    What comes after the next request was sent is an answer to it, for all that a client can tell.
+    """
+    http = twin.client(server.url)._http
+    outcomes = []
+    for _ in range(times):
+        outcomes.append(post(twin, http, server.url))
+        until(lambda: server.answered == server.requests)
     return [outcome.body if isinstance(outcome, Response) else b"none" for outcome in outcomes]
 
 
@@ -42,7 +49,7 @@ SURPLUS = {
 @pytest.mark.parametrize("what", SURPLUS)
 def test_surplus_behind_an_answer_answers_nobody(twin: Twin, what: str) -> None:
     with raw_server(lambda number: framed(named(number)) + SURPLUS[what]) as server:
-        assert bodies(twin, server.url, 3) == [named(1), named(2), named(3)]
+        assert bodies(twin, server, 3) == [named(1), named(2), named(3)]
 
 
 def test_surplus_in_tls_records_of_its_own_answers_nobody(
@@ -53,7 +60,7 @@ def test_surplus_in_tls_records_of_its_own_answers_nobody(
     context.load_cert_chain(tls_authority.certificate, tls_authority.key)
     padding = b"x" * 16_384  # the most that one record holds, so the surplus lies in the next
     with raw_server(lambda _: framed(padding[: -len(framed(b""))]) + framed(b"surplus"), context) as server:
-        assert b"surplus" not in bodies(twin, server.url, 3)
+        assert b"surplus" not in bodies(twin, server, 3)
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -62,7 +69,7 @@ def test_body_of_an_answer_that_has_none_answers_nobody(twin: Twin, status: int)
         return framed(framed(b"surplus"), status) if number == 1 else framed(named(number))
 
     with raw_server(answers) as server:
-        assert b"surplus" not in bodies(twin, server.url, 3)
+        assert b"surplus" not in bodies(twin, server, 3)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +84,13 @@ def test_body_of_an_answer_that_has_none_answers_nobody(twin: Twin, status: int)
 )
 def test_answer_is_each_requests_own_whatever_its_form(twin: Twin, answer: bytes) -> None:
     with raw_server(lambda _: answer) as server:
-        assert not any(b"surplus" in body for body in bodies(twin, server.url, 3))
+        assert not any(b"surplus" in body for body in bodies(twin, server, 3))
 
 
 def test_connection_is_kept_after_an_answer_without_surplus(twin: Twin) -> None:
     with raw_server(lambda number: framed(named(number) * 30_000 if number == 1 else named(number))) as server:
         http = twin.client(server.url)._http
-        wanted = Request("POST", server.url, {}, b"x", 1_000_000, QUICK)
+        wanted = Request("POST", server.url, {}, b"x", 1_000_000, PATIENT)
         found = [twin.call(http.send, wanted) for _ in range(4)]
         assert [outcome.body[:8] for outcome in found] == [named(number) for number in (1, 2, 3, 4)]
         assert server.connections == 1

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from support.silent import serving
 
+SENDING_S = 10.0
+"""How long a client may take to read an answer: a machine under load is slow to."""
 Answers = Callable[[int], bytes]
 """Takes the number of a request, from 1."""
 
@@ -23,6 +25,8 @@ class RawServer:
 
     url: str = ""
     requests: int = 0
+    answered: int = 0
+    """Answers that are out as a whole, so that the client's kernel has them; or whose connection the client closed."""
     connections: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -30,6 +34,10 @@ class RawServer:
         with self._lock:
             self.requests += 1
             return self.requests
+
+    def note_answer(self) -> None:
+        with self._lock:
+            self.answered += 1
 
 
 def framed(body: bytes, status: int = 200, headers: bytes = b"") -> bytes:
@@ -47,13 +55,23 @@ def raw_server(answers: Answers, context: ssl.SSLContext | None = None, *, reads
         with contextlib.suppress(ConnectionError):
             while not left.is_set():
                 _read_request(connection, left, reads=reads)
-                connection.sendall(answers(server.next_request()))
+                _send(connection, server, answers(server.next_request()))
                 if not reads:
                     return
 
     with serving(talk, context) as port:
         server.url = f"http{'s' if context else ''}://127.0.0.1:{port}/"
         yield server
+
+
+def _send(connection: socket.socket, server: RawServer, answer: bytes) -> None:
+    waits_s = connection.gettimeout()
+    connection.settimeout(SENDING_S)
+    try:
+        connection.sendall(answer)
+    finally:
+        server.note_answer()
+    connection.settimeout(waits_s)
 
 
 def _read_request(connection: socket.socket, left: threading.Event, *, reads: bool) -> None:
