@@ -71,6 +71,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     _started.clear()  # by what is imported
 
 
+def pytest_collection_finish() -> None:
+    """Take what there is before the first test out of garbage collections, of which each test ends with a whole one.
+
+    These are the modules, and the tests themselves. To go through them takes longer than most tests do.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def _note_program(event: str, arguments: tuple[object, ...]) -> None:
     if event == "subprocess.Popen":
         words = arguments[1]
