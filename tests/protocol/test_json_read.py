@@ -8,14 +8,15 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nomyo import SecurityError, _core
+from support.examples import examples
 from support.native_json import PAYLOADS, Json, dumps, same
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(PAYLOADS, st.booleans(), st.sampled_from([None, 2, "\t"]))
 @example({"\x00": "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")}, True, None)
 def test_object_is_read_as_json_loads_reads_it(
@@ -55,7 +56,7 @@ def test_notable_texts_are_read_as_json_loads_reads_them(native: Json, text: str
     assert same(native.read(text), json.loads(text))
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.from_regex(r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", fullmatch=True))
 def test_numbers_are_read_as_json_loads_reads_them(native: Json, number: str) -> None:
     assert same(native.read(f'{{"a":{number}}}'), json.loads(f'{{"a":{number}}}'))
@@ -145,7 +146,7 @@ def test_what_is_not_json_behind_a_genuine_tag_says_so(native: Json, plaintext: 
     assert caught.value.__cause__ is None
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(PAYLOADS, st.data())
 def test_damaged_json_is_read_as_json_loads_reads_it_or_refused(
     native: Json, payload: dict[str, Any], data: st.DataObject
@@ -160,7 +161,7 @@ def test_damaged_json_is_read_as_json_loads_reads_it_or_refused(
 ENDINGS = st.sampled_from([b"", b"}", b"x", b" ", b"\x00", b",", b'"', b"{}", b"[[", b"\xc3", b"1", b"]}", b'\\"'])
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(PAYLOADS, st.integers(0, 3), ENDINGS)
 def test_json_damaged_at_its_end_is_read_as_json_loads_reads_it_or_refused(
     native: Json, payload: dict[str, Any], cut: int, ending: bytes
@@ -172,7 +173,7 @@ def test_json_damaged_at_its_end_is_read_as_json_loads_reads_it_or_refused(
 FIELDS = st.lists(st.tuples(st.sampled_from(["a", "b", "\\u0061", "é", "\\u00e9", "", "\\ud800"]), st.integers(0, 9)))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(FIELDS))
 def test_repeated_fields_are_refused_as_a_strict_reader_refuses_them(native: Json, objects: list[Any]) -> None:
     written = ("{" + ",".join(f'"{name}":{value}' for name, value in fields) + "}" for fields in objects)

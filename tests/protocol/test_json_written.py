@@ -11,10 +11,11 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nomyo import _core
+from support.examples import examples
 from support.native_json import PAYLOADS, SCALARS, Json, dumps, same
 from support.process import output_of
 
@@ -53,7 +54,7 @@ class List(list[Any]):
     pass
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(PAYLOADS)
 def test_payload_is_written_as_json_dumps_writes_it(native: Json, payload: dict[str, Any]) -> None:
     assert native.write(payload) == dumps(payload)
@@ -70,7 +71,7 @@ def test_keys_are_coerced_as_json_dumps_coerces_them(native: Json, payload: dict
     assert native.write(payload) == dumps(payload)
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=50, max_size=200))
 def test_floats_are_written_as_repr_writes_them(native: Json, patterns: list[int]) -> None:
     doubles = [struct.unpack("d", struct.pack("Q", pattern))[0] for pattern in patterns]
