@@ -12,7 +12,7 @@ BY_HAND := .venv-by-hand
 CARGO_TEST := cargo test --release --locked --package nomyo-core --config 'profile.release.lto="off"'
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
-.PHONY: prerequisites setup build demo test test-all test-rust test-arena-model test-tools test-lowest soak lint bench prove wheel reference openai ray node screenshots clean
+.PHONY: prerequisites setup build demo test test-all test-rust test-arena-model test-tools test-lowest soak lint bench prove wheel reference openai ray node screenshots reference-page clean
 
 setup: build
 
@@ -111,6 +111,10 @@ test-tools: prerequisites
 # The pictures of the page in docs/: look at them before they are committed.
 screenshots: build test-tools
 	$(BIN)/python tests/support/page_screenshots.py docs/images
+
+# docs/reference.md, from docstrings, signatures and the commands' help; a test compares the page with a fresh one.
+reference-page: build
+	PYTHONPATH=tools $(BIN)/python -m reference_page docs/reference.md
 
 wheel: $(VENV)/ready
 	rm -rf dist

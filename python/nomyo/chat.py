@@ -61,8 +61,8 @@ class _ChatCompletion(Generic[ClientT]):
         Args:
             base_url: The router, with or without a final `/v1`; `https://` unless `allow_http`. If it is not given,
                 the environment variable `NOMYO_BASE_URL` takes precedence over the default.
-            allow_http: Allow plain HTTP, with a warning: for local work only.
-            api_key: Sent as a bearer token; None reads `NOMYO_API_KEY`.
+            allow_http: Allow plain HTTP, with a warning: for local work only. No variable of the environment allows it.
+            api_key: Sent as a bearer token; None reads `NOMYO_API_KEY`, and `""` sends none.
             secure_memory: True locks as much working memory as it can, and warns once if it could not lock all;
                 "require" raises instead; False does not warn.
             timeout: Seconds that each step of an attempt may take; more than 0. The steps are: connecting (including

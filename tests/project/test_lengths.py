@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("python", "tests", "benches", "examples", "rust")
+FOLDERS = ("python", "tests", "tools", "benches", "examples", "rust")
 MOST_LINES = 400
 MOST_LINES_OF_MEDIAN = 7
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -26,7 +25,6 @@ from nomyo.cli.router_options import RouterOptions
 from nomyo.exchange.settings import ClientOptions, Settings
 from nomyo.transports import AsyncSecureTransport, SecureTransport
 
-DOCS = Path(__file__).parents[2] / "docs"
 DEFAULTS = {each.name: each.default for each in fields(Settings) if each.init}
 NAMED = {
     "base_url",
@@ -199,19 +197,3 @@ def test_command_that_speaks_to_a_router_has_its_options(command: ModuleType) ->
     parameters = typer.main.get_command(command.app).params
 
     assert {each.name for each in fields(RouterOptions)} <= {each.name for each in parameters}
-
-
-def test_table_of_the_documentation_has_every_option_and_its_default() -> None:
-    section = (DOCS / "client.md").read_text().partition("## Options")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.MULTILINE)
-    assert {name for name, _ in rows} == shown(nomyo.SecureChatCompletion).keys()
-    for name, told in rows:
-        default = DEFAULTS[name]
-        if isinstance(default, bool):
-            assert told == str(default), name
-        elif isinstance(default, int | float):
-            assert told in (f"{default:,g}", f"{default:,.0f} s"), name
-        elif name == "base_url":
-            assert told == f"`NOMYO_BASE_URL`, else `{default}`"
-        elif default is not None:
-            assert told == f'`"{default}"`', name

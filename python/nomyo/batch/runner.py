@@ -198,6 +198,7 @@ def _blocking(function: Callable[_P, Coroutine[Any, Any, Summary]]) -> Callable[
 
 
 run = _blocking(run_async)
+"""`run_async` for programs without an event loop: it takes the same arguments, and blocks until the batch is done."""
 
 
 @dataclass(frozen=True, slots=True)
