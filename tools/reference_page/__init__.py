@@ -19,12 +19,12 @@ from collections.abc import Iterator
 
 import griffe
 
-from reference_page.api import Api, Entry, is_brief, methods, prose_of
+from reference_page.api import Api, Entry, is_brief, levels, methods, prose_of
 from reference_page.commands import commands
 from reference_page.markdown import Links, anchor, blocks, code, table
 from reference_page.source import exports, load, thing
 
-MODULES = ("nomyo", "nomyo.openai", "nomyo.transports", "nomyo.batch", "nomyo.batch.ray")
+MODULES = ("nomyo", "nomyo.parameters", "nomyo.openai", "nomyo.transports", "nomyo.batch", "nomyo.batch.ray")
 _HEAD = """\
 # Reference
 
@@ -40,7 +40,7 @@ _COMMANDS = "Commands"
 def page() -> str:
     """Return the whole page."""
     package = load()
-    found = {name: list(_entries(name, _module(package, name))) for name in MODULES}
+    found = {name: list(_entries(package, _module(package, name))) for name in MODULES}
     links = _links(found)
     api = Api(package, links)
     parts = [_HEAD, _contents(found, links), f"## {_ERRORS}", _errors(package, links)]
@@ -61,7 +61,8 @@ def _module(package: griffe.Module, name: str) -> griffe.Module:
     return found
 
 
-def _entries(module: str, source: griffe.Module) -> Iterator[Entry]:
+def _entries(package: griffe.Module, source: griffe.Module) -> Iterator[Entry]:
+    known = set(exports(source))
     for name in exports(source):
         found = thing(source, name)
         if isinstance(found, griffe.Module):
@@ -71,6 +72,7 @@ def _entries(module: str, source: griffe.Module) -> Iterator[Entry]:
             for method, function in methods(found):
                 if not is_brief(function):
                     yield Entry(f"{name}.{method}", function, name)
+            yield from (Entry(level.name, level, name) for level in levels(found, package, known))
 
 
 def _heading(module: str, entry: Entry) -> str:

@@ -11,6 +11,7 @@ import griffe
 from reference_page.markdown import Links, blocks, code, fenced, table
 from reference_page.source import (
     Thing,
+    defined,
     keys,
     parameters,
     shown_options,
@@ -30,6 +31,8 @@ _INTERNAL = {
     "start",
     "with_same_keys",
 }
+_SHARED = ("_", "Level")
+"""How classes begin that only share something among public ones."""
 _LINE = 96
 _INDENT = "    "
 _CONTEXTS = {"contextmanager": "AbstractContextManager", "asynccontextmanager": "AbstractAsyncContextManager"}
@@ -49,7 +52,7 @@ class Entry:
 def members(cls: griffe.Class) -> dict[str, griffe.Object]:
     """Return the public members of a class, with those that it has from classes of the package that are not public."""
     found: dict[str, griffe.Object] = {}
-    for each in (cls, *(base for base in cls.mro() if base.name.startswith("_"))):
+    for each in (cls, *(base for base in cls.mro() if base.name.startswith(_SHARED))):
         for name, member in each.members.items():
             is_public = not name.startswith("_") or name == "__call__"
             # A class that is not public declares what its subclasses have: that has a docstring, or is theirs to tell.
@@ -64,6 +67,21 @@ def methods(cls: griffe.Class) -> Iterator[tuple[str, griffe.Function]]:
     for name, member in members(cls).items():
         if isinstance(member, griffe.Function):
             yield name, member
+
+
+def levels(cls: griffe.Class, package: griffe.Module, known: set[str]) -> Iterator[griffe.Class]:
+    """Yield the classes of a class's attributes, and of theirs, if its own module has them; add them to `known`."""
+    for each in cls.members.values():
+        if not isinstance(each, griffe.Attribute) or not isinstance(each.annotation, griffe.Expr):
+            continue
+        for name in each.annotation.iterate(flat=True):
+            found = defined(name, package) if isinstance(name, griffe.ExprName) else None
+            if not isinstance(found, griffe.Class) or not any(each.annotation for each in found.attributes.values()):
+                continue
+            if found.module is cls.module and found.name not in known:
+                known.add(found.name)
+                yield found
+                yield from levels(found, package, known)
 
 
 def is_brief(function: griffe.Function) -> bool:
@@ -130,7 +148,8 @@ class Api:
     def _other_name(self, entry: Entry) -> str:
         if entry.of.docstring:
             return self._links.prose(prose_of(entry.of), entry.owner)
-        return f"Another name of {self._links.to(str(entry.of.value))}."  # type: ignore[union-attr]
+        value = written(entry.of.value, self._package) if isinstance(entry.of, griffe.Attribute) else ""
+        return f"Another name of {self._links.to(value)}." if self._links.knows(value) else fenced(value)
 
     def _function_text(self, entry: Entry, function: griffe.Function) -> str:
         return blocks(
@@ -148,8 +167,9 @@ class Api:
             f"Subclass of {', '.join(bases)}." if bases else "",
             self._making(entry, cls),
             self._attributes(cls, entry.name),
+            self._called_with(cls),
             self._contexts(cls, entry.name),
-            self._brief_methods(cls, entry.name),
+            "" if entry.owner else self._brief_methods(cls, entry.name),
         )
 
     def _making(self, entry: Entry, cls: griffe.Class) -> str:
@@ -275,6 +295,13 @@ class Api:
             if isinstance(each, griffe.Attribute) and name not in told and (each.annotation or each.docstring)
         ]
         return table(("attribute", "type", "meaning"), rows)
+
+    def _called_with(self, cls: griffe.Class) -> str:
+        """Return the parameters of a protocol that is a callable in several forms; the first has them all."""
+        forms = cls.overloads.get("__call__", [])
+        given = parameters(forms[0]) if forms else []
+        rows = [(code(_starred(each)), code(written(each.annotation, self._package))) for each in given]
+        return table(("parameter", "type"), rows)
 
     def _contexts(self, cls: griffe.Class, owner: str) -> str:
         rows = []
