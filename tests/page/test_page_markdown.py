@@ -109,3 +109,15 @@ def test_copy_is_what_is_shown(visited: Visit, faulty_router: FaultyRouter, kind
     expect(visited.page.get_by_role("button", name=f"Copy {kind}")).to_have_text("Copied")
     copied = {"answer": "**So:**\n```\na\\u{202e}b\n```", "code": "a\\u{202e}b"}
     assert visited.page.evaluate("navigator.clipboard.readText()") == copied[kind]
+
+
+def test_copy_works_where_the_browser_gives_no_clipboard(visited: Visit) -> None:
+    visited.page.context.grant_permissions(["clipboard-read"], origin=visited.proxy.url)
+    visited.open()
+    visited.ask("**so**")
+    visited.page.evaluate("navigator.clipboard.writeText = undefined")  # as in a page that came in clear from elsewhere
+    visited.press("Copy answer")
+
+    expect(visited.page.get_by_role("button", name="Copy answer")).to_have_text("Copied")
+    expect(visited.page.locator("textarea.unseen")).to_have_count(0)
+    assert visited.page.evaluate("navigator.clipboard.readText()") == "**so**"
