@@ -37,7 +37,7 @@ from nomyo.cli.streams import after_work
 from nomyo.errors import SecurityError
 from nomyo.exchange.key_directory import make_key_directory
 from nomyo.exchange.key_file_warnings import warnings_of
-from nomyo.exchange.settings import DEFAULT_KEY_DIR, KEY_SIZES
+from nomyo.exchange.settings import DEFAULT_KEY_DIR, KEY_SIZES, check_password
 from nomyo.memory import SecureBuffer
 
 NAME = "nomyo keys"
@@ -110,6 +110,7 @@ def generate(
     with _failures(as_json):
         _refuse_overwriting(key_dir)
         with _closing(None if no_password else new_password(NAME, password_file, "--password-file")) as password:
+            check_password("the password", password)  # before anything is made for it
             make_key_directory(key_dir)
             key, created, condition, _ = _core.open_key_directory(key_dir, key_size, password)
         if not created:  # by another process, meanwhile
