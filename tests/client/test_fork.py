@@ -10,7 +10,7 @@ import pytest
 from nomyo.serve.listener import Listener
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
-from support.process import output_of
+from support.process import output_of, unmeasured
 from support.tls import Authority
 
 PROGRAM = """
@@ -103,6 +103,8 @@ def test_first_request_imports_nothing_that_a_fork_could_interrupt(
     program = """
 import asyncio, sys
 import nomyo
+if sys.argv[2] == "SecureChatCompletion":
+    import nomyo.exchange.http.session  # with aiohttp, for which a fork waits
 client = getattr(nomyo, sys.argv[2])(sys.argv[1], key_dir=sys.argv[3])
 before = set(sys.modules)
 outcome = client.create(model="m", messages=[{"role": "user", "content": "Hello"}])
@@ -116,3 +118,40 @@ print(sorted(set(sys.modules) - before))
         url = router.url.replace("127.0.0.1", "localhost")
         env = {**os.environ, "SSL_CERT_FILE": str(tls_authority.ca)}
         assert output_of(program, url, twin_class, str(key_directory), env=env) == "[]\n"
+
+
+def test_fork_waits_until_a_first_request_has_imported_its_library(router: RunningRouter, key_directory: Path) -> None:
+    program = """
+import asyncio, os, signal, sys, threading, warnings
+import nomyo
+warnings.simplefilter("ignore")
+HELLO = [{"role": "user", "content": "Hello"}]
+importing, forking = threading.Event(), threading.Event()
+
+class Held:
+    def find_spec(name, path=None, target=None):
+        if name == "aiohttp.connector":
+            importing.set()
+            assert forking.wait(60)
+
+def ask():
+    client = nomyo.SecureChatCompletion(sys.argv[1], True, key_dir=sys.argv[2])
+    print(asyncio.run(client.create(model="m", messages=HELLO)).choices[0].message.content, flush=True)
+    client.dispose()
+
+nomyo.SecureChatCompletion
+sys.meta_path.insert(0, Held)
+os.register_at_fork(before=forking.set)  # the hook that is registered last comes first
+asking = threading.Thread(target=ask)
+asking.start()
+assert importing.wait(60)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # for a child that hangs
+    ask()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+asking.join()
+"""
+    assert output_of(program, router.url, str(key_directory), env=unmeasured()) == "Hello\nHello\n"

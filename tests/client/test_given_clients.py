@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 
@@ -50,6 +53,33 @@ def test_answer_for_which_a_hook_raises_counts(
     assert ("no such key" in str(raised.value)) == reads
     assert (raised.value.__cause__, raised.value.__context__) == (None, None)
     twin.call(own.close if twin.name == "sync" else own.aclose)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "reason"),
+    [
+        (aiohttp.ServerDisconnectedError(), None, r"failed or was closed \(ServerDisconnectedError\)"),
+        (aiohttp.ServerTimeoutError(), None, "timed out"),
+        (aiohttp.ClientOSError("of a secret"), OSError(errno.ECONNRESET, "secret"), "Connection reset by peer"),
+    ],
+    ids=["closed", "late", "reset"],
+)
+def test_failure_of_aiohttp_below_the_callers_client_is_one_of_the_network(
+    key_directory: Path, error: Exception, cause: Exception | None, reason: str
+) -> None:
+    class OverAiohttp(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise error from cause
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=OverAiohttp()) as own:
+            options: dict[str, Any] = {"key_dir": key_directory, "http_client": own, "max_retries": 0}
+            async with nomyo.SecureChatCompletion("https://router.test", **options) as chat:
+                with pytest.raises(nomyo.APIConnectionError, match=reason) as raised:
+                    await chat.create(model="m", messages=HELLO)
+        assert "secret" not in str(raised.value)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

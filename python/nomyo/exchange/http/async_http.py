@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 
 import httpx
 
+from ..._late_imports import late_import
 from ..._threads import submit_or_run
 from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..loop_local import LoopLocal
@@ -15,12 +17,10 @@ from ..slots import LoopSlots
 from ..workers import crypto_pool
 from .body import HttpxBody, answer_of
 from .deadlines import LoopDeadline
-from .environment import ssl_context
 from .failures import CLOSED, failure_of, is_failure
 from .forks import LIVE, keep_for_ever
 from .httpx_request import build_httpx_request, check_client_type
-from .loop_pool import LoopPool
-from .session import ERRORS, failure_in
+from .loop_pool import LoopPool, prepared_context
 from .upload import in_pieces
 
 
@@ -77,9 +77,9 @@ class AsyncHttp:
         try:
             return await self._exchange(given, request)
         except Exception as error:
-            if not isinstance(error, ERRORS) and not is_failure(error):
+            failure = _failure_in(error)
+            if failure is None:
                 raise
-            failure = failure_in(error) or failure_of(error)
         return failure
 
     async def _exchange(self, given: httpx.AsyncClient, request: Request) -> Response:
@@ -99,8 +99,8 @@ class AsyncHttp:
 
     async def _open_pool(self) -> LoopPool | None:
         """Make the running loop's connections and return them; None if the client was closed meanwhile."""
-        # Loading the CA bundle takes some 20 ms: not in the event loop.
-        context = await asyncio.wrap_future(submit_or_run(crypto_pool, partial(ssl_context, self._settings)))
+        prepare = partial(prepared_context, self._settings)  # takes too long for the event loop
+        context = await asyncio.wrap_future(submit_or_run(crypto_pool, prepare))
         if self._closed or (pool := self._pools.get()) is not None:
             return None if self._closed else pool
         pool = LoopPool(self._settings, context)
@@ -119,6 +119,20 @@ class AsyncHttp:
     def _take_pools(self) -> list[LoopPool]:
         self._closed = True
         return self._pools.take_all()
+
+
+def _failure_in(error: Exception) -> NetworkFailure | None:
+    """Return why no answer came by the caller's client; None if the error is a bug, or the caller's own.
+
+    aiohttp may run below that client, but not if nobody has imported it.
+    """
+    if "aiohttp" not in sys.modules:
+        return failure_of(error) if is_failure(error) else None
+    with late_import("aiohttp"):
+        from .session import ERRORS, failure_in
+    if not isinstance(error, ERRORS) and not is_failure(error):
+        return None
+    return failure_in(error) or failure_of(error)
 
 
 async def _read(request: Request, response: httpx.Response, timeouts: Timeouts) -> Response:

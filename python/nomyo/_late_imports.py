@@ -1,0 +1,73 @@
+"""Imports libraries when they are first needed: every process that starts would pay for them otherwise.
+
+An import within a request has two dangers that one at the start of a program does not have:
+
+- A process may fork while another thread imports. The lock of a module that is being imported stays locked in the
+  child, which waits for it for ever. So a fork waits for our imports.
+- The import may fail: for want of memory, or because the installation is broken. That is a `ConfigurationError`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from .errors import ConfigurationError
+
+_LONGEST_FORK_WAIT_S: Final = 60.0
+"""An import takes less than a second. A fork that waits for longer waits for a thread that waits for it."""
+
+
+class _Turns:
+    """What threads take turns in: to import, and to fork. A thread that imports may fork (in a signal's handler)."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def before_fork(self) -> None:
+        self.lock.acquire(timeout=_LONGEST_FORK_WAIT_S)
+
+    def after_fork_in_parent(self) -> None:
+        with suppress(RuntimeError):  # the wait was too long: the lock is not this thread's
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        self.lock = threading.RLock()
+
+
+_TURNS: Final = _Turns()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_TURNS.before_fork,
+        after_in_parent=_TURNS.after_fork_in_parent,
+        after_in_child=_TURNS.after_fork_in_child,
+    )
+
+
+@contextmanager
+def late_import(what: str) -> Iterator[None]:
+    """Make it safe to import what the block imports, in any thread and at any time.
+
+    Args:
+        what: The library, as an error names it.
+
+    Raises:
+        ConfigurationError: It cannot be imported. A later import may succeed.
+    """
+    try:
+        with _TURNS.lock:
+            yield
+    except (ImportError, MemoryError, OSError) as error:
+        error.__traceback__ = None  # the new error refers to this one, and its frames to the settings of a client
+        raise ConfigurationError(_words(what, error)) from None
+
+
+def _words(what: str, error: ImportError | MemoryError | OSError) -> str:
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # dl_open(3) without memory
+        limits = "raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA (`ulimit -d`)"
+        return f"there is not enough memory to import {what}: {limits}"
+    return f"{what} cannot be imported: {error}; install nomyo and what it needs again (pip install --force-reinstall)"

@@ -1,0 +1,73 @@
+"""aiohttp is imported by those who send requests from an event loop, when they do; a failure has words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nomyo.serve.router.running import RunningRouter
+from support.process import output_of
+
+BEGIN = """
+import asyncio, sys, warnings
+import nomyo
+warnings.simplefilter("ignore", UserWarning)
+HELLO = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+url, key_dir = sys.argv[1:]
+"""
+
+
+def test_only_a_request_from_an_event_loop_imports_aiohttp(router: RunningRouter, key_directory: Path) -> None:
+    program = """
+def is_imported():
+    print("aiohttp" in sys.modules)
+
+with nomyo.SyncSecureChatCompletion(url, True, key_dir=key_dir) as chat:
+    chat.create(**HELLO)
+is_imported()
+chat = nomyo.SecureChatCompletion(url, True, key_dir=key_dir)
+is_imported()
+asyncio.run(chat.create(**HELLO))
+is_imported()
+chat.dispose()
+"""
+    assert output_of(BEGIN + program, router.url, str(key_directory)) == "False\nFalse\nTrue\n"
+
+
+def test_failed_import_is_a_configuration_error_and_the_next_request_tries_again(
+    router: RunningRouter, key_directory: Path
+) -> None:
+    program = """
+FAILURES = [
+    MemoryError(),
+    ImportError("/site/_http_parser.so: failed to map segment from shared object"),
+    ImportError("No module named 'yarl'"),
+]
+
+class Failing:
+    def find_spec(name, path=None, target=None):
+        if name == "aiohttp.connector" and FAILURES:
+            raise FAILURES.pop(0)
+
+async def main():
+    async with nomyo.SecureChatCompletion(url, True, key_dir=key_dir) as chat:
+        for _ in range(3):
+            try:
+                await chat.create(**HELLO)
+            except nomyo.ConfigurationError as error:
+                print(error)
+                assert error.__context__ is None or error.__context__.__traceback__ is None
+        print((await chat.create(**HELLO)).choices[0].message.content)
+
+sys.meta_path.insert(0, Failing)
+asyncio.run(main())
+"""
+    no_memory = (
+        "there is not enough memory to import aiohttp: raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA "
+        "(`ulimit -d`)"
+    )
+    broken = (
+        "aiohttp cannot be imported: No module named 'yarl'; install nomyo and what it needs again "
+        "(pip install --force-reinstall)"
+    )
+    said = output_of(BEGIN + program, router.url, str(key_directory))
+    assert said.splitlines() == [no_memory, no_memory, broken, "Hello"]
