@@ -12,6 +12,7 @@ import pytest
 
 from nomyo import cli
 from nomyo.cli import entry
+from support.process import output_of
 from support.terminal import in_terminal
 
 COMMANDS = [
@@ -67,6 +68,20 @@ def test_help_of_a_group_and_of_the_command_without_extras_has_these_sections_to
     assert section(text, "Options")
     assert section(text, "Files")
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_waits_for_no_library_that_only_the_work_needs() -> None:
+    program = """
+import sys
+from nomyo.cli import main
+for words in (["--help"], ["keys", "show", "--help"], ["chat", "--help"]):
+    try:
+        main(words)
+    except SystemExit as end:
+        assert not end.code
+print(sorted({"aiohttp", "asyncio", "httpcore", "httpx", "nomyo.client", "starlette", "uvicorn"} & set(sys.modules)))
+"""
+    assert output_of(program).splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=IDS)

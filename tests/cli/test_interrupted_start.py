@@ -49,6 +49,10 @@ def test_ctrl_c_while_a_command_starts_ends_it_quietly(command: str, tmp_path: P
     assert interrupted(tmp_path, entry._COMMANDS[command].module, command, "--help") == (130, b"")
 
 
+def test_ctrl_c_while_a_chat_imports_its_client_ends_it_quietly(tmp_path: Path) -> None:
+    assert interrupted(tmp_path, "nomyo.client", "chat", "--model", "m", "Hello") == (130, b"")
+
+
 @pytest.mark.parametrize("module", ["nomyo.cli.completion", "typer", "nomyo.cli.chat.command"])
 def test_ctrl_c_ends_completion_quietly(module: str, tmp_path: Path) -> None:
     variables = {"_NOMYO_COMPLETE": "complete_bash", "COMP_WORDS": "nomyo chat --ti", "COMP_CWORD": "2"}

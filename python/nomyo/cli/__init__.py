@@ -3,6 +3,7 @@
 Modules, from the ground up; each imports only from those above it, and no subcommand from another:
 
     streams          stdout and stderr of a command
+    quiet_imports    Ctrl-C while a command imports its modules
     answer_output    an answer on its way to stdout
     path_arguments   refuses paths that name no file of their own
     utf8_argument    arguments that become content: their bytes, as UTF-8

@@ -7,11 +7,8 @@ no command waits for the imports of another.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,13 +17,13 @@ from typing import Any, Final
 from nomyo import __version__
 from nomyo._terminal_text import visible_line
 from nomyo._threads import MORE_THREADS, is_no_thread
+from nomyo.cli.quiet_imports import INTERRUPTED, ended_quietly_by_interrupt
 from nomyo.cli.streams import is_stdout_error, standard_streams, write_failure_as_json, write_stderr
 
 _EXTRAS: Final = {
     "cli": ("typer", "rich", "prompt_toolkit"),
     "serve": ("typer", "rich", "prometheus_client", "starlette", "uvicorn"),
 }
-_INTERRUPTED: Final = 130  # what a shell reports of a program that SIGINT ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(words)
         except KeyboardInterrupt:
-            return _INTERRUPTED
+            return INTERRUPTED
         except OSError as error:
             if not is_stdout_error(error):
                 raise
@@ -109,24 +106,7 @@ def _run(words: Sequence[str]) -> int:
     return code
 
 
-@contextmanager
-def _ended_quietly_by_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end the process at once, while there is nothing to wipe or to finish.
-
-    A KeyboardInterrupt may rise anywhere within an import, also at a place where it is swallowed or only printed.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield  # a background job ignores the signal, and a thread cannot handle signals
-        return
-    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@_ended_quietly_by_interrupt()
+@ended_quietly_by_interrupt()
 def _imported(name: str, command: _Command) -> Any:
     """Return the module of a command. If its extra is missing, write that to stderr and return None."""
     if command.extra and not _has(command.extra):
@@ -135,7 +115,7 @@ def _imported(name: str, command: _Command) -> Any:
     return import_module(command.module)
 
 
-@_ended_quietly_by_interrupt()
+@ended_quietly_by_interrupt()
 def _complete(arguments: Sequence[str]) -> int:
     if not _has("cli"):
         write_stderr("nomyo needs the extra 'cli' to complete: pip install 'nomyo[cli]'")

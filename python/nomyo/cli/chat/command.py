@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -30,14 +29,17 @@ from nomyo.cli.command_app import (
     run,
 )
 from nomyo.cli.key_password import password_for
+from nomyo.cli.quiet_imports import ended_quietly_by_interrupt
 from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.utf8_argument import utf8_argument
-from nomyo.client import SecureCompletionClient
 from nomyo.errors import SecurityError
 from nomyo.memory import SecureBuffer
 
+if TYPE_CHECKING:
+    from nomyo.client import SecureCompletionClient
+
 app = command_app()
-_Act: TypeAlias = Callable[[SecureCompletionClient], Awaitable[None]]
+_Act: TypeAlias = "Callable[[SecureCompletionClient], Awaitable[None]]"
 # What the library calls otherwise.
 _OPTIONS: Final = {"key_rotation_password": "the password"}
 _CHAT = manual(
@@ -142,6 +144,10 @@ def chat(
         _given(temperature=temperature, max_tokens=max_tokens),
     )
     display = Display(plain, reasoning)
+    with ended_quietly_by_interrupt():  # not at the top: help and completion need neither asyncio nor a client
+        import asyncio
+
+        import nomyo.chat  # noqa: F401
     harden(NAME)
     options = router.of_client()
     options["max_retries"] = max_retries
@@ -165,6 +171,8 @@ def chat(
 
 
 async def _with_client(options: Mapping[str, Any], act: _Act) -> None:
+    from nomyo.client import SecureCompletionClient
+
     try:
         client = SecureCompletionClient(**options)
     except (ValueError, TypeError) as error:  # an option, which click cannot judge

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from nomyo._finite_json import ascii_json, finite_pieces
 from nomyo.cli.answer_output import encoded, write_answer
@@ -12,10 +12,12 @@ from nomyo.cli.chat.request import ChatSettings, cut_short, text_of, user_messag
 from nomyo.cli.chat.waiting import shown_waiting
 from nomyo.cli.command_app import report
 from nomyo.cli.streams import stdout_bytes, write_stderr
-from nomyo.client import SecureCompletionClient
 from nomyo.errors import NomyoError
 from nomyo.memory import SecureBuffer
 from nomyo.responses import ChatCompletionResponse
+
+if TYPE_CHECKING:
+    from nomyo.client import SecureCompletionClient
 
 NAME = "nomyo chat"
 _JSON_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],]|[^\s"{}\[\],:]+', re.DOTALL)

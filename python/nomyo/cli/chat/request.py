@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from nomyo.chat import prepare
-from nomyo.exchange.call import Call
 from nomyo.memory import SecureBuffer
 from nomyo.openai_form.chunks import as_text
 from nomyo.responses import ChatCompletionResponse
+
+if TYPE_CHECKING:
+    from nomyo.exchange.call import Call
 
 _CUT_SHORT: Final = {
     "length": "the answer is cut short: it reached the limit of tokens",
@@ -30,6 +31,8 @@ class ChatSettings:
 
     def call(self, messages: Sequence[Mapping[str, Any]]) -> Call:
         """Return the request for a conversation."""
+        from nomyo.chat import prepare
+
         opening = [] if self.system is None else [{"role": "system", "content": self.system}]
         call, _ = prepare(None, self.model, [*opening, *messages], {**self.params, "security_tier": self.tier})
         return call
