@@ -30,17 +30,7 @@ except ImportError as _error:
         raise
     _limits = "raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA (`ulimit -d`)"
     raise ImportError(f"there is not enough memory to load nomyo: {_limits} ({_error})") from None
-from .memory import (
-    ProtectionInfo,
-    SecureBuffer,
-    SecureByteContext,
-    disable_secure_memory,
-    enable_secure_memory,
-    get_memory_protection_info,
-    harden_process,
-    secure_bytearray,
-    secure_bytes,
-)
+from ._core import SecureBuffer, harden_process
 from .responses import ChatCompletionResponse, SecureResponse
 
 if TYPE_CHECKING:
@@ -48,22 +38,42 @@ if TYPE_CHECKING:
     from ._create_many import Result
     from .chat import SecureChatCompletion, SyncSecureChatCompletion
     from .client import SecureCompletionClient, SyncSecureCompletionClient
+    from .memory import (
+        ProtectionInfo,
+        SecureByteContext,
+        disable_secure_memory,
+        enable_secure_memory,
+        get_memory_protection_info,
+        secure_bytearray,
+        secure_bytes,
+    )
+
+    getMemoryProtectionInfo = get_memory_protection_info  # noqa: N816
+    enableSecureMemory = enable_secure_memory  # noqa: N816
+    disableSecureMemory = disable_secure_memory  # noqa: N816
 
 __version__ = "1.0.0"
 
-# The names of the JavaScript client.
-getMemoryProtectionInfo = get_memory_protection_info  # noqa: N816
-enableSecureMemory = enable_secure_memory  # noqa: N816
-disableSecureMemory = disable_secure_memory  # noqa: N816
-
-# Importing the clients imports the HTTP libraries (over 100 ms): done when one is first asked for.
+# Imported when one is first asked for: the clients import the HTTP libraries (over 100 ms), `memory` takes 20 ms.
 _IMPORTED_LATE = {
-    "batch": "batch",
     "SecureChatCompletion": "chat",
     "SyncSecureChatCompletion": "chat",
     "Result": "_create_many",
     "SecureCompletionClient": "client",
     "SyncSecureCompletionClient": "client",
+    "ProtectionInfo": "memory",
+    "SecureByteContext": "memory",
+    "disable_secure_memory": "memory",
+    "enable_secure_memory": "memory",
+    "get_memory_protection_info": "memory",
+    "secure_bytearray": "memory",
+    "secure_bytes": "memory",
+}
+_MODULES = ("batch", "memory")
+_NAMES_OF_JAVASCRIPT = {
+    "getMemoryProtectionInfo": "get_memory_protection_info",
+    "enableSecureMemory": "enable_secure_memory",
+    "disableSecureMemory": "disable_secure_memory",
 }
 
 __all__ = [
@@ -104,13 +114,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a client, what belongs to it, and `nomyo.batch`, when it is first asked for."""
-    if name not in _IMPORTED_LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a client, what belongs to it, `nomyo.batch`, or what is in `nomyo.memory`, when it is first asked for."""
     from importlib import import_module
 
-    module = import_module(f".{_IMPORTED_LATE[name]}", __name__)
-    value = module if name == "batch" else getattr(module, name)
+    known = _NAMES_OF_JAVASCRIPT.get(name, name)
+    if name in _MODULES:
+        value: Any = import_module(f".{name}", __name__)
+    elif known in _IMPORTED_LATE:
+        value = getattr(import_module(f".{_IMPORTED_LATE[known]}", __name__), known)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
 
