@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from ._create_many import Result, run_many, run_many_async
 from .client import SecureCompletionClient, SyncSecureCompletionClient
 from .exchange.call import Call
+from .exchange.own_names import shows_own_name
 from .exchange.paths import KeyDir
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, Password, SecureMemory, Settings, client_repr
 from .exchange.startup import check_client, warn_of_plain_http
@@ -151,6 +152,7 @@ class _ChatCompletion(Generic[ClientT]):
             client.dispose()
 
 
+@shows_own_name
 class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
     """Chat completions for asyncio, encrypted end to end.
 
@@ -290,6 +292,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
         await self.aclose()
 
 
+@shows_own_name
 class SyncSecureChatCompletion(_ChatCompletion[SyncSecureCompletionClient]):
     """Chat completions without asyncio, encrypted end to end; for any number of threads."""
 

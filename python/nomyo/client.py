@@ -14,6 +14,7 @@ from .exchange.call import Call
 from .exchange.driver import run_async, run_sync
 from .exchange.flow import Exchange
 from .exchange.http import AsyncHttp, SyncHttp
+from .exchange.own_names import shows_own_name
 from .exchange.paths import KeyDir
 from .exchange.protocol import SecurityTier
 from .exchange.settings import (
@@ -123,6 +124,7 @@ class _CompletionClient:
         self._http.close()
 
 
+@shows_own_name
 class SecureCompletionClient(_CompletionClient):
     """Key management, sealing and opening, for asyncio."""
 
@@ -300,6 +302,7 @@ class SecureCompletionClient(_CompletionClient):
         await self.aclose()
 
 
+@shows_own_name
 class SyncSecureCompletionClient(_CompletionClient):
     """Key management, sealing and opening, without asyncio; for any number of threads."""
 

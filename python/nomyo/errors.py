@@ -37,6 +37,8 @@ class NomyoError(Exception):
     """The HTTP status, if the router answered with an error."""
     error_details: Any = None
     """The router's error body, if there was one."""
+    no_router: bool = False
+    """Whether what answers at the address is no router: the request for its key brought something else."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -77,7 +79,7 @@ class APIError(NomyoError):
     def __reduce__(self) -> tuple[type[APIError], tuple[str, int | None, Any], dict[str, Any]]:
         """Pickle with all arguments; `Exception` alone would keep the message only."""
         arguments = (self.message, self.status_code, self.error_details)
-        return type(self), arguments, {"retry_after": self.retry_after, "sent": self.sent}
+        return type(self), arguments, self.__dict__.copy()
 
 
 class InvalidRequestError(APIError):
@@ -124,7 +126,7 @@ class APIConnectionError(NomyoError):
         timed_out: Whether a timeout ended the last attempt.
         sent: Whether the sealed prompt may have reached the router, which may then bill it. False if there was no
             connection, or if only the router's key was asked for.
-        untrusted: Whether the router's certificate was refused.
+        untrusted: Whether the router could not prove who it is: its certificate was refused, or it speaks no TLS.
     """
 
     def __init__(self, message: str, *, timed_out: bool = False, sent: bool = True, untrusted: bool = False) -> None:

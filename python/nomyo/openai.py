@@ -35,6 +35,7 @@ except ModuleNotFoundError as error:
 if not hasattr(openai.OpenAI, "_auth_headers"):  # before 2.34 its requests and its WebSockets cannot be told apart
     raise ImportError("nomyo.openai needs version 2.34 or later of the OpenAI SDK: pip install 'nomyo[openai]'")
 
+from .exchange.own_names import shows_own_name
 from .exchange.protocol import SecurityTier
 from .exchange.settings import DEFAULT_BASE_URL, ClientOptions, SecureMemory, Settings
 from .exchange.signatures import shows_options
@@ -187,6 +188,7 @@ class _EncryptedClient:
         """Let requests go without a key, to a router that wants none; the SDK would not."""
 
 
+@shows_own_name
 class OpenAI(_EncryptedClient, openai.OpenAI):
     """`openai.OpenAI`, whose chat completions travel encrypted; for any number of threads."""
 
@@ -196,6 +198,7 @@ class OpenAI(_EncryptedClient, openai.OpenAI):
         return _SharedHttpClient(transport=transport)
 
 
+@shows_own_name
 class AsyncOpenAI(_EncryptedClient, openai.AsyncOpenAI):
     """`openai.AsyncOpenAI`, whose chat completions travel encrypted."""
 

@@ -148,6 +148,15 @@ def test_option_that_cannot_be_is_refused(run: Any, output: Path, options: Any, 
     assert not output.exists()
 
 
+@pytest.mark.parametrize(("name", "meant"), [("router_url", "base_url"), ("timout", "timeout")])
+def test_option_of_another_name_is_refused_with_the_one_that_was_meant(
+    source: Path, output: Path, name: str, meant: str
+) -> None:
+    options: dict[str, Any] = {name: 1}
+    with pytest.raises(TypeError, match=rf"^a batch has no option '{name}'\. Did you mean '{meant}'\?$"):
+        nomyo.batch.run(source, output, **options)
+
+
 def test_output_must_not_be_the_input(run: Any, source: Path, output: Path) -> None:
     output.symlink_to(source)
     before = source.read_bytes()
@@ -197,7 +206,7 @@ def test_exit_code_tells_that_rows_failed(
     for reason in ("failed: the line is not JSON", "failed in an earlier run"):
         done = batch(source, output, router.url, "--key-dir", str(key_directory))
         assert done.returncode == 3
-        assert "1 rows answered, 1 failed, 0 left" in done.stderr
+        assert "1 row answered, 1 failed, 0 left" in done.stderr
         assert f"nomyo batch:   1 {reason}\n" in done.stderr
         assert f"grep -v '\"error\":null}}$' {output}\n" in done.stderr
 

@@ -82,7 +82,7 @@ def test_row_that_is_none_any_more_is_told_of_and_sent_again(
     altered(NOTICED[how])
     told = Told()
     assert run(ordered=True, progress=told).done_before == ROWS - 1
-    assert told.words == ["1 damaged lines of the output were dropped"]
+    assert told.words == ["dropped 1 damaged line of the output"]
     assert len(faulty_router.posts) == 1
     assert outcomes(output) == EXPECTED
 

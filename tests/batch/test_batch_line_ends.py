@@ -111,7 +111,7 @@ def test_line_that_is_no_row_is_never_left_out_in_silence(content: bytes, run: A
         next(rows)
     told = Told()
     assert run(ordered=True, progress=told).done_before == ROWS
-    assert told.words == ["1 damaged lines of the output were dropped"]
+    assert told.words == ["dropped 1 damaged line of the output"]
 
 
 def test_command_says_that_it_leaves_a_note_out(run: Any, output: Path) -> None:

@@ -97,7 +97,7 @@ def test_damaged_lines_are_told_of_and_an_output_of_nothing_else_is_refused(run:
     output.write_bytes(b"".join([rows[0], rows[1][:40] + b"\n", *rows[2:], rows[1][:50]]))
     told = Told()
     assert run(progress=told).failed == 0
-    assert told.words == ["1 damaged lines of the output were dropped"]
+    assert told.words == ["dropped 1 damaged line of the output"]
     foreign = b'{"somebody": "else"}\n'
     output.write_bytes(foreign)
     with pytest.raises(BatchError, match="holds no row of a batch"):

@@ -140,7 +140,7 @@ def test_line_of_the_output_that_is_no_row_is_dropped_and_told_of(kind: str, run
     output.write_bytes(b"".join([*rows[:5], ROWS_OF_OTHERS[kind], b"\n", *rows[6:]]))
     told = Told()
     summary = run(ordered=True, progress=told)
-    assert (summary.done_before, told.words) == (ROWS - 1, ["1 damaged lines of the output were dropped"])
+    assert (summary.done_before, told.words) == (ROWS - 1, ["dropped 1 damaged line of the output"])
     assert outcomes(output) == EXPECTED
 
 
@@ -171,7 +171,7 @@ def test_row_of_no_line_and_second_row_of_a_line_are_told_of(run: Any, output: P
     output.write_bytes(b"".join([*rows, rows[3], rows[3].replace(b"batch_req_4", b"batch_req_999")]))
     told = Told()
     assert run(ordered=True, progress=told).done_before == ROWS
-    assert told.words == ["2 damaged lines of the output were dropped"]
+    assert told.words == ["dropped 2 damaged lines of the output"]
     assert lines_of(output) == rows
 
 
@@ -213,5 +213,5 @@ def test_line_of_the_output_that_never_ends_takes_no_memory_beyond_a_row(
     output.write_bytes(b"".join([*rows[:5], b"a" * 1_000_000, b"\n", *rows[6:]]))
     told = Told()
     assert run(ordered=True, progress=told).done_before == ROWS - 1
-    assert told.words == ["1 damaged lines of the output were dropped"]
+    assert told.words == ["dropped 1 damaged line of the output"]
     assert outcomes(output) == EXPECTED

@@ -167,7 +167,7 @@ def test_proxy_that_refuses_connections_is_told_at_once(
     ("kind", "reason"),
     [
         ("untrusted", "cannot be reached: the certificate was refused: unable to get local issuer certificate"),
-        ("plain", r"cannot be reached: TLS failed: \w+ \(is it http://\?\)"),
+        ("plain", r"cannot be reached: an answer without TLS came \(is it http://\?\)"),
         ("closed", "cannot be reached: "),
     ],
 )

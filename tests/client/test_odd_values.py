@@ -147,7 +147,7 @@ def test_answer_that_cannot_be_written_is_an_error_in_progress_too(faulty_router
         3,
         ["batch_error", None],
     )
-    assert "2 of 2 rows (100.0 %), 1 errors" in done.stderr
+    assert "2 of 2 rows (100.0 %), 1 error" in done.stderr
 
 
 @pytest.mark.slow("800 odd answers, two requests for each")

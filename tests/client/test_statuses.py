@@ -153,6 +153,7 @@ def test_retry_after_of_more_than_a_minute_raises_at_once(
         (b'{"error": "flat"}', "flat", {"error": "flat"}),
         (b'{"detail": [{"loc": ["body"]}]}', None, {"detail": [{"loc": ["body"]}]}),
         (b'{"detail": [{"loc": ["body", "n", 0], "msg": "too many", "input": "x"}]}', "body.n.0: too many", ...),
+        (b'{"detail": [{"loc": ["body", "n"], "msg": "Value error, too many"}]}', "body.n: too many", ...),
         (b'{"detail": [{"msg": "first"}, {"msg": "second"}]}', "first; second", ...),
         (b'{"detail": {"message": "inside", "code": 7}}', "inside", {"detail": {"message": "inside", "code": 7}}),
         (b'{"detail": {"error": {"message": "deep inside"}}}', "deep inside", ...),

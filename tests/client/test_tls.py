@@ -71,7 +71,7 @@ def test_plain_http_to_a_tls_port_is_a_connection_error(
 ) -> None:
     chat = twin.chat(https_router.url.replace("https:", "http:"), key_dir=key_directory)
 
-    with pytest.raises(nomyo.APIConnectionError, match=r"\(is it https://\?\)$"):
+    with pytest.raises(nomyo.APIConnectionError, match=r"; if TLS is spoken there, write https://$"):
         twin.call(chat.create, model="m", messages=HELLO)
 
 
@@ -80,7 +80,7 @@ def test_tls_to_a_plain_port_says_so(
 ) -> None:
     chat = twin.chat(router.url.replace("http:", "https:"), key_dir=key_directory, allow_http=False)
 
-    with pytest.raises(nomyo.APIConnectionError, match=r"TLS failed: \w+ \(is it http://\?\)$"):
+    with pytest.raises(nomyo.APIConnectionError, match=r"^there is no router at .*: an answer without TLS"):
         twin.call(chat.create, model="m", messages=HELLO)
 
 

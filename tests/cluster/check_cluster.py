@@ -48,7 +48,7 @@ def test_output_is_that_of_a_batch_on_one_machine(source: Path, tmp_path: Path, 
     tokens = summary.prompt_tokens + summary.completion_tokens
     first, last = words.getvalue().splitlines()
     assert first == "job: 26 rows"
-    assert last.startswith("job: 26 of 26 rows (100.0 %), 1 errors, ")
+    assert last.startswith("job: 26 of 26 rows (100.0 %), 1 error, ")
     assert f"{tokens:,} tokens" in last
     assert (summary.rows, summary.succeeded, summary.failed, summary.left) == (26, 25, 1, 0)
     assert (summary.prompt_tokens, summary.completion_tokens) == (alone.prompt_tokens, alone.completion_tokens)

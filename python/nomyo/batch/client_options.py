@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from nomyo.exchange.settings import PATIENT_TIMEOUT_S, ClientOptions, SecureMemory
+from nomyo.exchange.signatures import near_name
 
 if TYPE_CHECKING:
     import httpx
@@ -24,20 +25,20 @@ class BatchOptions(ClientOptions, total=False):
 
 
 _ROUTER_URL: Final = "router_url"
-_KNOWN: Final = BatchOptions.__annotations__.keys() | {_ROUTER_URL}
+"""What `SecureCompletionClient` calls the address: a batch has one name for it, as `SecureChatCompletion` has."""
+_KNOWN: Final = BatchOptions.__annotations__.keys()
 
 
 def check_names(options: Mapping[str, Any]) -> None:
     """Refuse an option that no client has, before anything is opened.
 
     Raises:
-        TypeError: An option does not exist (the message names it), or the address is given under both its names.
+        TypeError: An option does not exist; the message names it, and what may have been meant.
     """
     for name in options:
         if name not in _KNOWN:
-            raise TypeError(f"a batch has no option {name!r}")
-    if "base_url" in options and _ROUTER_URL in options:
-        raise TypeError(f"base_url and {_ROUTER_URL} are two names for one option")
+            meant = ". Did you mean 'base_url'?" if name == _ROUTER_URL else near_name(name, _KNOWN)
+            raise TypeError(f"a batch has no option {name!r}{meant}")
 
 
 def as_of_client(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TextIO, runtime_checkable
 
 from nomyo._counts import total
+from nomyo._plurals import counted
 from nomyo._terminal_text import visible_line
 from nomyo._warn import log_named
 
@@ -151,7 +152,7 @@ class PlainProgress:
         self._figures = Figures(rows, done, failed)
         self._written_at = time.monotonic()
         before = f", {done:,} of them done before" if done else ""
-        self.tell(f"{rows:,} rows{before}")
+        self.tell(f"{counted(rows, 'row')}{before}")
 
     def row(self, *, failed: bool, tokens: int) -> None:
         """Count a row, and write a line if the interval has passed."""
@@ -173,8 +174,8 @@ def summary_line(figures: Figures) -> str:
     """Return all figures as one line."""
     percent = 100 * figures.done / figures.rows if figures.rows else 100
     return (
-        f"{figures.done:,} of {figures.rows:,} rows ({percent:.1f} %), {figures.failed:,} errors, "
-        f"{figures.rows_per_s:,.1f} rows/s, {figures.tokens:,} tokens, left: {figures.left}"
+        f"{figures.done:,} of {counted(figures.rows, 'row')} ({percent:.1f} %), {counted(figures.failed, 'error')}, "
+        f"{figures.rows_per_s:,.1f} rows/s, {counted(figures.tokens, 'token')}, left: {figures.left}"
     )
 
 

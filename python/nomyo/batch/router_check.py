@@ -10,6 +10,7 @@ from nomyo.batch.verdict import describe_failure
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import APIConnectionError, APIError, BatchError, ConfigurationError, NomyoError
 from nomyo.exchange.retries import RETRIED_STATUSES
+from nomyo.exchange.wrong_address import of_status
 
 _CHECK_S: Final = 10.0
 _PASSING: Final = RETRIED_STATUSES - {HTTPStatus.INTERNAL_SERVER_ERROR}
@@ -38,14 +39,13 @@ async def check_router(client: SecureCompletionClient) -> bool:
     except APIError as error:
         if error.status_code in _PASSING:
             return True
-        words = f"there is no router at {address}: {describe_failure(error, 'it')}"
-        refused = BatchError(words, status_code=error.status_code)
+        refused = BatchError(of_status(address, error.status_code or 0), status_code=error.status_code)
     except ConfigurationError:
         raise
     except APIConnectionError as error:
         if not error.untrusted:
             return False
-        refused = BatchError(f"{describe_failure(error)}: the batch did not begin")
+        refused = BatchError(f"{describe_failure(error, address)}: the batch did not begin")
     except TimeoutError:
         return False
     else:

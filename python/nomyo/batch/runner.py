@@ -16,6 +16,7 @@ from nomyo._checks import check_int, check_number
 from nomyo._counts import total
 from nomyo._create_many import Result, run_many_async
 from nomyo._files.new_files import staged
+from nomyo._plurals import counted
 from nomyo._threads import submit_or_run
 from nomyo.batch.admission import Admission
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
@@ -35,6 +36,7 @@ from nomyo.batch.verdict import Reasons
 from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import BatchError, DisposedError
+from nomyo.exchange.own_names import named
 from nomyo.exchange.settings import PATIENT_TIMEOUT_S
 from nomyo.exchange.signatures import shows_options
 from nomyo.exchange.tracebacks import clears_traceback
@@ -185,13 +187,15 @@ async def run_async(
 
 def _blocking(function: Callable[_P, Coroutine[Any, Any, Summary]]) -> Callable[_P, Summary]:
     """Return a blocking form of a coroutine function, with the same parameters and docstring."""
+    # Python takes its name if an argument is missing, or one too many.
+    called: Callable[_P, Coroutine[Any, Any, Summary]] = named(function, "run")
 
     @wraps(function)
     def blocking(*args: _P.args, **kwargs: _P.kwargs) -> Summary:
         with suppress(RuntimeError):
             asyncio.get_running_loop()
             raise TypeError("an event loop runs here: await nomyo.batch.run_async(...)")
-        return asyncio.run(function(*args, **kwargs))
+        return asyncio.run(called(*args, **kwargs))
 
     blocking.__name__ = blocking.__qualname__ = "run"
     return blocking
@@ -294,7 +298,7 @@ class _Batch:
         self._progress.begin(self._survey.rows, self._done_before, self._journal.done.failed)
         try:
             if self._journal.dropped:
-                self._progress.tell(f"{self._journal.dropped:,} damaged lines of the output were dropped")
+                self._progress.tell(f"dropped {counted(self._journal.dropped, 'damaged line')} of the output")
             results = run_many_async(self._sender.send, self._source(), concurrency, ordered)
             async with aclosing(results):  # type: ignore[type-var]
                 async for result in results:

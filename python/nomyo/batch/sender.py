@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
+from nomyo._plurals import counted
 from nomyo.batch.admission import Admission, AnswerListener, Outage, describe_next_try
 from nomyo.batch.records import BadRow, Row
 from nomyo.batch.verdict import Verdict, describe_failure, is_unrelated_to_rates, may_refuse_account, verdict
@@ -164,7 +165,8 @@ class Sender:
         at_fault = [each for each in refusals if each.status_code == HTTPStatus.PAYMENT_REQUIRED or not earlier_answers]
         if self._answers or self.stopping or not at_fault:
             return
-        why = f"the router answered nothing, and refused {len(refusals)} rows (HTTP {at_fault[-1].status_code})"
+        refused = counted(len(refusals), "row")
+        why = f"the router answered nothing, and refused {refused} (HTTP {at_fault[-1].status_code})"
         with suppress(NotSent):
             self._give_up(at_fault[-1], why)
 
@@ -232,7 +234,8 @@ class Sender:
         if may_refuse_account(error) and self._blames_account(error):
             self._refused += 1
             if self._refused >= REFUSED_WITHOUT_ANSWER:
-                why = f"the router refused {self._refused} rows, and answered none since (HTTP {error.status_code})"
+                refused = counted(self._refused, "row")
+                why = f"the router refused {refused}, and answered none since (HTTP {error.status_code})"
                 self._give_up(error, why)
         if judged is Verdict.STOP or self._suspicious >= SUSPICIOUS_WITHOUT_ANSWER:
             self._give_up(error)

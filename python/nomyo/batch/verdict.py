@@ -16,9 +16,11 @@ from nomyo.errors import (
     DisposedError,
     NomyoError,
     RateLimitError,
+    SecurityError,
     ServiceUnavailableError,
 )
 from nomyo.exchange.retries import RETRIED_STATUSES
+from nomyo.exchange.wrong_address import of_status
 
 _ACCOUNT_STATUSES: Final = {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
 _MOST_REASONS: Final = 1000
@@ -47,6 +49,8 @@ def verdict(error: Exception) -> Verdict:
     """
     if isinstance(error, (AuthenticationError, ConfigurationError, DisposedError)):
         return Verdict.STOP
+    if isinstance(error, SecurityError) and error.no_router:  # a login page of this network, say, not the row's fault
+        return Verdict.STOP
     if isinstance(error, APIError) and not error.sent:
         return Verdict.PAUSE if error.status_code in RETRIED_STATUSES else Verdict.STOP
     if isinstance(error, (RateLimitError, ServiceUnavailableError)):
@@ -72,13 +76,15 @@ def is_unrelated_to_rates(error: Exception) -> bool:
 
 def describe_failure(error: Exception, address: str = "the router") -> str:
     """Describe a failure in our own words, because a server's words may quote the request."""
+    if isinstance(error, APIError) and error.no_router and error.status_code:
+        return of_status(address, error.status_code)
     if isinstance(error, APIError) and not error.sent:
         return f"{address} has no public key to give (HTTP {error.status_code})"
     if isinstance(error, AuthenticationError):
         return f"the router refused the API key (HTTP {error.status_code}; by default it is that of NOMYO_API_KEY)"
     if isinstance(error, APIError):
         return f"the router answered with HTTP {error.status_code}"
-    if isinstance(error, APIConnectionError) and not isinstance(error, ConfigurationError):
+    if isinstance(error, APIConnectionError) and not isinstance(error, ConfigurationError) and not error.no_router:
         return f"the router cannot be reached ({error})"
     if isinstance(error, (NomyoError, OSError, RuntimeError)):
         return str(error)

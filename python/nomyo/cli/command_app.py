@@ -20,6 +20,7 @@ from nomyo.cli.streams import is_stdout_error, write_failure_as_json, write_stde
 from nomyo.errors import APIError, NomyoError
 from nomyo.exchange.settings import KEY_SIZES
 
+HELP_OPTIONS: Final = ["--help", "-h"]
 FAILED: Final = 1
 USAGE: Final = 2
 # Of click's, which some versions of typer bring along as a part of their own.
@@ -79,6 +80,11 @@ def manual(
     }
 
     class Command(TyperCommand):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.context_settings["help_option_names"] = HELP_OPTIONS
+            _hide_types(self.params)
+
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             given = list(args)
             rest = super().parse_args(ctx, args)
@@ -98,10 +104,21 @@ def group_manual(
     lists = {"Exit codes": {str(code): meaning for code, meaning in exit_codes.items()}, "Files": files}
 
     class Group(TyperGroup):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.context_settings["help_option_names"] = HELP_OPTIONS
+
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
             _write_sections(formatter, examples, lists)
 
     return Group
+
+
+def _hide_types(parameters: Sequence[Any]) -> None:
+    """Have help show arguments by their names alone: typer adds Python's types (`PROMPT <str>`)."""
+    for each in parameters:
+        if each.param_type_name == "argument":
+            each.display_type_rich = lambda ctx: None
 
 
 def _write_sections(formatter: Any, examples: Mapping[str, str], lists: Mapping[str, Mapping[str, str]]) -> None:
@@ -199,6 +216,8 @@ def exit_code(error: BaseException) -> int:
 def failure_text(error: BaseException) -> str:
     """Return the text of an error for people; no error of ours shows content."""
     if isinstance(error, APIError):
+        if error.no_router:
+            return error.message
         remedy = "; the API key is taken from NOMYO_API_KEY" if error.status_code == HTTPStatus.UNAUTHORIZED else ""
         refused = f"the router refused (HTTP {error.status_code}): "
         return f"{'' if f'HTTP {error.status_code}' in error.message else refused}{error.message}{remedy}"

@@ -8,9 +8,12 @@ Modules, from the ground up; each imports only from those above it:
     workers            three thread pools: for RSA work, for key generation (half a second and more), for files
     trace              the debug log: sizes, times, statuses
     tracebacks         clears local variables from the tracebacks of errors that leave the package
+    retries            backoff and `Retry-After`: whether and how long to wait before the next attempt
+    own_names          gives a public class the methods of its private base under its own name
     redaction          hides credentials in a text, whatever escapes it spells them with
     html_text          the text of a page in HTML
     error_body         what a server says in an error: decoded, parsed, without credentials, then bounded
+    wrong_address      what is said of an address at which no router answers
     protocol           URLs, headers, bounds, statuses and errors of the wire
     call               one chat request: what of it is sealed, and what says where and how it travels
     loopback           whether a host is this machine
@@ -23,7 +26,6 @@ Modules, from the ground up; each imports only from those above it:
     key_file_warnings  what the user is warned of after key files were read or written
     key_directory      makes a key directory, and keeps it out of git
     key_files          which key files are read and written, and which are somebody else's
-    retries            backoff and `Retry-After`: whether and how long to wait before the next attempt
     client_keys        our own key pair: opened in the background, leased to requests, rotated, wiped
     lifetime           whether a client may still be used: not after `dispose`, not in a forked child
     spans              a span of OpenTelemetry for each request, if the program uses that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._plurals import counted
 from ..errors import APIConnectionError, ConfigurationError
 from .call import Tally
 from .effects import Flow, NetworkFailure, Request, Response, Send, Sleep, Timeouts
@@ -9,6 +10,7 @@ from .lifetime import Lifetime
 from .retries import RETRIED_STATUSES, delay_before
 from .settings import LONGEST_CONNECT_S, Settings
 from .trace import timed
+from .wrong_address import TRY_TLS, of_clear_answer
 
 
 class Attempts:
@@ -78,20 +80,32 @@ class Attempts:
     def _error_for(
         self, request: Request, failure: NetworkFailure, attempts: int, was_sent: bool
     ) -> APIConnectionError:
-        tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-        why = _why(failure, request.timeouts or self._settings.timeouts) + self._hint_at_tls(request, failure)
-        return APIConnectionError(
-            f"no answer from {self._settings.base_url} ({tried}): {why}",
+        error = APIConnectionError(
+            self._words_for(request, failure, attempts),
             timed_out=failure.timed_out,
             sent=was_sent and bool(request.body),
             untrusted=failure.untrusted,
         )
+        error.no_router = _is_no_router(request, failure)
+        return error
+
+    def _words_for(self, request: Request, failure: NetworkFailure, attempts: int) -> str:
+        address = self._settings.base_url
+        if _is_no_router(request, failure):
+            return of_clear_answer(address)
+        why = _why(failure, request.timeouts or self._settings.timeouts) + self._hint_at_tls(request, failure)
+        return f"no answer from {address} ({counted(attempts, 'attempt')}): {why}"
 
     def _hint_at_tls(self, request: Request, failure: NetworkFailure) -> str:
         """Return a hint for a caller who asks a TLS port for the router's key in clear: it closes the connection."""
         answered_oddly = failure.connected and not failure.timed_out and not failure.untrusted
         is_first = request.method == "GET" and self._settings.plain_http
-        return " (is it https://?)" if answered_oddly and is_first else ""
+        return f"; {TRY_TLS}" if answered_oddly and is_first else ""
+
+
+def _is_no_router(request: Request, failure: NetworkFailure) -> bool:
+    """Return whether the request for the router's key, which comes first, shows that TLS is not spoken there."""
+    return failure.in_clear and request.method == "GET"
 
 
 _ADVICE = " (raise timeout=, or --timeout of a command, to wait longer)"

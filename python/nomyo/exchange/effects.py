@@ -82,7 +82,9 @@ class NetworkFailure:
     lasting: bool = False
     """Whether the cause is a setting of this machine, which no further attempt would change."""
     untrusted: bool = False
-    """Whether the router's certificate was refused."""
+    """Whether the router could not prove who it is: its certificate was refused, or it speaks no TLS."""
+    in_clear: bool = False
+    """Whether an answer without TLS came where TLS was begun."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

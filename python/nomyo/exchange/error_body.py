@@ -21,6 +21,8 @@ PAGE_WORDS_LIMIT_CHARS: Final = 200
 TEXT_LIMIT_CHARS: Final = 4096
 
 _SAID_IN: Final = ("detail", "error", "message", "errors", "msg", "error_description", "title", "reason")
+_PYDANTIC: Final = "Value error, "
+"""Stands before the words of a validator in FastAPI's lists: a name of Pydantic's, which says nothing to a reader."""
 _MOST_ENTRIES: Final = 5
 _DEEPEST: Final = 6
 
@@ -73,7 +75,7 @@ def _words_of_object(value: dict[str, Any], depth: int) -> str:
     for name in _SAID_IN:
         words = _words(value.get(name), depth + 1)
         if words:
-            return _place(value.get("loc")) + words
+            return _place(value.get("loc")) + words.removeprefix(_PYDANTIC)
     fields = value.get("errors")
     if not isinstance(fields, dict):
         return ""

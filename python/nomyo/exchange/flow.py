@@ -22,6 +22,7 @@ from .protocol import completion_headers, completion_request, error_for, usable_
 from .server_key import ServerKey
 from .settings import Password, Settings
 from .spans import traced
+from .wrong_address import PLAIN_HTTP
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -145,9 +146,7 @@ class Exchange:
         """Refuse to speak to a router in clear text, unless the caller allowed it."""
         self._lifetime.check()
         if self.settings.plain_http and not self.settings.allow_http:
-            raise SecurityError(
-                "the router's URL is plain HTTP; use https://, or for local work allow_http=True (--allow-http)"
-            )
+            raise SecurityError(PLAIN_HTTP)
 
     def _warn_of_key_files(self) -> None:
         for warning in self._keys.take_warnings():

@@ -26,6 +26,8 @@ from ..errors import (
 from .effects import Request, Response, Timeouts
 from .error_body import error_details, message_in
 from .redaction import HIDDEN_CREDENTIALS, HIDDEN_KEY, Redaction
+from .retries import RETRIED_STATUSES
+from .wrong_address import of_status
 
 PAYLOAD_LIMIT_BYTES = 10 * 1024 * 1024
 RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
@@ -43,7 +45,6 @@ OF_THE_ANSWER = frozenset({"stream", "stream_options"})
 # What `create` takes beside the content: it says where and how a request and its answer travel, and is never sealed.
 NOT_SEALED = OF_THE_CLIENT | OF_THE_ANSWER | {"security_tier"}
 
-_NOT_FOUND = 404
 _ERRORS: dict[int, tuple[type[APIError], str]] = {
     400: (InvalidRequestError, "the router refused the request as malformed"),
     401: (AuthenticationError, "the API key is missing or not valid"),
@@ -157,12 +158,15 @@ def error_for(response: Response, *api_keys: str | None) -> APIError:
 
 
 def server_key_error(response: Response, base_url: str, *api_keys: str | None) -> APIError:
-    """Return the error for a refusal to give the router's key; a 404 does not come from a router."""
+    """Return the error for a refusal to give the key: a router gives it to everybody, unless it is in trouble."""
     error, said = _error_and_words(response, api_keys)
-    if response.status != _NOT_FOUND:
+    error.sent = False
+    if response.status in RETRIED_STATUSES:
         return error
-    words = f"there is no router at {base_url}: HTTP {_NOT_FOUND} instead of a public key"
-    return APIError(f"{words} ({said})" if said else words, _NOT_FOUND, error.error_details)
+    words = of_status(base_url, response.status, said)
+    refused = type(error)(words, response.status, error.error_details, retry_after=error.retry_after, sent=False)
+    refused.no_router = True
+    return refused
 
 
 def _error_and_words(response: Response, api_keys: Iterable[str | None]) -> tuple[APIError, str]:

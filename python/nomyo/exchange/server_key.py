@@ -21,6 +21,7 @@ from .attempts import Attempts
 from .effects import Flow, Request, Response, Timeouts, Wait
 from .protocol import server_key_error, server_key_request, usable_body
 from .settings import Settings
+from .wrong_address import of_body
 
 LONGEST_FETCH_S = 60.0
 """For each step of a fetch, however long an answer may take: no model works on a key."""
@@ -111,15 +112,27 @@ class ServerKey:
     def _accepted(self, response: Response, api_key: str | None) -> _core.PublicKey:
         """Return the key that the router gave, and cache it; raises as `get` does."""
         if response.status != 200:
-            error = server_key_error(response, self._base_url, api_key, self._api_key)
-            error.sent = False
-            raise error
-        key = _core.PublicKey.from_pem(usable_body(response))
+            raise server_key_error(response, self._base_url, api_key, self._api_key)
+        key = _core.PublicKey.from_pem(self._pem_in(response))
         if self._pins and key.fingerprint not in self._pins:
             raise SecurityError(f"the router's key {key.fingerprint} matches none of the pinned fingerprints")
         self._cache = key, time.monotonic()
         self._log.debug("router's key: RSA-%d %s", key.bits, key.fingerprint)
         return key
+
+    def _pem_in(self, response: Response) -> bytes:
+        """Return the body of an answer with status 200.
+
+        Raises:
+            SecurityError: It was refused, or there is no PEM in it.
+        """
+        body = usable_body(response)
+        words = of_body(self._base_url, body)
+        if words is None:
+            return body
+        error = SecurityError(words)
+        error.no_router = True
+        raise error
 
     def _fetch_once(self, timeouts: Timeouts, api_key: str | None) -> Flow[_core.PublicKey]:
         """Fetch the key, or share the outcome of the fetch under way."""

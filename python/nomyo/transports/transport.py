@@ -9,6 +9,7 @@ import httpx
 
 from ..client import SecureCompletionClient, SyncSecureCompletionClient
 from ..errors import NomyoError
+from ..exchange.own_names import shows_own_name
 from ..exchange.protocol import SecurityTier, check_security_tier
 from ..exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions, SecureMemory, Settings, client_repr
 from ..exchange.signatures import refuse_unknown, shows_options
@@ -114,6 +115,7 @@ class _Transport:
         return read_request(request, body, self._router, self._api_key_for(request), self._security_tier)
 
 
+@shows_own_name
 class SecureTransport(_Transport, httpx.BaseTransport):
     """A transport for `httpx.Client` and `httpx2.Client`; for any number of threads. `close()` wipes its keys."""
 
@@ -148,6 +150,7 @@ class SecureTransport(_Transport, httpx.BaseTransport):
         self._client.close()
 
 
+@shows_own_name
 class AsyncSecureTransport(_Transport, httpx.AsyncBaseTransport):
     """A transport for `httpx.AsyncClient` and `httpx2.AsyncClient`. `aclose()` wipes its keys."""
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from nomyo._finite_json import ascii_json
+from nomyo._plurals import counted
 from nomyo._signals import not_ignored
 from nomyo._terminal_text import visible_line
 from nomyo.batch.estimate import Estimate, estimate
@@ -122,23 +123,27 @@ def batch(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="The file that gets a row for each row of IN.")
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Requests under way at once.", min=1)] = 32,
+    concurrency: Annotated[int, typer.Option(metavar="N", help="Requests under way at once.", min=1)] = 32,
     rate: Annotated[
         float | None,
         typer.Option(
-            help=f"Requests a second; 0: no limit. By default {_SERVICE.requests_per_s:g} at the public service, or 0."
+            metavar="N",
+            help=f"Requests a second; 0: no limit. By default {_SERVICE.requests_per_s:g} at the public service, or 0.",
         ),
     ] = None,
     burst: Annotated[
         int, typer.Option(metavar="N", help="Requests that one second of a burst may hold; 0: no bursts.")
     ] = _SERVICE.burst_requests,
     bursts: Annotated[int, typer.Option(metavar="N", help="Bursts in a window.")] = _SERVICE.bursts,
-    burst_window: Annotated[float, typer.Option(help="Seconds of such a window.")] = _SERVICE.burst_window_s,
+    burst_window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds of such a window.")
+    ] = _SERVICE.burst_window_s,
     cool_down: Annotated[
         float | None,
         typer.Option(
+            metavar="SECONDS",
             help="Seconds without requests after a 503 that has no Retry-After. By default "
-            f"{_SERVICE.cool_down_s:g} at the public service, else {_ELSEWHERE.cool_down_s:g}."
+            f"{_SERVICE.cool_down_s:g} at the public service, else {_ELSEWHERE.cool_down_s:g}.",
         ),
     ] = None,
     ordered: Annotated[bool, typer.Option("--ordered", help="Write rows in the order of the input.")] = False,
@@ -153,10 +158,13 @@ def batch(
     *,
     router: RouterOptions,
     max_retries: Annotated[
-        int, typer.Option(help="Extra attempts of a row after HTTP 500, 502, 504 and timeouts.", min=0)
+        int, typer.Option(metavar="N", help="Extra attempts of a row after HTTP 500, 502, 504 and timeouts.", min=0)
     ] = 2,
     patience: Annotated[
-        float, typer.Option(help="Seconds to wait for a router that is away, or answers 429 or 503.", min=0)
+        float,
+        typer.Option(
+            metavar="SECONDS", help="Seconds to wait for a router that is away, or answers 429 or 503.", min=0
+        ),
     ] = PATIENCE_S,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Annotated[
@@ -180,7 +188,8 @@ def batch(
         "burst_window_s": burst_window,
     }
     of_client = router.of_client()
-    limits = _limits(of_client["router_url"], given)
+    base_url = of_client.pop("router_url")
+    limits = _limits(base_url, given)
     refuse_stream("IN", input_path, "a batch reads its input twice")
     if dry_run:
         raise typer.Exit(_show_estimate(input_path, limits.requests_per_s, as_json=as_json))
@@ -197,6 +206,7 @@ def batch(
         "max_retries": max_retries,
         "encrypt_to": encrypt_to,
         "patience": patience,
+        "base_url": base_url,
         **of_client,
         "progress": _progress(quiet=quiet),
     }
@@ -213,10 +223,10 @@ def batch(
     raise typer.Exit(_show_summary(summary, output, sealed=encrypt_to is not None, as_json=as_json))
 
 
-def _limits(router_url: str, given: Mapping[str, Any]) -> Limits:
-    """Return the rules of a router, with what was given in their place."""
+def _limits(base_url: str, given: Mapping[str, Any]) -> Limits:
+    """Return the rules of the router at an address, with what was given in their place."""
     try:
-        rules = Limits.of(router_address(router_url))
+        rules = Limits.of(router_address(base_url))
         return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise bad_option(error, _OPTIONS) from None
@@ -256,7 +266,7 @@ def _show_summary(summary: Summary, output: Path, *, sealed: bool, as_json: bool
             reasons = dict(summary.reasons)
             print(ascii_json({**dataclasses.asdict(summary), "reasons": reasons, "left": summary.left}))
     else:
-        report(NAME, f"{summary.succeeded:,} rows answered, {summary.failed:,} failed, {summary.left:,} left")
+        report(NAME, f"{counted(summary.succeeded, 'row')} answered, {summary.failed:,} failed, {summary.left:,} left")
         for line in failure_lines(summary, output, sealed=sealed):
             report(NAME, line)
     if summary.left:
@@ -305,7 +315,8 @@ def _as_json(found: Estimate, rate: float) -> dict[str, Any]:
 
 
 def _estimate_text(found: Estimate, rate: float) -> str:
-    lines = [f"{found.rows:,} rows, {found.bad_rows:,} of them bad; some {found.prompt_tokens:,} tokens of prompts"]
+    tokens = counted(found.prompt_tokens, "token")
+    lines = [f"{counted(found.rows, 'row')}, {found.bad_rows:,} of them bad; some {tokens} of prompts"]
     lines += [f"  line {row.line}: {visible_line(str(row))}" for row in found.first_bad_rows]
     if found.bad_rows > len(found.first_bad_rows):
         lines.append(f"  and {found.bad_rows - len(found.first_bad_rows):,} more")
@@ -313,5 +324,6 @@ def _estimate_text(found: Estimate, rate: float) -> str:
         lines.append(f"rows with a custom_id that an earlier one has: {found.repeated_custom_ids:,}; each is sent")
     seconds = found.seconds_at(rate)
     if seconds is not None:
-        lines.append(f"at {rate:g} requests a second: {seconds:,.0f} s or more")
+        requests = "1 request" if rate == 1 else f"{rate:g} requests"
+        lines.append(f"at {requests} a second: {seconds:,.0f} s or more")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from nomyo import _core
 from nomyo._files.file_systems import write_all
 from nomyo._files.new_files import created
 from nomyo._finite_json import ascii_json
+from nomyo._plurals import counted
 from nomyo.batch.output_reader import Damaged, Opened, check_key, check_kind, opened_rows
 from nomyo.batch.seal_key import open_private_key
 from nomyo.cli.answer_output import write_answer
@@ -157,7 +158,9 @@ def _copy(output: Path, plain: Path | None, key: _core.PrivateKey | None) -> _Ou
             _take(row, outcome, write)
         if outcome.damaged and not outcome.rows:
             first = outcome.first_damaged[0]
-            raise BatchError(f"none of {outcome.damaged:,} rows can be opened; line {first.number}: {first.reason}")
+            raise BatchError(
+                f"none of {counted(outcome.damaged, 'row')} can be opened; line {first.number}: {first.reason}"
+            )
     return outcome
 
 
@@ -190,4 +193,4 @@ def _show(outcome: _Outcome, *, to_stdout: bool, as_json: bool) -> None:
     if outcome.torn:
         report(NAME, "the last row is torn, as a batch that was killed or is under way leaves it")
     if outcome.damaged or not to_stdout:
-        report(NAME, f"{outcome.rows:,} rows came out, {outcome.damaged:,} could not be opened")
+        report(NAME, f"{counted(outcome.rows, 'row')} came out, {outcome.damaged:,} could not be opened")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TextIO
 
+from nomyo._plurals import counted
 from nomyo._terminal_text import visible_line
 from nomyo.batch.progress import Figures
 
@@ -39,7 +40,8 @@ class BarProgress:
         figures = self._figures
         figures.add(failed=failed, tokens=tokens)
         if self._bar is not None and self._task is not None:
-            words = f"{figures.rows_per_s:,.1f}/s  {figures.failed:,} errors  {figures.tokens:,} tokens"
+            counts = f"{counted(figures.failed, 'error')}  {counted(figures.tokens, 'token')}"
+            words = f"{figures.rows_per_s:,.1f}/s  {counts}"
             self._bar.update(self._task, completed=figures.done, figures=words)
 
     def tell(self, words: str) -> None:

@@ -26,6 +26,8 @@ HEAD_LIMIT_BYTES = 64 * 1024
 HEAD_LIMIT_FIELDS = 100
 INTERIM_LIMIT = 100
 """How many interim answers (1xx) may come before the final one: servers send one or two, or one every few seconds."""
+NO_WHOLE_ANSWER = "the connection ended without a whole answer in HTTP"
+"""Also said if what came is not HTTP at all: only the libraries' own words, which change, tell the two apart."""
 _SWITCHING = 101
 
 

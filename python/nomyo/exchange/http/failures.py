@@ -13,7 +13,7 @@ import httpx
 
 from ..effects import NetworkFailure, Phase, Response
 from ..retries import RETRIED_STATUSES
-from .body import HeadError, OversizedHeadError
+from .body import NO_WHOLE_ANSWER, HeadError, OversizedHeadError
 from .credentials import credentials_in
 from .environment import Proxy
 
@@ -37,7 +37,7 @@ _REQUEST_TIMEOUT: Final = 408
 
 # What OpenSSL calls the first bytes of a peer that speaks no TLS; it depends on the version.
 _ANSWERED_IN_CLEAR: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
-_NO_TLS_THERE: Final = " (is it http://?)"
+_NO_TLS_THERE: Final = "an answer without TLS came (is it http://?)"
 
 
 class ProxyAwayError(httpx.ConnectError):
@@ -120,17 +120,20 @@ def answer_by(proxy: Proxy | None, response: Response) -> Response | NetworkFail
 
 def failure_of(error: BaseException) -> NetworkFailure:
     """Return why no answer came, in words that hold nothing of the request."""
-    untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain_of(error))
-    connected, phase = _was_connected(error), _phase_of(error)
-    return NetworkFailure(_reason_of(error), _is_timeout(error), connected, untrusted=untrusted, phase=phase)
+    in_clear = any(map(_is_answered_in_clear, chain_of(error)))
+    untrusted = in_clear or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain_of(error))
+    timed_out, connected, phase = _is_timeout(error), _was_connected(error), _phase_of(error)
+    return NetworkFailure(_reason_of(error), timed_out, connected, phase, untrusted=untrusted, in_clear=in_clear)
 
 
 def _reason_of(error: BaseException) -> str:
     for cause in chain_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate was refused: {cause.verify_message} (SSL_CERT_FILE names who else is believed)"
+        if _is_answered_in_clear(cause):
+            return _NO_TLS_THERE
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failed: {cause.reason}{_NO_TLS_THERE if cause.reason in _ANSWERED_IN_CLEAR else ''}"
+            return f"TLS failed: {cause.reason}"
         if isinstance(cause, HeadError):
             return str(cause)
         if getattr(cause, "error_status_hint", None) == _TOO_LARGE:
@@ -141,7 +144,13 @@ def _reason_of(error: BaseException) -> str:
             return os.strerror(cause.errno)
     if _is_timeout(error):
         return "timed out"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return NO_WHOLE_ANSWER
     return f"the connection failed or was closed ({type(error).__name__})"
+
+
+def _is_answered_in_clear(cause: BaseException) -> bool:
+    return isinstance(cause, ssl.SSLError) and cause.reason in _ANSWERED_IN_CLEAR
 
 
 def _phase_of(error: BaseException) -> Phase | None:

@@ -33,7 +33,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from ...errors import ConfigurationError
 from ..effects import NetworkFailure, Phase, Request, Response, Timeouts
 from ..settings import Settings
-from .body import HEAD_LIMIT_BYTES, INTERIM_LIMIT, Body, OversizedHeadError, TooManyInterimsError
+from .body import HEAD_LIMIT_BYTES, INTERIM_LIMIT, NO_WHOLE_ANSWER, Body, OversizedHeadError, TooManyInterimsError
 from .connection_options import KEPT_ALIVE_S, limit_unsent
 from .environment import Proxy, proxy_for
 from .failures import CLOSED, FAILURES, answer_by, away, chain_of, failure_of, refused_by, unreadable
@@ -324,8 +324,8 @@ def failure_in(error: BaseException) -> NetworkFailure | None:
     cause = next((one for one in causes if isinstance(one, OSError) and not isinstance(one, ERRORS)), None)
     if cause is None:
         timed_out = any(isinstance(one, TimeoutError) for one in causes)
-        name = type(theirs[0]).__name__
-        reason = "timed out" if timed_out else f"the connection failed or was closed ({name})"
+        lost = NO_WHOLE_ANSWER if connected else f"the connection failed or was closed ({type(theirs[0]).__name__})"
+        reason = "timed out" if timed_out else lost
         return NetworkFailure(reason, timed_out, connected, phase="answer" if timed_out else None)
     return replace(failure_of(cause), connected=connected)
 

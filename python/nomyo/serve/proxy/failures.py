@@ -1,15 +1,16 @@
 """Translates a failure of ours or of the router into an answer for the caller.
 
-The router's status is kept, with two exceptions. Its 401 becomes 502: the router refused the proxy's API key, and a
-caller that gets a 401 looks for the fault in its own token (RFC 9110, section 15.5.2). A status that is not an error
-becomes 502, too. Our client has retried already, and the answer tells the SDKs not to.
+The router's status is kept, with three exceptions. If there is no router at the address, that is 502, whatever answers
+there. Its 401 becomes 502: the router refused the proxy's API key, and a caller that gets a 401 looks for the fault in
+its own token (RFC 9110, section 15.5.2). A status that is not an error becomes 502, too. Our client has retried
+already, and the answer tells the SDKs not to.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from nomyo.errors import APIConnectionError, APIError, ConfigurationError, DisposedError, SecurityError
+from nomyo.errors import APIConnectionError, APIError, ConfigurationError, DisposedError, NomyoError, SecurityError
 from nomyo.exchange.retries import parse_retry_after
 from nomyo.openai_form.error import named_in
 from nomyo.serve.proxy.refusal import Refusal
@@ -21,6 +22,8 @@ _FAILURES: Final = (500, 502, 503, 504)
 def refusal_for(error: Exception) -> Refusal | None:
     """Return the answer to a request that failed with `error`; None if the error was not foreseen."""
     match error:
+        case NomyoError() if error.no_router:
+            return Refusal(502, "no_router", f"{error.message[:1].upper()}{error.message[1:]}", retried=True)
         case APIError():
             return _from_router(error)
         case ConfigurationError():

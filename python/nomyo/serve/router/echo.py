@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nomyo._finite_json import with_nulls
+from nomyo._plurals import counted
 from nomyo.serve.router.refusal import Refusal
 from nomyo.serve.router.tool_arguments import ArgumentsTooLargeError, tool_arguments
 
@@ -77,7 +78,9 @@ def _choice(request: Mapping[str, Any]) -> dict[str, Any]:
     prompt = next((text_of(m.get("content")) for m in reversed(messages) if m["role"] == "user"), "")
     message: dict[str, Any] = {"role": "assistant"}
     if _asks_for_reasoning(request):
-        message["reasoning_content"] = f"{len(messages)} messages came; the last user message is to be repeated."
+        message["reasoning_content"] = (
+            f"{counted(len(messages), 'message')} came; the last user message is to be repeated."
+        )
     if messages[-1]["role"] == "tool":
         return _spoken(message, f"The tool answered: {text_of(messages[-1].get('content'))}", request)
     tool = _tool_to_call(request)

@@ -5,6 +5,10 @@ const BY_CODE = new Map([
     "The router does not accept the proxy's API key.",
     "Start the proxy with a valid NOMYO_API_KEY.",
   ]],
+  ["no_router", [
+    "There is no router at the address that the proxy was given.",
+    "Start the proxy with the right --base-url or NOMYO_BASE_URL.",
+  ]],
   ["router_unreachable", [
     "The proxy got no answer from the router.",
     "See whether its address is right, then retry. A request that took too long may have been served, and billed.",
