@@ -188,4 +188,4 @@ def test_secret_of_kubernetes_is_all_that_it_should_be(read_only: Path, client_k
     place = laid_by_kubelet(read_only, client_key)
     command = [sys.executable, "-m", "nomyo", "keys", "check", "--key-dir", str(place)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"{place}: all is as it should be"), done.stdout
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"{place}: nothing is wrong"), done.stdout

@@ -24,6 +24,8 @@ from nomyo.serve.router import RouterConfig, RunningRouter
 
 _MODEL: Final = "echo"
 _MESSAGE: Final = "My blood type is AB negative: who on the way can read that?"
+_SHORTEST_BYTES: Final = 8
+"""Shorter messages stand in random bytes by chance: two bytes in most packages, eight in one of some 10^11."""
 _COMPLETION_PATH: Final = "/v1/chat/secure_completion"
 app = command_app()
 _DEMO = manual(
@@ -32,7 +34,7 @@ _DEMO = manual(
         "nomyo demo --message 'Grüß Gott' --json | jq .round_trip_ms": "For a program:",
     },
     exit_codes={
-        0: "The reply came back decrypted, and the message could not be read on the wire.",
+        0: "The reply came back decrypted, and the message was not found on the wire, or was too short to look for.",
         1: "Something was not as it must be.",
         2: "The command cannot be run as asked.",
     },
@@ -47,7 +49,9 @@ def main(arguments: Sequence[str]) -> int:
 
 @app.command(cls=_DEMO)
 def demo(
-    message: Annotated[str, typer.Option(help="What to send; the echo model sends it back.")] = _MESSAGE,
+    message: Annotated[
+        str, typer.Option(metavar="TEXT", help="What to send; the echo model sends it back.")
+    ] = _MESSAGE,
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as one JSON object.")] = False,
 ) -> None:
     """Start a router on this machine, have an encrypted chat with it, and show what went over the wire."""
@@ -86,6 +90,7 @@ def _facts(chat: _Chat, router: RunningRouter, started_s: float) -> dict[str, An
         "url": router.url,
         "fingerprint": router.fingerprint,
         "message": chat.message,
+        "looked_for": _can_be_looked_for(chat.message),
         "reply": chat.first.reply,
         "request_bytes": len(wire.request),
         "response_bytes": len(wire.response),
@@ -132,9 +137,14 @@ class _Chat:
         for answer in (self.first, self.second):
             if answer.reply != self.message or answer.metadata.get("is_encrypted") is not True:
                 return "the reply is not what the echo model must say"
-            if _visible(self.message, answer.wire.request) or _visible(self.message, answer.wire.response):
+            if self.seen_in(answer.wire):
                 return "the message can be read on the wire"
         return None
+
+    def seen_in(self, wire: _Exchange) -> bool:
+        """Whether the message can be read in a request or its answer; a message that is too short is not looked for."""
+        found = (_visible(self.message, package) for package in (wire.request, wire.response))
+        return _can_be_looked_for(self.message) and any(found)
 
 
 class _Tap(httpx.AsyncBaseTransport):
@@ -188,10 +198,7 @@ def _story(chat: _Chat, router: RunningRouter, started_s: float) -> Iterator[Tex
     wire = chat.first.wire
     yield _row("request", f"{len(wire.request):,} bytes: {_beginning(wire.request)}")
     yield _row("response", f"{len(wire.response):,} bytes: {_beginning(wire.response)}")
-    seen = any(_visible(chat.message, package) for package in (wire.request, wire.response))
-    yield _row(
-        "in clear", "THE MESSAGE IS IN THERE" if seen else "the message was looked for in both, and is in neither"
-    )
+    yield _row("in clear", _what_was_seen(chat))
     yield Text("\nProtections in force", style="bold")
     info = get_memory_protection_info()
     yield _row("here", f"{info.method}" + (f", {info.details}" if info.details else ""))
@@ -220,6 +227,18 @@ def _protection_of(metadata: dict[str, Any]) -> str:
     told = metadata.get("memory_protection")
     measured = told if isinstance(told, dict) else {}
     return ", ".join(f"{words}: {'yes' if measured.get(name) else 'no'}" for name, words in names.items())
+
+
+def _what_was_seen(chat: _Chat) -> str:
+    if not _can_be_looked_for(chat.message):
+        return f"not looked for: fewer than {_SHORTEST_BYTES} bytes stand in any ciphertext by chance"
+    if chat.seen_in(chat.first.wire):
+        return "THE MESSAGE IS IN THERE"
+    return "the message was looked for in both, and is in neither"
+
+
+def _can_be_looked_for(message: str) -> bool:
+    return len(message.encode("utf-8", "replace")) >= _SHORTEST_BYTES
 
 
 def _visible(message: str, package: bytes) -> bool:

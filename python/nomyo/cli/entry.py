@@ -98,12 +98,20 @@ def _run(words: Sequence[str]) -> int:
         return 0
     command = _COMMANDS.get(name)
     if command is None:
-        write_stderr(f"nomyo: there is no such command.\n\n{_usage()}")
+        write_stderr(f"nomyo: there is no such command{_near(name)}\n\n{_usage()}")
         return 2
     if (found := _imported(name, command)) is None:
         return 2
     code: int = found.main(rest)
     return code
+
+
+def _near(name: str) -> str:
+    """Return which command may have been meant, as the end of a sentence."""
+    from difflib import get_close_matches  # takes a millisecond to import, which no other start needs
+
+    close = get_close_matches(name.lower(), _COMMANDS, 1, cutoff=0.5)
+    return f"; did you mean `nomyo {close[0]}`?" if close else "."
 
 
 @ended_quietly_by_interrupt()

@@ -33,6 +33,7 @@ from nomyo.cli.streams import is_stdout_error
 from nomyo.cli.tls_files import refuse_unusable_tls_files
 from nomyo.cli.utf8_argument import utf8_argument
 from nomyo.exchange.http.environment import ssl_context
+from nomyo.exchange.wrong_address import PLAIN_HTTP
 from nomyo.serve.listener import Listener
 from nomyo.serve.log import LogLevel, log_to_stderr
 from nomyo.serve.proxy.app import create_app
@@ -75,41 +76,63 @@ def main(arguments: Sequence[str]) -> int:
 @app.command(cls=_PROXY)
 @takes_router_options
 def proxy(
-    host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
+    host: Annotated[str, typer.Option(metavar="NAME", help="Name or address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = DEFAULT_PORT,
     *,
     router: RouterOptions,
     security_tier: SecurityTier = None,
-    max_retries: Annotated[int, typer.Option(help="Further attempts if the router fails.", min=0)] = 2,
+    max_retries: Annotated[int, typer.Option(metavar="N", help="Further attempts if the router fails.", min=0)] = 2,
     model: Annotated[
         list[str] | None,
         typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
             help="A model that /v1/models lists; repeatable, in the variable separated by spaces.",
             envvar="NOMYO_PROXY_MODELS",
         ),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help=f"File with the token that callers need; else {_TOKEN_VARIABLE}, else a new one."),
+        typer.Option(
+            metavar="PATH", help=f"File with the token that callers need; else {_TOKEN_VARIABLE}, else a new one."
+        ),
     ] = None,
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Serve every program and every user of this machine.")
     ] = False,
-    max_body: Annotated[int, typer.Option(help="Bytes that a request may measure.", min=1)] = _DEFAULTS.max_body_bytes,
-    concurrency: Annotated[int, typer.Option(help="Requests at the router at once.", min=1)] = _DEFAULTS.max_at_once,
-    queue: Annotated[int, typer.Option(help="Requests that wait; more get 429.", min=0)] = _DEFAULTS.max_waiting,
-    grace: Annotated[int, typer.Option(help="Seconds that requests get when the proxy stops.", min=0)] = 30,
+    max_body: Annotated[
+        int, typer.Option(metavar="N", help="Bytes that a request may measure.", min=1)
+    ] = _DEFAULTS.max_body_bytes,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", help="Requests at the router at once.", min=1)
+    ] = _DEFAULTS.max_at_once,
+    queue: Annotated[
+        int, typer.Option(metavar="N", help="Requests that wait; more get 429.", min=0)
+    ] = _DEFAULTS.max_waiting,
+    grace: Annotated[
+        int, typer.Option(metavar="SECONDS", help="Seconds that requests get when the proxy stops.", min=0)
+    ] = 30,
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Listen where other machines reach it: they send in clear.")
     ] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A further name under which it is reached, NAME or NAME:PORT; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name under which it is reached, NAME or NAME:PORT; repeatable."),
     ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM file: the certificate chain.", dir_okay=False)] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key.", dir_okay=False)] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="PEM file: the certificate chain.", dir_okay=False)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="PEM file: its private key.", dir_okay=False)
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line instead of words.")] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="What the log on stderr tells.")] = LogLevel.WARNING,
+    log_level: Annotated[
+        LogLevel, typer.Option(metavar="info|warning|error", help="What the log on stderr tells.")
+    ] = LogLevel.WARNING,
 ) -> None:
     """Run an OpenAI-compatible server on this machine. It seals every request so that only the router can open it.
 
@@ -176,7 +199,7 @@ def _client(**options: Any) -> SecureCompletionClient:
         client = SecureCompletionClient(**options)
     if client.settings.plain_http and not client.settings.allow_http:
         client.dispose()
-        raise ValueError("the router is reached over plain HTTP, which --allow-http permits: for local work only")
+        raise typer.BadParameter(PLAIN_HTTP)
     try:
         ssl_context(client.settings)  # also reads the environment's proxy: a setting that cannot work fails here
     except NomyoError:

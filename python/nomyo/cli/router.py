@@ -63,39 +63,59 @@ def main(arguments: Sequence[str]) -> int:
 
 @app.command(cls=_ROUTER)
 def router(
-    host: Annotated[str, typer.Option(help="Name or address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 12435,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM file: the certificate chain.", dir_okay=False)] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file: its private key.", dir_okay=False)] = None,
+    host: Annotated[str, typer.Option(metavar="NAME", help="Name or address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.", min=0, max=65535)
+    ] = 12435,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="PEM file: the certificate chain.", dir_okay=False)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="PEM file: its private key.", dir_okay=False)
+    ] = None,
     key_bits: Annotated[
-        int, typer.Option(help="Size of the router's RSA key: 2048 or 4096.", autocompletion=key_sizes)
+        int, typer.Option(metavar="BITS", help="Size of the router's RSA key: 2048 or 4096.", autocompletion=key_sizes)
     ] = 4096,
-    key_rotation: Annotated[float, typer.Option(help="Seconds between two keys; 0: never.", min=0)] = 0.0,
-    key_grace: Annotated[float, typer.Option(help="Seconds the key before is still accepted.", min=0)] = 300.0,
+    key_rotation: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds between two keys; 0: never.", min=0)
+    ] = 0.0,
+    key_grace: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds the key before is still accepted.", min=0)
+    ] = 300.0,
     api_key: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="TOKEN",
             help="Bearer token to let in; repeatable, in the variable separated by spaces. None: everybody.",
             envvar="NOMYO_ROUTER_API_KEYS",
         ),
     ] = None,
     tier_model: Annotated[
-        list[str] | None, typer.Option(help="TIER=MODEL: the tier allows this model and others so named; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="TIER=MODEL", help="The tier allows this model and others so named; repeatable."),
     ] = None,
-    rate_limit: Annotated[int, typer.Option(help="Requests a second for each API key; 0: no limit.", min=0)] = 0,
-    burst: Annotated[int | None, typer.Option(help="Requests in the second of a burst; twice the limit.")] = None,
-    burst_window: Annotated[float, typer.Option(help="Seconds from one burst to the next.", min=1)] = 10.0,
+    rate_limit: Annotated[
+        int, typer.Option(metavar="N", help="Requests a second for each API key; 0: no limit.", min=0)
+    ] = 0,
+    burst: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests in the second of a burst; twice the limit.")
+    ] = None,
+    burst_window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds from one burst to the next.", min=1)
+    ] = 10.0,
     upstream: Annotated[
-        str | None, typer.Option(help="OpenAI-compatible server that answers; none: the echo model.")
+        str | None, typer.Option(metavar="URL", help="OpenAI-compatible server that answers; none: the echo model.")
     ] = None,
     upstream_api_key: Annotated[
-        str | None, typer.Option(help="Bearer token for it.", envvar=_UPSTREAM_KEY_VARIABLE)
+        str | None, typer.Option(metavar="TOKEN", help="Bearer token for it.", envvar=_UPSTREAM_KEY_VARIABLE)
     ] = None,
     upstream_api_key_env: Annotated[
-        str | None, typer.Option(help="Environment variable that holds the bearer token for it.")
+        str | None, typer.Option(metavar="NAME", help="Environment variable that holds the bearer token for it.")
     ] = None,
-    upstream_timeout: Annotated[float, typer.Option(help="Seconds for its whole answer.")] = 600.0,
-    log_level: Annotated[LogLevel, typer.Option(help="What the log on stderr tells.")] = LogLevel.INFO,
+    upstream_timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Seconds for its whole answer.")] = 600.0,
+    log_level: Annotated[
+        LogLevel, typer.Option(metavar="info|warning|error", help="What the log on stderr tells.")
+    ] = LogLevel.INFO,
     as_json: Annotated[bool, typer.Option("--json", help="Print the line on stdout as JSON.")] = False,
 ) -> None:
     """Run a NOMYO router on this machine, for local work and tests. Not for production.

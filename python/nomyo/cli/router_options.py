@@ -28,7 +28,13 @@ class Tier(StrEnum):
 
 SecurityTier: TypeAlias = Annotated[
     Tier | None,
-    typer.Option("--security-tier", "--tier", help="The security tier of requests.", case_sensitive=False),
+    typer.Option(
+        "--security-tier",
+        "--tier",
+        metavar="standard|high|maximum",
+        help="The security tier of requests.",
+        case_sensitive=False,
+    ),
 ]
 
 
@@ -53,7 +59,9 @@ class RouterOptions:
     timeout: Annotated[
         float,
         typer.Option(
-            help="Seconds for an answer's headers, then for its body; 60 at most for a connection.", min=0.001
+            metavar="SECONDS",
+            help="Seconds for an answer's headers, then for its body; 60 at most for a connection.",
+            min=0.001,
         ),
     ] = PATIENT_TIMEOUT_S
 

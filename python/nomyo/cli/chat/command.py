@@ -33,6 +33,7 @@ from nomyo.cli.quiet_imports import ended_quietly_by_interrupt
 from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.utf8_argument import utf8_argument
 from nomyo.errors import SecurityError
+from nomyo.exchange.wrong_address import PLAIN_HTTP
 from nomyo.memory import SecureBuffer
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
 @app.command(cls=_CHAT)
 @takes_router_options
 def chat(
-    model: Annotated[str, typer.Option("--model", "-m", help="The model's ID.", envvar="NOMYO_MODEL")],
+    model: Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="The model's ID.", envvar="NOMYO_MODEL")],
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="What to ask; `-` reads it from stdin.", show_default=False)
     ] = None,
@@ -101,15 +102,19 @@ def chat(
         str | None, typer.Option("--system", "-s", metavar="TEXT", help="A system message before all others.")
     ] = None,
     security_tier: SecurityTier = None,
-    temperature: Annotated[float | None, typer.Option(help="0 to 2: how free the model is.", min=0, max=2)] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer, in tokens.", min=1)] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="N", help="0 to 2: how free the model is.", min=0, max=2)
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(metavar="N", help="Longest answer, in tokens.", min=1)] = None,
     *,
     router: RouterOptions,
     password_file: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Holds the password of --key-dir; asked for by default."),
     ] = None,
-    max_retries: Annotated[int, typer.Option(help="Extra attempts after a failure that may pass.", min=0)] = 2,
+    max_retries: Annotated[
+        int, typer.Option(metavar="N", help="Extra attempts after a failure that may pass.", min=0)
+    ] = 2,
     plain: Annotated[
         bool, typer.Option("--plain", help="In a terminal, show the answer as it is: Markdown is not laid out.")
     ] = False,
@@ -179,7 +184,7 @@ async def _with_client(options: Mapping[str, Any], act: _Act) -> None:
         raise bad_option(error, _OPTIONS) from None
     async with client:
         if client.settings.plain_http and not client.settings.allow_http:
-            raise SecurityError("the router's URL is plain HTTP: use https://, or --allow-http for local work")
+            raise SecurityError(PLAIN_HTTP)
         await act(client)
 
 

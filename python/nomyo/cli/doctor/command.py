@@ -26,9 +26,9 @@ _HELP: Final = f"""\
   help.
 
 Options:
-  --json  Print the same facts as one JSON object. null stands for what the
-          system does not tell.
-  --help  Show this message and exit.
+  --json      Print the same facts as one JSON object. null stands for what
+              the system does not tell.
+  -h, --help  Show this message and exit.
 
 Examples:
   What is in force here, and what to do about each weakness:

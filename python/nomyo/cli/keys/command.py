@@ -262,7 +262,7 @@ def _report_findings(key_dir: Path, found: Sequence[Finding]) -> None:
     for one in found:
         print(f"{visible_line(one.path)}: {visible_line(one.problem)}\n  {visible_line(one.advice)}")
     if not found:
-        print(f"{visible_line(str(key_dir))}: all is as it should be")
+        print(f"{visible_line(str(key_dir))}: nothing is wrong")
     if os.path.lexists(key_dir / PRIVATE) and not is_encrypted(key_dir / PRIVATE):
         print("The private key has no password; `nomyo keys password` gives it one.")
 
