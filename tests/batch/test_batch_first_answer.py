@@ -339,6 +339,6 @@ def test_stop_while_rows_wait_for_a_newer_key_is_heard_at_once() -> None:
         rows = [asyncio.create_task(one.send(Row(line, "x", {}))) for line in (1, 2)]
         await asyncio.sleep(0.05)
         one.stop()
-        return await asyncio.wait_for(asyncio.gather(*rows, return_exceptions=True), 60)
+        return await asyncio.wait_for(asyncio.gather(*rows, return_exceptions=True), 1)
 
     assert [type(outcome) for outcome in asyncio.run(scene())] == [NotSent] * 2
