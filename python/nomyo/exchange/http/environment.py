@@ -14,7 +14,6 @@ import ssl
 import stat
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -194,7 +193,9 @@ def _from_file(path: str) -> ssl.SSLContext:
     except ssl.SSLError:
         pass
     except OSError as error:
-        fault = error.strerror or "it cannot be read"
+        if error.errno is None:  # a signal handler's own, such as a TimeoutError: the system's have a number
+            raise
+        fault = os.strerror(error.errno)
     raise _no_certificates("SSL_CERT_FILE", path, fault)
 
 
@@ -219,9 +220,12 @@ def _context(**certificates: str) -> ssl.SSLContext:
 
 
 def _has_certificates(directory: str) -> bool:
-    with suppress(OSError):
+    try:
         return any(_HASHED.fullmatch(entry.name) for entry in Path(directory).iterdir())
-    return False
+    except OSError as error:
+        if error.errno is None:
+            raise
+        return False
 
 
 def _no_certificates(variable: str, path: str, fault: str) -> ConfigurationError:
