@@ -15,6 +15,11 @@ from support.environment_proxy import HELLO, failed, proxy
 from support.tls import Authority
 from support.twins import Twin
 
+READS: dict[str, tuple[object, str]] = {
+    "SSL_CERT_FILE": (ssl.SSLContext, "load_verify_locations"),
+    "SSL_CERT_DIR": (Path, "iterdir"),
+}
+
 pytestmark = pytest.mark.usefixtures("_nothing_of_this_machine")
 
 
@@ -84,18 +89,17 @@ def test_key_log_of_the_environment_is_not_written(
     assert not (tmp_path / "keys.log").exists()
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize("variable", READS)
 def test_what_a_signal_handler_raises_while_they_are_read_is_the_callers(
     key_directory: Path, monkeypatch: pytest.MonkeyPatch, tls_authority: Authority, tmp_path: Path, variable: str
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise TimeoutError("the caller's own")
 
-    is_file = variable == "SSL_CERT_FILE"
     path = tmp_path / "ca.pem"  # at a path that no client has read
     path.write_bytes(tls_authority.ca.read_bytes())
-    monkeypatch.setenv(variable, str(path if is_file else path.parent))
+    monkeypatch.setenv(variable, str(path if variable == "SSL_CERT_FILE" else path.parent))
     with nomyo.SyncSecureChatCompletion("https://127.0.0.1:9", key_dir=key_directory) as chat:
-        monkeypatch.setattr(*((ssl.SSLContext, "load_verify_locations") if is_file else (Path, "iterdir")), interrupted)
+        monkeypatch.setattr(*READS[variable], interrupted)
         with pytest.raises(TimeoutError, match="the caller's own"):
             chat.create(model="m", messages=HELLO)
