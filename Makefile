@@ -12,6 +12,9 @@ BY_HAND := .venv-by-hand
 CARGO_TEST := cargo test --release --locked --package nomyo-core --config 'profile.release.lto="off"'
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
+# With it, each of the thousand processes that tests start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: prerequisites setup build demo test test-all test-rust test-arena-model test-tools test-lowest soak lint bench prove wheel reference openai ray node screenshots reference-page clean
 
 setup: build
