@@ -197,6 +197,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
             APIConnectionError: No answer came.
             SecurityError: Plain HTTP, a value that cannot be a header, pins, key files or an answer
                 that cannot be opened.
+            OSError: The key directory cannot be made, read or written to.
             DisposedError: The client was disposed of.
         """
         call, base_url = self._prepare(request, model, messages, params)
@@ -237,7 +238,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
 
         Raises:
             MemoryError: There is no memory for the answer.
-            NomyoError, TypeError, ValueError: As in `create`.
+            NomyoError, TypeError, ValueError, OSError: As in `create`.
         """
         call, base_url = self._prepare(request, model, messages, params)
         if base_url is None:

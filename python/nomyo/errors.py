@@ -38,7 +38,7 @@ class NomyoError(Exception):
     error_details: Any = None
     """The router's error body, if there was one."""
     no_router: bool = False
-    """Whether what answers at the address is no router: the request for its key brought something else."""
+    """Whether no router answers at the address: the request for its key brought something else."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)

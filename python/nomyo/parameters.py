@@ -1,7 +1,7 @@
 """The parameters of a chat completion as type checkers see them, and a warning for those that are misspelt.
 
-Type checkers know the well-known parameters and their types, and let all others pass, because a router may know more:
-so does `create` at run time. Messages may be those of this module, those of the OpenAI SDK, or any other mappings.
+Type checkers know the well-known parameters and their types. A router may know more, so they let all others pass, as
+`create` does at run time. Messages may be those of this module, those of the OpenAI SDK, or any other mappings.
 """
 
 from __future__ import annotations

@@ -92,13 +92,13 @@ def router(
     ] = None,
     tier_model: Annotated[
         list[str] | None,
-        typer.Option(metavar="TIER=MODEL", help="The tier allows this model and others so named; repeatable."),
+        typer.Option(metavar="TIER=MODEL", help="The tier allows only the models that are named for it; repeatable."),
     ] = None,
     rate_limit: Annotated[
         int, typer.Option(metavar="N", help="Requests a second for each API key; 0: no limit.", min=0)
     ] = 0,
     burst: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests in the second of a burst; twice the limit.")
+        int | None, typer.Option(metavar="N", help="Requests in the second of a burst; by default twice the limit.")
     ] = None,
     burst_window: Annotated[
         float, typer.Option(metavar="SECONDS", help="Seconds from one burst to the next.", min=1)
