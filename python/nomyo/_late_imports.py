@@ -22,7 +22,7 @@ _LONGEST_FORK_WAIT_S: Final = 60.0
 
 
 class _Turns:
-    """What threads take turns in: to import, and to fork. A thread that imports may fork (in a signal's handler)."""
+    """A lock that a thread holds while it imports or forks. A signal's handler may fork while its thread imports."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

@@ -187,7 +187,7 @@ async def run_async(
 
 def _blocking(function: Callable[_P, Coroutine[Any, Any, Summary]]) -> Callable[_P, Summary]:
     """Return a blocking form of a coroutine function, with the same parameters and docstring."""
-    # Python takes its name if an argument is missing, or one too many.
+    # Python's error names this function if an argument is missing, or one too many.
     called: Callable[_P, Coroutine[Any, Any, Summary]] = named(function, "run")
 
     @wraps(function)

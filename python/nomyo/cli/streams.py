@@ -65,7 +65,7 @@ def stdout_bytes() -> _Stdout:
 
 
 def write_stderr(text: str) -> None:
-    """Write lines to stderr, which the caller has made safe for a terminal; never fails."""
+    """Write lines to stderr, with escapes for what a terminal would obey; never fails."""
     if sys.stderr is None:  # `print` would write to stdout then
         return
     with suppress(Exception):

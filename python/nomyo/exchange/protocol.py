@@ -39,8 +39,8 @@ SECURITY_TIERS: tuple[str, ...] = get_args(SecurityTier)
 # Where a request goes, and which API key goes there. The client chooses both, never the author of a body or of a row of
 # a batch.
 OF_THE_CLIENT = frozenset({"api_key", "base_url"})
-# How an answer is handed to its reader. A router gives it whole: its operator's documents say in one place that it
-# ignores these, and in another that it refuses them with 400.
+# How an answer is handed to its reader. A router gives it whole. Its operator's documents say in one place that it
+# ignores these parameters, and in another that it refuses them with 400.
 OF_THE_ANSWER = frozenset({"stream", "stream_options"})
 # What `create` takes beside the content: it says where and how a request and its answer travel, and is never sealed.
 NOT_SEALED = OF_THE_CLIENT | OF_THE_ANSWER | {"security_tier"}

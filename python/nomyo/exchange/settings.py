@@ -79,7 +79,7 @@ class Settings:
     max_connections: int = 100
     http_client: Any = None
     lacks_api_key: bool = field(init=False, default=False)
-    """Whether neither the caller nor the environment gave an API key; `""` of the caller's is one: none is wanted."""
+    """Whether neither the caller nor the environment gave an API key. The caller's `""` counts as given."""
     made_in: str | None = field(init=False, default=None)
     """The working directory in which the client was made; None if that was gone."""
     pins: frozenset[str] = field(init=False, default=frozenset())
@@ -124,7 +124,7 @@ class Settings:
 
     @property
     def misses_api_key(self) -> bool:
-        """Whether there is none for a router with TLS on another machine, which asks for one."""
+        """Whether no API key was given for a router with TLS on another machine, which usually asks for one."""
         return self.lacks_api_key and not self.plain_http and not is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property

@@ -58,7 +58,7 @@ def _clears_async(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Co
 
 
 def _clear_frames(error: BaseException) -> None:
-    """Clear the frames below the first, which is the caller's and still runs; keep the method's own of them."""
+    """Clear all frames but the first, which still runs; if the message is enough, cut off those below the method."""
     trace = error.__traceback__
     if trace is None or trace.tb_next is None:
         return

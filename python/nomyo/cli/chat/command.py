@@ -211,7 +211,7 @@ def _check_source(prompt: str | None, secret_file: Path | None, stdin: bool | No
     if stdin and is_stdin(password_file):
         raise typer.BadParameter("stdin cannot hold the password and the prompt: give --password-file a file")
     if stdin is False and (prompt in (None, "-") if secret_file is None else is_stdin(secret_file)):
-        raise typer.BadParameter("--no-stdin needs a prompt that is no stdin: PROMPT, or a file for --secret-file")
+        raise typer.BadParameter("--no-stdin needs a prompt from elsewhere: PROMPT, or a file for --secret-file")
 
 
 def _check_use(

@@ -36,7 +36,7 @@ class Display:
 
         Args:
             response: The answer.
-            how: How one sees it, if it is not shown.
+            how: What shows the reasoning, for the line in its place.
         """
         text = reasoning_of(response)
         if text is None or self.reasoning:
