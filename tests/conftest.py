@@ -72,9 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take what there is before the first test out of garbage collections, of which each test ends with a whole one.
+    """Leave everything that exists before the first test out of later garbage collections.
 
-    These are the modules, and the tests themselves. To go through them takes longer than most tests do.
+    Each test ends with a full collection. Going through the modules and the tests themselves would take longer than
+    most tests do.
     """
     gc.collect()
     gc.freeze()

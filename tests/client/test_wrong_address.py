@@ -16,7 +16,7 @@ import typer
 
 import nomyo
 import nomyo.batch
-from nomyo import _core, cli
+from nomyo import cli
 from nomyo.cli import proxy
 from nomyo.exchange.wrong_address import PLAIN_HTTP
 from nomyo.serve.proxy.failures import refusal_for
@@ -113,12 +113,6 @@ def address(wrong: Wrong, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.delenv("NOMYO_API_KEY", raising=False)
     with wrong.served() as url:
         yield url
-
-
-@pytest.fixture(autouse=True)
-def _not_hardened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands run in the process of the tests, which other tests read the memory of."""
-    monkeypatch.setattr(_core, "harden_process", lambda: None)
 
 
 def command_line(command: str, tmp_path: Path) -> list[str]:

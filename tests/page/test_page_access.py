@@ -46,7 +46,7 @@ def focus_ring(page: Page, presses: int) -> list[str]:
 
 
 def complaints(page: Page) -> list[Any]:
-    """Return what axe-core finds. What sticks does not stick meanwhile: it covers part of some button in any place."""
+    """Return what axe-core finds while nothing is sticky, because what sticks covers a part of some button."""
     page.evaluate("for (const each of document.querySelectorAll('form, aside')) each.style.position = 'static'")
     found: list[Any] = Axe().run(page, options=RULES).response["violations"]
     return [(rule["id"], node["html"], node["failureSummary"]) for rule in found for node in rule["nodes"]]

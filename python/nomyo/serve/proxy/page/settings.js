@@ -18,7 +18,7 @@ export function showModels(names) {
   named.hidden = names.length > 0; // the proxy names none: any may be asked for
 }
 
-export const chosenModel = () => (select.hidden ? named.value.trim() : select.value);
+const chosenModel = () => (select.hidden ? named.value.trim() : select.value);
 
 /** Tell whether a question can go with these settings; if not, lead to what is missing. */
 export function areWhole(send) {
