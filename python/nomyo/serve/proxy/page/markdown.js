@@ -5,7 +5,7 @@ import { copyButton } from "./copying.js";
 import { element } from "./elements.js";
 import { inline } from "./inline.js";
 
-const MOST_ELEMENTS = 5_000;
+const MOST_PARTS = 5_000; // a block of code is one, and takes six elements
 const MOST_COLUMNS = 100;
 const DEEPEST = 8;
 const FENCE = /^ {0,3}(`{3,}|~{3,})([^`]*)$/;
@@ -15,9 +15,9 @@ const QUOTE = /^ {0,3}> ?/;
 const MARKER = /^( {0,3})([-*+]|(\d{1,9})[.)])( +|$)/;
 const READERS = [readFence, readHeading, readRule, readQuote, readList, readTable, readParagraph];
 
-/** Return elements for a text in Markdown; what is beyond the first 5,000 of them is one paragraph of plain text. */
+/** Return elements for a text in Markdown; what is beyond its first 5,000 parts is one paragraph of plain text. */
 export function markdown(text) {
-  return blocksOf(text.replaceAll("\r\n", "\n").split("\n"), { left: MOST_ELEMENTS, heading: 2 }, 0);
+  return blocksOf(text.replaceAll("\r\n", "\n").split("\n"), { left: MOST_PARTS, heading: 2 }, 0);
 }
 
 function blocksOf(lines, budget, depth) {
