@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import _core
 from .._warn import warn
@@ -26,6 +26,8 @@ from .wrong_address import PLAIN_HTTP
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+AnswerT = TypeVar("AnswerT", ChatCompletionResponse, SecureResponse)
 
 _MAY_BE_STALE_KEY = 400
 """What the router answers to a package that it cannot open: it may have changed its key since it gave us one."""
@@ -61,20 +63,15 @@ class Exchange:
 
     def send(self, call: Call) -> Flow[ChatCompletionResponse]:
         """Seal a request, send it, and open the answer."""
-        with traced(call, self.settings):
-            self._check_sendable(call)
-            with (yield TakeSlot()):
-                server_key = yield from self._server_key_for(call)
-                yield from self.keys_ready()
-                with self._keys.lease() as pair:
-                    package = yield from self._answer_to(call, pair, server_key)
-                    answer = yield from self._envelopes.open(package, pair.private_key, call.payload_id)
-            if call.tally is not None:
-                call.tally.answer = answer
-            return answer
+        return self._answer(call, self._envelopes.open)
 
     def send_secret(self, call: Call) -> Flow[SecureResponse]:
         """Do what `send` does, with the answer opened into locked memory."""
+        return self._answer(call, self._envelopes.open_secret)
+
+    def _answer(
+        self, call: Call, open_package: Callable[[bytes, _core.PrivateKey, str], Flow[AnswerT]]
+    ) -> Flow[AnswerT]:
         with traced(call, self.settings):
             self._check_sendable(call)
             with (yield TakeSlot()):
@@ -82,7 +79,7 @@ class Exchange:
                 yield from self.keys_ready()
                 with self._keys.lease() as pair:
                     package = yield from self._answer_to(call, pair, server_key)
-                    answer = yield from self._envelopes.open_secret(package, pair.private_key, call.payload_id)
+                    answer = yield from open_package(package, pair.private_key, call.payload_id)
             if call.tally is not None:
                 call.tally.answer = answer
             return answer
