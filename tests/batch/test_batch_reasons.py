@@ -7,11 +7,12 @@ import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nomyo.batch import Summary
+from nomyo.batch import Summary, admission
 from nomyo.batch.admission import describe_next_try
 from nomyo.batch.records import BadRow
 from nomyo.batch.verdict import Reasons
@@ -110,9 +111,9 @@ def test_command_that_is_named_shows_the_failed_rows_and_no_others(
 
 @pytest.mark.parametrize("pause_s", [1.0, 30.0, 86_400.0])
 def test_moment_of_the_next_try_is_told_by_the_clock(pause_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)  # 22:13:20 UTC
-    monkeypatch.setattr("time.localtime", time.gmtime)
-    told = f"; next try at 22:13:{20 + pause_s % 60:02.0f}"
+    at_22_13_20 = SimpleNamespace(time=lambda: 1_700_000_000.0, localtime=time.gmtime, strftime=time.strftime)
+    monkeypatch.setattr(admission, "time", at_22_13_20)
+    told = f"; next try at {'2023-11-15 ' if pause_s > 7200 else ''}22:13:{20 + pause_s % 60:02.0f}"
     backing_off = told + ", further ones at most 60 s apart"
     assert describe_next_try(ServiceUnavailableError(""), pause_s) == told
     assert describe_next_try(RateLimitError("", retry_after="7"), pause_s) == told

@@ -73,7 +73,9 @@ def describe_next_try(error: NomyoError, pause_s: float) -> str:
     """
     if not pause_s:
         return ""
-    moment = time.strftime("%H:%M:%S", time.localtime(time.time() + pause_s))
+    now_s = time.time()
+    now, then = time.localtime(now_s), time.localtime(now_s + pause_s)
+    moment = time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
     backs_off = is_unrelated_to_rates(error) or (isinstance(error, RateLimitError) and error.retry_after is None)
     further = f", further ones at most {MAX_BACKOFF_S:g} s apart" if backs_off else ""
     return f"; next try at {moment}{further}"
