@@ -207,7 +207,7 @@ def _client(**options: Any) -> SecureCompletionClient:
         raise
     for warning in caught:
         _log.warning("%s", warning.message)
-    if not client.settings.api_key and not client.settings.misses_api_key:  # which is among the warnings
+    if not client.settings.api_key and not client.settings.needs_api_key:  # which is among the warnings
         _log.warning("NOMYO_API_KEY is not set: the router may refuse every request")
     return client
 

@@ -123,7 +123,7 @@ class Settings:
         return self.base_url.startswith("http://")
 
     @property
-    def misses_api_key(self) -> bool:
+    def needs_api_key(self) -> bool:
         """Whether no API key was given for a router with TLS on another machine, which usually asks for one."""
         return self.lacks_api_key and not self.plain_http and not is_loopback(urlsplit(self.base_url).hostname or "")
 

@@ -41,8 +41,8 @@ def traced(call: Call, settings: Settings) -> AbstractContextManager[object]:
     if api is None:
         return _NOT_TRACED
     with suppress(Exception):
-        asked = dict(_asked(call, settings))
-        span = api.get_tracer("nomyo").start_span(_name(call), kind=api.SpanKind.CLIENT, attributes=asked)
+        attributes = dict(_request_attributes(call, settings))
+        span = api.get_tracer("nomyo").start_span(_name(call), kind=api.SpanKind.CLIENT, attributes=attributes)
         if span.is_recording():
             return _RequestSpan(call, span, api.Status(api.StatusCode.ERROR))
     return _NOT_TRACED
@@ -65,22 +65,22 @@ class _RequestSpan:
         """End the span."""
         self._call.tally = None
         with suppress(Exception):
-            self._span.set_attributes(dict(_became(self._tally)))
+            self._span.set_attributes(dict(_outcome_attributes(self._tally)))
             if error is not None:
-                self._span.set_attributes(dict(_failure(error)))
+                self._span.set_attributes(dict(_error_attributes(error)))
                 self._span.set_status(self._failed)
         with suppress(Exception):
             self._span.end()
 
 
-def _became(tally: Tally) -> Iterator[tuple[str, Any]]:
+def _outcome_attributes(tally: Tally) -> Iterator[tuple[str, Any]]:
     yield "nomyo.request.attempts", tally.attempts
     if tally.request_bytes is not None:
         yield "nomyo.request.size", tally.request_bytes
     if tally.response_bytes is not None:
         yield "nomyo.response.size", tally.response_bytes
     if tally.answer is not None:
-        yield from _said(tally.answer)
+        yield from _answer_attributes(tally.answer)
 
 
 def _name(call: Call) -> str:
@@ -92,7 +92,7 @@ def _model(call: Call) -> str | None:
     return _text(call.payload.get("model")) if isinstance(call.payload, dict) else None
 
 
-def _asked(call: Call, settings: Settings) -> Iterator[tuple[str, Any]]:
+def _request_attributes(call: Call, settings: Settings) -> Iterator[tuple[str, Any]]:
     """Yield what is known before the request: samplers see these."""
     address = urlsplit(settings.base_url)
     yield "gen_ai.operation.name", "chat"
@@ -116,7 +116,7 @@ def _numbers(payload: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
             yield f"gen_ai.request.{name}", value
 
 
-def _said(answer: ChatCompletionResponse | SecureResponse) -> Iterator[tuple[str, Any]]:
+def _answer_attributes(answer: ChatCompletionResponse | SecureResponse) -> Iterator[tuple[str, Any]]:
     """Yield what an answer says about itself, as far as it is of the documented types."""
     of_itself: Mapping[str, Any] = answer if isinstance(answer, dict) else {"id": answer.id, "model": answer.model}
     for name in ("id", "model"):
@@ -144,7 +144,7 @@ def _finish_reasons(answer: ChatCompletionResponse | SecureResponse) -> list[str
     return [text for text in map(_text, given) if text is not None]
 
 
-def _failure(error: BaseException) -> Iterator[tuple[str, Any]]:
+def _error_attributes(error: BaseException) -> Iterator[tuple[str, Any]]:
     """Yield the class of an error and its status; a flow is closed if its caller was cancelled or interrupted."""
     kind = type(error)
     yield "error.type", "cancelled" if kind is GeneratorExit else f"{kind.__module__}.{kind.__qualname__}"

@@ -23,7 +23,7 @@ def check_client(settings: Settings, *, stacklevel: int) -> None:
     check_working_memory(settings.secure_memory, stacklevel=stacklevel + 1)
     if settings.plain_http and settings.allow_http:
         warn_of_plain_http(stacklevel=stacklevel + 1)
-    if settings.misses_api_key:
+    if settings.needs_api_key:
         _warn_of_missing_api_key(settings, stacklevel=stacklevel + 1)
 
 
