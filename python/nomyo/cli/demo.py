@@ -231,7 +231,7 @@ def _protection_of(metadata: dict[str, Any]) -> str:
 
 def _what_was_seen(chat: _Chat) -> str:
     if not _can_be_looked_for(chat.message):
-        return f"not looked for: fewer than {_SHORTEST_BYTES} bytes stand in any ciphertext by chance"
+        return f"not looked for: fewer than {_SHORTEST_BYTES} bytes may stand in ciphertext by chance"
     if chat.seen_in(chat.first.wire):
         return "THE MESSAGE IS IN THERE"
     return "the message was looked for in both, and is in neither"
