@@ -27,8 +27,6 @@ USAGE: Final = 2
 _UsageError: Final[Any] = typer.BadParameter.__base__
 # What can go wrong with what a command was asked to do.
 FAILURES: Final = (NomyoError, OSError, ValueError, TypeError, MemoryError)
-# What a shell reports of a program that SIGINT ended.
-INTERRUPTED: Final = 130
 
 # The library's names for options, as they are typed. A name of one word may be another word of a message.
 _TYPED: Final = {

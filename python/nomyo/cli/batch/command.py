@@ -31,7 +31,6 @@ from nomyo.cli.command_app import (
     BASE_URL_VARIABLE,
     FAILED,
     FAILURES,
-    INTERRUPTED,
     NO_COLOR_VARIABLE,
     USAGE,
     bad_option,
@@ -44,6 +43,7 @@ from nomyo.cli.command_app import (
     run,
 )
 from nomyo.cli.path_arguments import refuse_stream
+from nomyo.cli.quiet_imports import INTERRUPTED
 from nomyo.cli.router_options import RouterOptions, check_api_key, takes_router_options
 from nomyo.cli.streams import after_work
 from nomyo.exchange.settings import DEFAULT_BASE_URL, router_address

@@ -18,7 +18,6 @@ from nomyo.cli.command_app import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
     FAILURES,
-    INTERRUPTED,
     NO_COLOR_VARIABLE,
     bad_option,
     command_app,
@@ -29,7 +28,7 @@ from nomyo.cli.command_app import (
     run,
 )
 from nomyo.cli.key_password import password_for
-from nomyo.cli.quiet_imports import ended_quietly_by_interrupt
+from nomyo.cli.quiet_imports import INTERRUPTED, ended_quietly_by_interrupt
 from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.utf8_argument import utf8_argument
 from nomyo.errors import SecurityError
