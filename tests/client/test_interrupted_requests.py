@@ -137,7 +137,7 @@ def test_timeout_error_of_a_signal_handler_is_the_callers_in_each_phase(
         with pytest.raises(TimeoutError, match="the caller's own"):
             chat.create(model="m", messages=[{"role": "user", "content": content}])
         ring(0)
-    assert time.monotonic() - began_s < TIMEOUT_S / 2
+    assert time.monotonic() - began_s < 4  # before the alarm rings again
 
 
 class BrokenTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):

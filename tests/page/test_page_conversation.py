@@ -14,13 +14,19 @@ from support.faults import Answer, FaultyRouter
 from support.odd_answers import answer_in_turn, completion
 from support.page_scene import MODELS, Visit, page_proxy, sealed_in, visit
 
-GIVE_FILES = """async ([event, sizes]) => {
+EXIF = "\xff\xe1\x00\x15Exif\0\0taken at home"
+"""The segment that a camera writes behind the start of a JPEG: its marker, its length, and what it says."""
+
+GIVE_FILES = """async ([event, sizes, exif]) => {
+    const segment = Uint8Array.from(exif, (letter) => letter.charCodeAt(0));
     const given = new DataTransfer();
     for (const [width, height, type] of sizes) {
         const canvas = Object.assign(document.createElement("canvas"), { width, height });
         canvas.getContext("2d").fillRect(0, 0, width, height);
         const blob = await new Promise((done) => canvas.toBlob(done, type));
-        given.items.add(new File([width ? blob : new Uint8Array(height)], "file", { type }));
+        const written = type === "image/jpeg" ? segment : "";
+        const parts = width ? [blob.slice(0, 2), written, blob.slice(2)] : [new Uint8Array(height)];
+        given.items.add(new File(parts, "file", { type }));
     }
     const options = { bubbles: true, cancelable: true };
     const made = event === "paste"
@@ -33,7 +39,7 @@ GIVE_FILES = """async ([event, sizes]) => {
 
 def give_files(page: Page, event: str, *files: tuple[int, int, str]) -> bool:
     """Paste or drop files: width, height and type, or 0, bytes and type. Tell whether the page took them."""
-    taken: bool = page.evaluate(GIVE_FILES, [event, files])
+    taken: bool = page.evaluate(GIVE_FILES, [event, files, EXIF])
     return taken
 
 
@@ -212,6 +218,7 @@ def test_image_goes_with_a_message(visited: Visit, faulty_router: FaultyRouter, 
     assert base64.b64decode(png[2])[16:24] == (30).to_bytes(4, "big") + (20).to_bytes(4, "big")
     frame = re.search(b"\xff\xc0..\x08(....)", base64.b64decode(jpeg[2]), re.DOTALL)
     assert frame
+    assert b"Exif" not in base64.b64decode(jpeg[2])
     assert frame[1] == (523).to_bytes(2, "big") + (1568).to_bytes(2, "big")
     expect(visited.conversation.get_by_role("img")).to_have_count(2)
     expect(visited.page.locator("#images canvas")).to_have_count(0)
