@@ -5,7 +5,6 @@ At run time every level of an answer is a `ChatCompletionResponse`; type checker
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ._core import SecureBuffer
 from ._counts import count
 from ._finite_json import text_json
+from ._printable import printable_id
 
 # Fields that a chat completion may leave out. Read as attributes they are None then, so that
 # `if message.tool_calls:` works whatever the model did; any other missing name is an error.
@@ -70,8 +70,6 @@ _KNOWN_FIELDS: Final = (
         "type",
     }
 )
-# A server may write a whole text where an ID is expected: what is longer, or has a space, is not shown.
-_ID: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{1,100}")
 
 
 class Level(dict[str, Any]):
@@ -354,7 +352,7 @@ def _shown_counts(usage: dict[str, Any]) -> Iterator[str]:
 
 
 def _as_id(value: object) -> str:
-    return value if isinstance(value, str) and _ID.fullmatch(value) else "?"
+    return printable_id(value) or "?"
 
 
 def _as_count(value: object) -> str:

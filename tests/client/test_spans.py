@@ -131,6 +131,20 @@ def test_answer_of_another_form_has_a_span_without_it(
     assert [name for name in attributes(span) if name.startswith(("gen_ai.response", "gen_ai.usage"))] == []
 
 
+@pytest.mark.parametrize("method", ["create", "create_secure"])
+@pytest.mark.parametrize("text", [f"the patient said {ANSWER}", f"{ANSWER}\n", ANSWER * 6, f"{ANSWER}é"])
+def test_text_of_the_router_where_an_id_or_name_is_expected_is_in_no_span(
+    method: str, text: str, twin: Twin, faulty_router: FaultyRouter, client_key: Any, key_directory: Path, spans: Spans
+) -> None:
+    choice = {"message": {"role": "assistant", "content": "a"}, "finish_reason": text}
+    answer = {"id": text, "model": text, "choices": [choice, {**choice, "finish_reason": "stop"}]}
+    faulty_router.change = lambda _: seal_for(client_key.public_key.pem, answer)
+    twin.call(getattr(twin.chat(faulty_router.url, key_dir=key_directory), method), HELLO)
+    (span,) = spans()
+    shown = {name: value for name, value in attributes(span).items() if name.startswith("gen_ai.response")}
+    assert shown == ({"gen_ai.response.finish_reasons": ("stop",)} if method == "create" else {})
+
+
 def test_span_is_the_child_of_its_callers(
     twin: Twin, faulty_router: FaultyRouter, key_directory: Path, provider: TracerProvider, spans: Spans
 ) -> None:

@@ -5,7 +5,7 @@ Rules:
 - The module is never imported here: only a program that has imported `opentelemetry.trace` can record spans, so a
   request looks for it in `sys.modules`, and costs others nothing.
 - A span shows no content, key or token: names, sizes, counts. Errors appear as their class and status, because their
-  words may quote a prompt.
+  words may quote a prompt. Of an answer's ID, model and finish reasons, those are left out that may be a text.
 - A span that cannot be recorded ends no request.
 
 The names are those of the semantic conventions for generative AI
@@ -22,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .._counts import count
-from .._printable import printable
+from .._printable import printable, printable_id
 from ..errors import APIError
 from ..responses import ChatCompletionResponse, SecureResponse
 from .call import Call, Tally
@@ -117,12 +117,12 @@ def _numbers(payload: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
 
 
 def _answer_attributes(answer: ChatCompletionResponse | SecureResponse) -> Iterator[tuple[str, Any]]:
-    """Yield what an answer says about itself, as far as it is of the documented types."""
+    """Yield what an answer says about itself, as far as it is of the documented types and can be no content."""
     of_itself: Mapping[str, Any] = answer if isinstance(answer, dict) else {"id": answer.id, "model": answer.model}
     for name in ("id", "model"):
-        text = _text(of_itself.get(name))
-        if text is not None:
-            yield f"gen_ai.response.{name}", text
+        shown = printable_id(of_itself.get(name))
+        if shown is not None:
+            yield f"gen_ai.response.{name}", shown
     reasons = _finish_reasons(answer)
     if reasons:
         yield "gen_ai.response.finish_reasons", reasons
@@ -141,7 +141,7 @@ def _finish_reasons(answer: ChatCompletionResponse | SecureResponse) -> list[str
         choices = answer.get("choices")
         listed = choices[:_MOST_CHOICES] if isinstance(choices, list) else []
         given = [choice.get("finish_reason") for choice in listed if isinstance(choice, dict)]
-    return [text for text in map(_text, given) if text is not None]
+    return [reason for reason in map(printable_id, given) if reason is not None]
 
 
 def _error_attributes(error: BaseException) -> Iterator[tuple[str, Any]]:
@@ -153,5 +153,5 @@ def _error_attributes(error: BaseException) -> Iterator[tuple[str, Any]]:
 
 
 def _text(value: object) -> str | None:
-    """Return the beginning of a text that can be shown; a `SecureBuffer` is none."""
+    """Return the beginning of a text of the caller's that can be shown; a `SecureBuffer` is none."""
     return printable(value, _LONGEST_CHARS) if isinstance(value, str) else None
