@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from nomyo.cli.command_app import failure_text
 from nomyo.serve.listener import Listener
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
+from support.silent import serving
 from support.tls import Authority
 from support.twins import Twin
 
@@ -56,8 +61,6 @@ def test_unknown_authority_is_refused(
 def test_own_client_brings_its_own_trust(
     https_router: RunningRouter, tls_authority: Authority, key_directory: Path
 ) -> None:
-    import ssl
-
     context = ssl.create_default_context(cafile=tls_authority.ca)
     with (
         httpx.Client(verify=context) as own,
@@ -82,6 +85,30 @@ def test_tls_to_a_plain_port_says_so(
 
     with pytest.raises(nomyo.APIConnectionError, match=r"^there is no router at .*: an answer without TLS"):
         twin.call(chat.create, model="m", messages=HELLO)
+
+
+def test_answer_in_clear_within_tls_is_a_lost_connection(
+    twin: Twin, tls_authority: Authority, key_directory: Path, monkeypatch: pytest.MonkeyPatch, sleeps: list[float]
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls_authority.certificate, tls_authority.key)
+
+    def answer_in_clear(connection: socket.socket, _: threading.Event) -> None:
+        connection.settimeout(10)
+        connection.recv(65536)
+        with socket.socket(fileno=os.dup(connection.fileno())) as below_tls:
+            below_tls.sendall(b"HTTP/1.1 408 Request Time-out\r\nConnection: close\r\n\r\n")
+            below_tls.shutdown(socket.SHUT_WR)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_authority.ca))
+    with serving(answer_in_clear, context) as port:
+        chat = twin.chat(f"https://127.0.0.1:{port}", key_dir=key_directory, allow_http=False)
+        with pytest.raises(nomyo.APIConnectionError, match=r"^no answer from .* \(3 attempts\): ") as raised:
+            twin.call(chat.create, model="m", messages=HELLO)
+
+    assert len(sleeps) == 2
+    assert (raised.value.untrusted, raised.value.no_router) == (False, False)
+    assert "http://" not in str(raised.value)
 
 
 def test_address_without_a_router_is_named_once(twin: Twin, router: RunningRouter, key_directory: Path) -> None:

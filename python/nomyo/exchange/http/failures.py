@@ -120,18 +120,26 @@ def answer_by(proxy: Proxy | None, response: Response) -> Response | NetworkFail
 
 def failure_of(error: BaseException) -> NetworkFailure:
     """Return why no answer came, in words that hold nothing of the request."""
-    in_clear = any(map(_is_answered_in_clear, chain_of(error)))
-    untrusted = in_clear or any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain_of(error))
-    timed_out, connected, phase = _is_timeout(error), _was_connected(error), _phase_of(error)
-    return NetworkFailure(_reason_of(error), timed_out, connected, phase, untrusted=untrusted, in_clear=in_clear)
+    return failure_by(error, connected=_was_connected(error))
+
+
+def failure_by(cause: BaseException, *, connected: bool) -> NetworkFailure:
+    """Return the same for the cause of another library's error, which alone tells whether there was a connection.
+
+    OpenSSL has one reason for a peer that speaks no TLS and for bytes that are no TLS within a connection. Only the
+    first stays as it is: the second may come of a proxy or a load balancer that gave up in between.
+    """
+    in_clear = not connected and any(map(_is_answered_in_clear, chain_of(cause)))
+    untrusted = in_clear or any(isinstance(one, ssl.SSLCertVerificationError) for one in chain_of(cause))
+    reason = _NO_TLS_THERE if in_clear else _reason_of(cause)
+    timed_out, phase = _is_timeout(cause), _phase_of(cause)
+    return NetworkFailure(reason, timed_out, connected, phase, untrusted=untrusted, in_clear=in_clear)
 
 
 def _reason_of(error: BaseException) -> str:
     for cause in chain_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate was refused: {cause.verify_message} (SSL_CERT_FILE names who else is believed)"
-        if _is_answered_in_clear(cause):
-            return _NO_TLS_THERE
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {cause.reason}"
         if isinstance(cause, HeadError):

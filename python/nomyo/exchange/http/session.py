@@ -36,7 +36,7 @@ from ..settings import Settings
 from .body import HEAD_LIMIT_BYTES, INTERIM_LIMIT, NO_WHOLE_ANSWER, Body, OversizedHeadError, TooManyInterimsError
 from .connection_options import KEPT_ALIVE_S, limit_unsent
 from .environment import Proxy, proxy_for
-from .failures import CLOSED, FAILURES, answer_by, away, chain_of, failure_of, refused_by, unreadable
+from .failures import CLOSED, FAILURES, answer_by, away, chain_of, failure_by, failure_of, refused_by, unreadable
 from .lookup import look_up
 from .upload import PIECE_BYTES
 
@@ -327,7 +327,7 @@ def failure_in(error: BaseException) -> NetworkFailure | None:
         lost = NO_WHOLE_ANSWER if connected else f"the connection failed or was closed ({type(theirs[0]).__name__})"
         reason = "timed out" if timed_out else lost
         return NetworkFailure(reason, timed_out, connected, phase="answer" if timed_out else None)
-    return replace(failure_of(cause), connected=connected)
+    return failure_by(cause, connected=connected)
 
 
 def _of_proxy(proxy: Proxy | None, error: BaseException) -> NetworkFailure | None:
