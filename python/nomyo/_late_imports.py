@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from .errors import ConfigurationError
@@ -48,22 +48,23 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-@contextmanager
-def late_import(what: str) -> Iterator[None]:
-    """Make it safe to import what the block imports, in any thread and at any time.
+def late_import(what: str, load: Callable[[], object]) -> None:
+    """Make it safe to import something, in any thread and at any time.
 
     Args:
         what: The library, as an error names it.
+        load: Imports it.
 
     Raises:
         ConfigurationError: It cannot be imported. A later import may succeed.
     """
     try:
         with _TURNS.lock:
-            yield
+            load()
+        return
     except (ImportError, MemoryError, OSError) as error:
-        error.__traceback__ = None  # the new error refers to this one, and its frames to the settings of a client
-        raise ConfigurationError(_words(what, error)) from None
+        words = _words(what, error)
+    raise ConfigurationError(words)  # out here it has no context, whose frames would hold the settings of a client
 
 
 def _words(what: str, error: ImportError | MemoryError | OSError) -> str:

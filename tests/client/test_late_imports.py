@@ -55,7 +55,7 @@ async def main():
                 await chat.create(**HELLO)
             except nomyo.ConfigurationError as error:
                 print(error)
-                assert error.__context__ is None or error.__context__.__traceback__ is None
+                assert error.__context__ is None
         print((await chat.create(**HELLO)).choices[0].message.content)
 
 sys.meta_path.insert(0, Failing)
@@ -71,3 +71,26 @@ asyncio.run(main())
     )
     said = output_of(BEGIN + program, router.url, str(key_directory))
     assert said.splitlines() == [no_memory, no_memory, broken, "Hello"]
+
+
+def test_failed_import_takes_no_api_key_into_an_error_of_the_callers_client(
+    unused_port: int, key_directory: Path
+) -> None:
+    program = """
+import httpx
+sys.modules["aiohttp"] = None  # whoever imports it now gets a ModuleNotFoundError
+
+async def main():
+    options = {"api_key": "secret-token", "key_dir": key_dir, "max_retries": 0}
+    async with httpx.AsyncClient() as own:
+        async with nomyo.SecureChatCompletion(url, True, http_client=own, **options) as chat:
+            try:
+                await chat.create(**HELLO)
+            except Exception as error:
+                print(repr(error), error.__cause__, error.__context__, sep="; ")
+
+asyncio.run(main())
+"""
+    said = output_of(BEGIN + program, f"http://127.0.0.1:{unused_port}", str(key_directory))
+    assert said.startswith("APIConnectionError(")
+    assert said.endswith("; None; None\n")

@@ -8,8 +8,8 @@ from functools import partial
 
 import httpx
 
-from ..._late_imports import late_import
 from ..._threads import submit_or_run
+from ...errors import ConfigurationError
 from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..loop_local import LoopLocal
 from ..settings import Settings
@@ -20,7 +20,7 @@ from .deadlines import LoopDeadline
 from .failures import CLOSED, failure_of, is_failure
 from .forks import LIVE, keep_for_ever
 from .httpx_request import build_httpx_request, check_client_type
-from .loop_pool import LoopPool, prepared_context
+from .loop_pool import LoopPool, import_session, prepared_context
 from .upload import in_pieces
 
 
@@ -76,11 +76,16 @@ class AsyncHttp:
         """Exchange a request by the client that the caller brought."""
         try:
             return await self._exchange(given, request)
-        except Exception as error:
-            failure = _failure_in(error)
+        except Exception as error:  # noqa: BLE001 - it is judged below
+            caught = error
+        # Out of the block that caught it: it refers to the request's headers, and must become no error's context.
+        try:
+            failure = _failure_in(caught)
             if failure is None:
-                raise
-        return failure
+                raise caught
+            return failure
+        finally:
+            del caught  # it refers to this frame
 
     async def _exchange(self, given: httpx.AsyncClient, request: Request) -> Response:
         timeouts = request.timeouts or self._settings.timeouts
@@ -126,13 +131,24 @@ def _failure_in(error: Exception) -> NetworkFailure | None:
 
     aiohttp may run below that client, but not if nobody has imported it.
     """
-    if "aiohttp" not in sys.modules:
+    if not _knows_aiohttp():
         return failure_of(error) if is_failure(error) else None
-    with late_import("aiohttp"):
-        from .session import ERRORS, failure_in
+    from .session import ERRORS, failure_in
+
     if not isinstance(error, ERRORS) and not is_failure(error):
         return None
     return failure_in(error) or failure_of(error)
+
+
+def _knows_aiohttp() -> bool:
+    """Return whether aiohttp was imported by anybody, and by us."""
+    if "aiohttp" not in sys.modules:
+        return False
+    try:
+        import_session()
+    except ConfigurationError:
+        return False
+    return True
 
 
 async def _read(request: Request, response: httpx.Response, timeouts: Timeouts) -> Response:

@@ -28,9 +28,21 @@ def prepared_context(settings: Settings) -> ssl.SSLContext:
     Raises:
         ConfigurationError: aiohttp cannot be imported, or the environment names certificates that cannot be used.
     """
-    with late_import("aiohttp"):
-        from . import session  # noqa: F401
+    import_session()
     return ssl_context(settings)
+
+
+def import_session() -> None:
+    """Import the module that imports aiohttp.
+
+    Raises:
+        ConfigurationError: It cannot be imported.
+    """
+
+    def load() -> None:
+        from . import session  # noqa: F401
+
+    late_import("aiohttp", load)
 
 
 class LoopPool:
