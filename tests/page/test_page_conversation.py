@@ -245,3 +245,45 @@ def test_images_are_bounded_and_can_be_removed(visited: Visit, faulty_router: Fa
     visited.answers.wait_for(state="attached")
     [[image]] = contents(faulty_router)
     assert image["type"] == "image_url"
+
+
+def test_cleared_question_is_not_sent_once_a_model_is_named(browser: Browser, faulty_router: FaultyRouter) -> None:
+    with page_proxy(faulty_router.url, models=()) as proxy, visit(browser, proxy) as visited:
+        visited.open()
+        model = visited.page.get_by_role("textbox", name="Model")
+        model.fill("my-model")
+        faulty_router.answers.append(Answer(403))
+        visited.say("a secret")
+        visited.failure.wait_for()
+        model.fill("")
+        visited.press("Retry")
+        expect(visited.page.get_by_text("Which model?")).to_be_visible()
+        visited.press("Clear")
+        visited.press("Forget it")
+        expect(visited.page.get_by_text("Which model?")).to_have_count(0)
+        model.fill("my-model")
+        model.press("Enter")
+        expect(visited.message).to_be_focused()
+        visited.ask("hello")
+    assert contents(faulty_router) == ["hello"]
+    assert len(faulty_router.posts) == 2
+
+
+def test_cleared_images_do_not_come_back_once_they_are_read(visited: Visit, faulty_router: FaultyRouter) -> None:
+    visited.open()
+    visited.page.evaluate(
+        """() => {
+            const read = createImageBitmap;
+            const released = new Promise((release) => (window.release = release));
+            window.createImageBitmap = (file) => {
+                window.createImageBitmap = read;
+                return released.then(() => read(file));
+            };
+        }"""
+    )
+    give_files(visited.page, "drop", (30, 20, "image/png"), (30, 20, "image/png"))
+    visited.press("Clear")
+    visited.page.evaluate("release(); new Promise((done) => setTimeout(done, 500))")
+    expect(visited.page.locator("#images canvas")).to_have_count(0)
+    visited.ask("hello")
+    assert contents(faulty_router) == ["hello"]

@@ -5,10 +5,10 @@ import { adviceFor } from "./advice.js";
 import { answerOf } from "./answer.js";
 import { button, byId, element, focusMessage } from "./elements.js";
 import { countsOf } from "./facts.js";
-import { areBeingRead, pendingImages, putImages, shownImage, takeImages } from "./images.js";
+import { areBeingRead, clearImages, pendingImages, putImages, shownImage, takeImages } from "./images.js";
 import { showProtections } from "./protections.js";
 import { call, refusesToken } from "./server.js";
-import { areWhole, chosen } from "./settings.js";
+import { askForNoModel, canSend, chosen } from "./settings.js";
 
 const MOST_TOKENS = 2 ** 53; // beyond it, numbers are no longer exact
 const message = byId("message");
@@ -30,7 +30,7 @@ export const stop = () => underWay?.abort();
 /** Send what is written; if a setting is missing, lead to it first. */
 export function send() {
   const question = message.value.trim();
-  if (underWay || areBeingRead() || (!question && pendingImages().length === 0) || !areWhole(send)) return;
+  if (underWay || areBeingRead() || (!question && pendingImages().length === 0) || !canSend(send)) return;
   const images = takeImages();
   message.value = "";
   if (edited) forgetFrom(turns.indexOf(edited.turn));
@@ -130,7 +130,7 @@ function failure(error, again) {
 }
 
 function askAgain(turn) {
-  if (underWay || !areWhole(() => askAgain(turn))) return;
+  if (underWay || !turns.includes(turn) || !canSend(() => askAgain(turn))) return;
   ask(turn);
   focusMessage();
 }
@@ -178,11 +178,13 @@ function forgetFrom(index) {
 
 export function clear() {
   stop();
+  askForNoModel();
   leaveEdit();
   forgetFrom(0);
   spent = nothingSpent();
   showSpent();
   write("", []);
+  clearImages();
 }
 
 function showWhetherEmpty() {

@@ -10,8 +10,10 @@ const LARGEST_PNG = 1_000_000; // characters; a photograph is much smaller as JP
 const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
 const shelf = byId("images");
+const note = byId("image-note");
 let images = [];
 let reading = 0;
+let clears = 0; // how often all was cleared: a file that was still being read then is dropped
 
 export const areBeingRead = () => reading > 0;
 export const pendingImages = () => images;
@@ -21,6 +23,13 @@ export function takeImages() {
   const taken = images;
   putImages([]);
   return taken;
+}
+
+/** Have no images, also none of the files that are still being read. */
+export function clearImages() {
+  clears += 1;
+  note.textContent = "";
+  putImages([]);
 }
 
 export function putImages(these) {
@@ -44,12 +53,14 @@ export function shownImage({ drawn }) {
 }
 
 async function add(files) {
-  const note = byId("image-note");
+  const clearsBefore = clears;
+  const isCleared = () => clears !== clearsBefore;
   note.textContent = "";
   for (const file of files) {
+    if (isCleared()) return;
     const refusal = refusalOf(file);
     if (refusal) note.textContent = refusal;
-    else await addOne(file, note);
+    else await addOne(file, isCleared);
   }
 }
 
@@ -59,13 +70,13 @@ function refusalOf({ type, size }) {
   return images.length + reading >= MOST ? `A message takes ${MOST} images at most.` : "";
 }
 
-async function addOne(file, note) {
+async function addOne(file, isCleared) {
   reading += 1;
   try {
     const drawn = await drawnFrom(file);
-    putImages([...images, { drawn, url: urlOf(drawn, file.type) }]);
+    if (!isCleared()) putImages([...images, { drawn, url: urlOf(drawn, file.type) }]);
   } catch {
-    note.textContent = "This image cannot be read.";
+    if (!isCleared()) note.textContent = "This image cannot be read.";
   } finally {
     reading -= 1;
   }

@@ -20,19 +20,26 @@ export function showModels(names) {
 
 const chosenModel = () => (select.hidden ? named.value.trim() : select.value);
 
-/** Tell whether a question can go with these settings; if not, lead to what is missing. */
-export function areWhole(send) {
+/** Tell whether a question can be sent with these settings; if not, lead to what is missing. */
+export function canSend(send) {
   const isOff = !temperature.checkValidity();
   panel.open = isOff;
   if (isOff) {
     temperature.reportValidity();
     return false;
   }
-  const lacksModel = chosenModel() === "";
-  byId("model-missing").textContent = lacksModel ? "Which model? Name it, then press Enter: the message goes to it." : "";
-  sendAgain = lacksModel ? send : null;
-  if (lacksModel) named.focus();
-  return !lacksModel;
+  askForNoModel();
+  if (chosenModel() !== "") return true;
+  byId("model-missing").textContent = "Which model? Name it, then press Enter: the message goes to it.";
+  sendAgain = send;
+  named.focus();
+  return false;
+}
+
+/** Naming a model no longer sends anything. */
+export function askForNoModel() {
+  byId("model-missing").textContent = "";
+  sendAgain = null;
 }
 
 /** Return the fields of a request that the settings make, and the messages that go before all others. */
