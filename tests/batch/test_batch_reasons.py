@@ -97,15 +97,24 @@ def test_rows_of_a_sealed_output_are_shown_by_its_key() -> None:
     assert told[1] == """these rows: nomyo batch open 'my out' --key-dir DIR | grep -v '"error":null}$'"""
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_name_that_begins_like_an_option_is_shown_as_a_path(sealed: bool) -> None:
+    assert " ./-x.jsonl" in lines(1, [], "-x.jsonl", sealed=sealed)[1]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "-x.jsonl"])
 def test_command_that_is_named_shows_the_failed_rows_and_no_others(
-    run: Any, source: Path, output: Path, faulty_router: Any
+    name: str, run: Any, source: Path, output: Path, faulty_router: Any
 ) -> None:
     write_input(source, [b"{", request(1), request(2)])
     faulty_router.answers.append(Answer(400))
     summary = run(concurrency=1)
     assert sorted(summary.reasons) == [("the line is not JSON", 1), ("the router answered with HTTP 400", 1)]
-    named = next(line for line in failure_lines(summary, output, sealed=False) if line.startswith("these rows: "))
-    shown = subprocess.run(["sh", "-c", named.partition(": ")[2]], capture_output=True, timeout=60, check=True).stdout
+    output.rename(output.with_name(name))
+    named = next(line for line in failure_lines(summary, Path(name), sealed=False) if line.startswith("these rows: "))
+    shown = subprocess.run(
+        ["sh", "-c", named.partition(": ")[2]], cwd=output.parent, capture_output=True, timeout=60, check=True
+    ).stdout
     assert [json.loads(row)["id"] for row in shown.splitlines()] == ["batch_req_1", "batch_req_2"]
 
 

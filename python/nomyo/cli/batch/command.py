@@ -284,7 +284,7 @@ def failure_lines(summary: Summary, output: Path, *, sealed: bool) -> Iterator[s
     others = summary.failed - sum(rows for _, rows in named)
     if others:
         yield f"  {others:,} failed{' for other reasons, or' if named else ''} in an earlier run"
-    name = shlex.quote(str(output))
+    name = shlex.quote(f"./{output}" if str(output).startswith("-") else str(output))  # it is no option of grep
     show = f"nomyo batch open {name} --key-dir DIR | {_SHOW_ERRORS}" if sealed else f"{_SHOW_ERRORS} {name}"
     yield f"these rows: {show}"
     yield "to send them again: the same command with --retry-errors (bad rows fail each time)"
