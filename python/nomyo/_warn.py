@@ -57,8 +57,8 @@ def warn_once(message: str) -> None:
     """
     if message in _told:
         return
-    _told.add(message)
     warn(message, stacklevel=_levels_below_the_caller(inspect.currentframe()))
+    _told.add(message)  # not before: as an error, the warning is raised each time
 
 
 def _levels_below_the_caller(frame: FrameType | None) -> int:

@@ -50,6 +50,17 @@ def test_stream_is_warned_of_once(twin: Twin, faulty_router: FaultyRouter, key_d
     assert len([one for one in told if "stream=True" in str(one.message)]) == 1
 
 
+@pytest.mark.filterwarnings("error")
+def test_stream_is_refused_each_time_where_warnings_are_errors(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path
+) -> None:
+    chat = twin.chat(faulty_router.url, key_dir=key_directory)
+    for _ in range(2):
+        with pytest.raises(UserWarning, match=STREAM):
+            twin.call(chat.create, **HELLO, stream=True)
+    assert faulty_router.posts == []
+
+
 @pytest.mark.parametrize("stream", [False, None])
 def test_no_stream_is_not_sealed_either(
     stream: object, twin: Twin, faulty_router: FaultyRouter, key_directory: Path
