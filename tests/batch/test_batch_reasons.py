@@ -29,6 +29,7 @@ from support.batch_scene import request, write_input
 from support.faults import Answer
 
 CANARY = "words of the router that quote the prompt"
+TOO_LARGE = "here the payload grows beyond 10485760 bytes of JSON"
 OF_AN_OUTPUT = ("to send them again: the same command with --retry-errors (bad rows fail each time)",)
 
 
@@ -57,24 +58,39 @@ def test_rows_that_failed_for_one_reason_are_counted_together_without_content() 
         APIConnectionError("no answer from somewhere", timed_out=True, sent=True),
         APIConnectionError("no answer from somewhere", sent=True),
         SecurityError("the package cannot be opened"),
-        ValueError("the payload is too long"),
+        ValueError(f"messages[0].content: {TOO_LARGE}"),
+        ValueError(f"messages[1].{CANARY}: {TOO_LARGE}"),
+        ValueError(f"invalid literal for int() with base 10: '{CANARY}'"),
+        TypeError(f"unhashable: {CANARY}"),
         UnicodeDecodeError("utf-8", CANARY.encode(), 0, 1, CANARY),
     ]
     assert counted(errors) == [
         ("the router answered with HTTP 500", 3),
         ("the line is not JSON", 2),
+        (TOO_LARGE, 2),
         ("the router answered with HTTP 400", 1),
         ("no answer in time", 1),
         ("the connection was lost", 1),
         ("the package cannot be opened", 1),
-        ("the payload is too long", 1),
+        ("ValueError: see the row", 1),
+        ("TypeError: see the row", 1),
         ("UnicodeDecodeError", 1),
     ]
 
 
 def test_reasons_of_which_each_row_has_its_own_take_bounded_memory() -> None:
-    found = dict(counted(ValueError(f"reason {number}") for number in range(5000)))
+    found = dict(counted(SecurityError(f"reason {number}") for number in range(5000)))
     assert (len(found), found["other reasons"]) == (1001, 4000)
+
+
+def test_row_that_the_core_does_not_seal_is_counted_in_its_words(run: Any, source: Path) -> None:
+    deep: list[Any] = []
+    for _ in range(205):
+        deep = [deep]
+    body = {"model": "m", "messages": []}
+    large = {**body, "name": "x" * (10 * 1024 * 1024)}
+    write_input(source, [request(1, body=large), request(2, body={**body, "name": deep})])
+    assert sorted(run().reasons) == [(TOO_LARGE, 1), ("nested more than 200 deep", 1)]
 
 
 def test_end_names_the_three_most_frequent_reasons_and_what_can_be_done() -> None:

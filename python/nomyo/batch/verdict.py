@@ -19,12 +19,16 @@ from nomyo.errors import (
     SecurityError,
     ServiceUnavailableError,
 )
+from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES
 from nomyo.exchange.retries import RETRIED_STATUSES
 from nomyo.exchange.wrong_address import of_status
 
 _ACCOUNT_STATUSES: Final = {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
 _MOST_REASONS: Final = 1000
 _OTHER_REASONS: Final = "other reasons"
+_TOO_LARGE: Final = f"here the payload grows beyond {PAYLOAD_LIMIT_BYTES} bytes of JSON"
+_CONSTANT_WORDS: Final = (_TOO_LARGE, "nested more than 200 deep", "JSON has no NaN and no infinity")
+"""What the core says of a body that it does not seal, after the path to the place. Names in the path are content."""
 
 
 class Verdict(Enum):
@@ -114,6 +118,15 @@ def _reason(error: Exception) -> str:
         return str(error).partition(": character ")[0]
     if isinstance(error, APIConnectionError):
         return "no answer in time" if error.timed_out else "the connection was lost"
-    if type(error) in (ValueError, TypeError):  # the library's own, which show no content (`nomyo.errors`)
-        return str(error)
+    if type(error) in (ValueError, TypeError):
+        return _constant_words_of(error) or f"{type(error).__name__}: see the row"
     return describe_failure(error)
+
+
+def _constant_words_of(error: Exception) -> str | None:
+    """Return the part of a message that is the same for all rows; None if the message may be Python's or the caller's.
+
+    Python's own messages quote what they refuse, as in `int("...")`, and so may those of a caller's code.
+    """
+    message = str(error)
+    return next((words for words in _CONSTANT_WORDS if message.endswith(f": {words}")), None)
