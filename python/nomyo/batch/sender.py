@@ -267,7 +267,8 @@ class Sender:
         ):
             self._reported_at, self._reported_until, self._trouble_reported = now, now + pause_s, True
             words = f"{describe_failure(error, self._address)}: waiting{self._how_long(error, pause_s)}"
-            self._report(words + describe_next_try(error, pause_s))
+            left_s = self._patience_with(error) - (0.0 if since is None else now - since)
+            self._report(words if pause_s > left_s else words + describe_next_try(error, pause_s))
 
     def _patience_with(self, error: NomyoError) -> float:
         """Return for how many seconds this failure is tolerated: fewer if the address or certificate may be wrong."""
