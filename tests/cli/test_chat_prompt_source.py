@@ -111,6 +111,68 @@ def test_slow_pipe_is_waited_for_where_that_is_asked_for(connect: Connect, monke
     timer.join()
 
 
+@pytest.mark.parametrize("text", [None, "-", "Review this"])
+def test_pipe_that_does_not_block_is_read_to_its_end(connect: Connect, text: str | None) -> None:
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    if text == "Review this":
+        os.write(write, b"first part ")
+
+    def produce() -> None:
+        os.write(write, b"second part")
+        os.close(write)
+
+    connect(read)
+    timer = threading.Timer(0.1, produce)
+    timer.start()
+    assert prompt(text) == ("first part second part\n\nReview this" if text == "Review this" else "second part")
+    timer.join()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Review this", "still reading stdin, which has not ended in 0.01 s: --no-stdin leaves it unread"),
+        (None, "still reading the prompt from stdin, which has not ended in 0.01 s"),
+    ],
+)
+def test_end_that_does_not_come_is_waited_for_and_said_to_be_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
+) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(prompt_source, "IDLE_S", 0.01)
+    monkeypatch.setattr(prompt_source, "report", lambda *said: told.append(said))
+    read, write = os.pipe()
+    os.write(write, b"a")
+
+    def trickle() -> None:
+        while not told:
+            os.write(write, b"b")
+        os.write(write, b"c")
+        os.close(write)
+
+    connect(read)
+    writer = threading.Thread(target=trickle)
+    writer.start()
+    assert prompt(text).replace("b", "").partition("\n")[0] == "ac"
+    writer.join()
+    assert told == [("nomyo chat", words)]
+
+
+def test_stdin_that_was_asked_for_or_is_typed_is_waited_for_without_a_word(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prompt_source, "IDLE_S", 0)
+    connect(piped(b"piped"))
+    assert prompt("Review this", stdin=True) == "piped\n\nReview this"
+    master, slave = pty.openpty()
+    os.write(master, b"typed\n\x04")
+    connect(slave)
+    assert prompt("-") == "typed\n"
+    os.close(master)
+    assert capsys.readouterr().err == ""
+
+
 def test_loop_keeps_its_stdin_where_it_is_not_to_be_read(connect: Connect) -> None:
     read = piped(b"the next line\n")
     connect(os.dup(read))

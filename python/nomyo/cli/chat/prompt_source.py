@@ -9,6 +9,9 @@ Beside PROMPT, stdin is read if something is connected to it on purpose, as far 
 - What another option reads (the password of --key-dir) is not read here: it would be sent to the model.
 
 Without PROMPT, stdin is the prompt, and is waited for.
+
+If what has begun does not end within `IDLE_S` (some parents keep their end of a pipe open), a message says that it is
+being read, and reading goes on. No message comes with --stdin, or if a person types.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ import os
 import select
 import stat
 import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +35,7 @@ from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES
 from nomyo.memory import SecureBuffer
 
 IDLE_S: Final = 5.0
+_PIECE_BYTES: Final = 1 << 16  # a pipe of Linux holds as much (pipe(7))
 
 
 def whole_prompt(name: str, prompt: str | None, *, stdin: bool | None, password_file: Path | None) -> str:
@@ -44,7 +51,8 @@ def whole_prompt(name: str, prompt: str | None, *, stdin: bool | None, password_
         typer.BadParameter: There is no prompt, or stdin is too long or not UTF-8.
     """
     if prompt in (None, "-"):
-        text = _read_stdin()
+        late = f"still reading the prompt from stdin, which has not ended in {IDLE_S:g} s"
+        text = _read_stdin(None if _is_typed() else partial(report, name, late))
     elif not str(prompt).strip():
         text = ""
     else:
@@ -90,11 +98,12 @@ def _beside_prompt(name: str, stdin: bool | None, password_file: Path | None) ->
     if stdin is False or kind is None or is_stdin(password_file):
         return ""
     if stdin or stat.S_ISREG(kind):
-        return _read_stdin()
+        return _read_stdin(None)
     if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
         return ""
-    if _begins_within(IDLE_S):
-        return _read_stdin()
+    if _comes_within(IDLE_S):
+        late = f"still reading stdin, which has not ended in {IDLE_S:g} s: --no-stdin leaves it unread"
+        return _read_stdin(partial(report, name, late))
     report(
         name,
         f"warning: nothing came through stdin for {IDLE_S:g} s, so PROMPT is sent alone: --stdin waits for it, "
@@ -111,21 +120,54 @@ def _kind_of_stdin() -> int | None:
         return None
 
 
-def _begins_within(seconds: float) -> bool:
-    """Wait for the first byte of stdin, or its end; return whether it came."""
+def _is_typed() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _comes_within(seconds: float) -> bool:
+    """Wait for the next byte of stdin, or its end; return whether it came."""
     try:
         return bool(select.select([sys.stdin.fileno()], [], [], seconds)[0])
     except OSError:  # Windows: select knows sockets alone
         return True
 
 
-def _read_stdin() -> str:
-    if sys.stdin is None:
+def _read_stdin(tell_late: Callable[[], object] | None) -> str:
+    """Return what comes through stdin until its end.
+
+    Args:
+        tell_late: Is called once if the end does not come within `IDLE_S`.
+    """
+    if _kind_of_stdin() is None:
         raise typer.BadParameter("there is no prompt, and no stdin to read it from")
-    content = sys.stdin.buffer.read(PAYLOAD_LIMIT_BYTES + 1)
-    if len(content) > PAYLOAD_LIMIT_BYTES:
-        raise typer.BadParameter(f"the prompt on stdin has no end, or more than {PAYLOAD_LIMIT_BYTES:,} bytes")
+    content = bytearray()
+    for piece in _pieces(sys.stdin.fileno(), tell_late):
+        content += piece
+        if len(content) > PAYLOAD_LIMIT_BYTES:
+            raise typer.BadParameter(f"the prompt on stdin has no end, or more than {PAYLOAD_LIMIT_BYTES:,} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError:
         raise typer.BadParameter("the prompt on stdin is not UTF-8") from None  # the error itself holds all of it
+
+
+def _pieces(descriptor: int, tell_late: Callable[[], object] | None) -> Iterator[bytes]:
+    late_at = time.monotonic() + IDLE_S
+    while True:
+        left_s = late_at - time.monotonic()
+        if tell_late is not None and (left_s <= 0 or not _comes_within(left_s)):
+            tell_late()
+            tell_late = None
+        piece = _next_piece(descriptor)
+        if not piece:
+            return
+        yield piece
+
+
+def _next_piece(descriptor: int) -> bytes:
+    """Return what comes next; nothing at the end."""
+    while True:
+        try:
+            return os.read(descriptor, _PIECE_BYTES)
+        except BlockingIOError:  # O_NONBLOCK belongs to the pipe, and any process that has it may set it
+            select.select([descriptor], [], [])
