@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 import pytest
+from markdown_it import MarkdownIt
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
+from nomyo.cli.chat.display import Display
+from nomyo.cli.chat.interactive import Interactive
 from nomyo.cli.chat.markdown import LONGEST_CHARS, laid_out
+from nomyo.cli.chat.one_prompt import ask
+from nomyo.cli.chat.request import ChatSettings
+from nomyo.client import SecureCompletionClient
 from support.format_characters import HARMFUL, KEPT, TROJAN, TROJAN_SHOWN
+from support.needles import Text
+from support.noting_router import NotingRouter
 
 _STYLES = re.compile(r"\x1b\[[0-9;]*m")
 WIDTH = 60
+SETTINGS = ChatSettings("m")
 
 
 class Screen(io.StringIO):
@@ -29,6 +45,10 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"):
         monkeypatch.delenv(name, raising=False)
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    raise ZeroDivisionError
 
 
 def styled(text: str) -> str:
@@ -124,3 +144,47 @@ def test_long_lines_fold_at_the_width_and_lose_nothing(text: str) -> None:
     shown = words(text)
     assert all(len(line) <= WIDTH for line in shown.splitlines())
     assert sorted(filter(str.isalnum, shown)) == sorted(filter(str.isalnum, text))
+
+
+async def ask_once(client: SecureCompletionClient) -> None:
+    await ask(client, SETTINGS, "one", Display(), as_json=False)
+
+
+async def converse(client: SecureCompletionClient) -> None:
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text("one\r/help\r/exit\r")
+        await Interactive(client, SETTINGS, Display()).run()
+
+
+@pytest.mark.parametrize("act", [ask_once, converse])
+def test_answer_whose_layout_fails_is_shown_once_as_it_is(
+    act: Callable[[SecureCompletionClient], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(url: str) -> None:
+        async with SecureCompletionClient(url, allow_http=True) as client:
+            await act(client)
+
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr(MarkdownIt, "parse", fail)
+    with NotingRouter([Text("answer", "**an answer**")]) as router:
+        asyncio.run(run(router.url))
+    assert screen.getvalue().count("an answer") == screen.getvalue().count("**an answer**\n") == 1
+    assert ("/clear" in screen.getvalue()) is (act is converse)  # the conversation went on
+
+
+@pytest.mark.parametrize("place", ["_parser", "_fits", "_letters", "Console.render_lines", "Console.print"])
+def test_layout_may_fail_anywhere(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr(f"nomyo.cli.chat.markdown.{place}", fail)
+    Display().show("**an answer**")
+    assert screen.getvalue() == "**an answer**\n"
+
+
+def test_layout_that_cannot_be_imported_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setitem(sys.modules, "nomyo.cli.chat.markdown", None)
+    Display().show("**an answer**")
+    assert screen.getvalue() == "**an answer**\n"

@@ -45,9 +45,13 @@ class Display:
 
 
 def _laid_out(answer: str) -> str | None:
+    """Return an answer laid out for stdout; None if it is to be shown as it is."""
     out = stdout_bytes()
     if not out.isatty() or out.encoding.lower() not in ("utf-8", "utf8"):
         return None
-    from nomyo.cli.chat.markdown import laid_out  # rich takes 0.1 s to import
+    try:
+        from nomyo.cli.chat.markdown import laid_out  # rich takes 0.1 s to import
 
-    return laid_out(encoded(answer).decode(), out)
+        return laid_out(encoded(answer).decode(), out)
+    except Exception:  # noqa: BLE001 - an answer was paid for, and whatever cannot lay it out must not lose it
+        return None

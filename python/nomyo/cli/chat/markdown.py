@@ -46,6 +46,9 @@ def laid_out(text: str, stream: Any) -> str | None:
     Args:
         text: The answer, without lone surrogates.
         stream: The terminal, whose encoding is UTF-8.
+
+    Raises:
+        Exception: The parser or rich failed, at whatever it was; nothing was written.
     """
     terminal = Console(file=stream)
     if terminal.is_dumb_terminal or len(text) > LONGEST_CHARS:
@@ -61,11 +64,7 @@ def laid_out(text: str, stream: Any) -> str | None:
         no_color=terminal.no_color,
         legacy_windows=False,
     )
-    try:
-        lines = console.render_lines(_Answer(tokens), pad=False)
-    except Exception:  # noqa: BLE001 - whatever rich cannot lay out is shown as it is
-        return None
-    shown = list(_segments(lines))
+    shown = list(_segments(console.render_lines(_Answer(tokens), pad=False)))
     if _letters(text) - _letters("".join(each.text for each in shown)):
         return None
     with console.capture() as captured:
