@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from ._system_errors import is_of_the_system
 from .errors import ConfigurationError
 
 _LONGEST_FORK_WAIT_S: Final = 60.0
@@ -63,6 +64,8 @@ def late_import(what: str, load: Callable[[], object]) -> None:
             load()
         return
     except (ImportError, MemoryError, OSError) as error:
+        if isinstance(error, OSError) and not is_of_the_system(error):
+            raise
         words = _words(what, error)
     raise ConfigurationError(words)  # out here it has no context, whose frames would hold the settings of a client
 

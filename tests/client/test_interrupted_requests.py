@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import httpx
 import pytest
 
 import nomyo
+from nomyo import _core
 from nomyo.exchange.http import environment
 from nomyo.serve.router.running import RunningRouter
 from support import silent
@@ -120,24 +121,77 @@ def test_interruptions_of_one_thread_disturb_no_other(router: RunningRouter, key
         assert chat.create(model="m", messages=HELLO).choices[0].message.content == "Hello"
 
 
+@pytest.mark.parametrize("raised", [TimeoutError, ConnectionError])
 @pytest.mark.parametrize("phase", ["lookup", "connect", "tls", "first byte", "data", "upload"])
-def test_timeout_error_of_a_signal_handler_is_the_callers_in_each_phase(
-    router: RunningRouter, key_directory: Path, phase: str
+def test_error_of_a_signal_handler_is_the_callers_in_each_phase(
+    router: RunningRouter, key_directory: Path, phase: str, raised: type[OSError]
 ) -> None:
     content = "x" * 3_000_000 if phase == "upload" else "Hello"
     with (
         silent.PHASES[phase](router.url) as scene,
         nomyo.SyncSecureChatCompletion(scene.url, True, key_dir=key_directory, timeout=TIMEOUT_S) as chat,
-        alarm(TimeoutError) as ring,
+        alarm(raised) as ring,
     ):
         # The certificates are loaded before, since the alarm is for the phase.
         environment._ssl_context_for(os.environ.get("SSL_CERT_FILE") or "", os.environ.get("SSL_CERT_DIR") or "")
         began_s = time.monotonic()
         ring(0.4)
-        with pytest.raises(TimeoutError, match="the caller's own"):
+        with pytest.raises(raised, match="the caller's own"):
             chat.create(model="m", messages=[{"role": "user", "content": content}])
         ring(0)
     assert time.monotonic() - began_s < 4  # before the alarm rings again
+
+
+def ringing(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that has the alarm ring, and then calls another."""
+
+    def ring_and_call(*args: Any) -> Any:
+        signal.raise_signal(signal.SIGALRM)
+        return call(*args)
+
+    return ring_and_call
+
+
+@pytest.mark.parametrize(("module", "name"), [(os, "mkdir"), (_core, "write_key_directory")])
+def test_error_of_a_signal_handler_is_the_callers_while_keys_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    with nomyo.SyncSecureCompletionClient("https://127.0.0.1:9", key_dir=None, key_size=2048) as client:
+        client.generate_keys()  # what it needs is imported
+        monkeypatch.setattr(module, name, ringing(getattr(module, name)))
+        with alarm(TimeoutError), pytest.raises(TimeoutError, match=r"^the caller's own$") as raised:
+            client.generate_keys(save_to_file=True, key_dir=str(tmp_path / "keys"))
+    assert raised.value.__context__ is None
+
+
+@contextmanager
+def ringing_at(function: str, called: str) -> Iterator[None]:
+    """Have the alarm ring each time a function of this name calls a function in C."""
+
+    def ring(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call" and frame.f_code.co_name == function and argument.__name__ == called:
+            signal.raise_signal(signal.SIGALRM)
+
+    sys.setprofile(ring)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize(("function", "called"), [("limit_unsent", "setsockopt"), ("has_something", "recv")])
+def test_error_of_a_signal_handler_is_the_callers_at_calls_that_may_fail(
+    router: RunningRouter, key_directory: Path, function: str, called: str
+) -> None:
+    with (
+        nomyo.SyncSecureChatCompletion(router.url, True, key_dir=key_directory, server_key_ttl=0) as chat,
+        alarm(TimeoutError),
+    ):
+        if function == "has_something":
+            chat.create(model="m", messages=HELLO)  # leaves a connection
+        with pytest.raises(TimeoutError, match=r"^the caller's own$"), ringing_at(function, called):
+            chat.create(model="m", messages=HELLO)
+        assert chat.create(model="m", messages=HELLO).choices[0].message.content == "Hello"
 
 
 class BrokenTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):

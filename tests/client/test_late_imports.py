@@ -94,3 +94,25 @@ asyncio.run(main())
     said = output_of(BEGIN + program, f"http://127.0.0.1:{unused_port}", str(key_directory))
     assert said.startswith("APIConnectionError(")
     assert said.endswith("; None; None\n")
+
+
+def test_signal_handlers_own_error_within_the_import_stays_what_it_is(
+    router: RunningRouter, key_directory: Path
+) -> None:
+    program = """
+class Interrupting:
+    def find_spec(name, path=None, target=None):
+        if name == "aiohttp.connector":
+            raise TimeoutError("my own limit")
+
+async def main():
+    async with nomyo.SecureChatCompletion(url, True, key_dir=key_dir) as chat:
+        try:
+            await chat.create(**HELLO)
+        except Exception as error:
+            print(repr(error))
+
+sys.meta_path.insert(0, Interrupting)
+asyncio.run(main())
+"""
+    assert output_of(BEGIN + program, router.url, str(key_directory)) == "TimeoutError('my own limit')\n"

@@ -15,7 +15,7 @@ PACKAGE = Path(nomyo.__file__).parent
 
 # From the ground up: a module of the root, or a folder, may import from the lines above its own.
 LAYERS = [
-    {"_plurals", "_printable", "_signals", "_warn", "errors"},
+    {"_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
     {"_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
     {"responses"},

@@ -10,6 +10,8 @@ import os
 from contextlib import suppress
 from typing import Final
 
+from .._system_errors import without_system_errors
+
 _FOR_THIS_USER: Final = 0o700
 
 
@@ -19,7 +21,7 @@ def make_key_directory(directory: str | os.PathLike[str]) -> None:
     What cannot be made is left to the core, whose error says why.
     """
     path = os.fspath(directory).rstrip(os.sep)
-    with suppress(OSError):
+    with without_system_errors():
         _make_above(path)
         os.mkdir(path, _FOR_THIS_USER)
         with open(os.path.join(path, ".gitignore"), "x", encoding="ascii") as file:

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from .. import _core
 from .._printable import printable
+from .._system_errors import is_of_the_system
 from ..errors import SecurityError
 from .key_directory import make_key_directory
 from .key_file_warnings import warnings_of
@@ -111,7 +112,11 @@ class KeyFiles:
         """Return the pair that another client left in a directory; None if we cannot open it."""
         try:
             return self._opened(directory)
-        except (SecurityError, OSError):
+        except SecurityError:
+            return None
+        except OSError as error:
+            if not is_of_the_system(error):
+                raise
             return None
 
     def _opened(self, directory: str) -> OpenedKeys:
@@ -164,6 +169,8 @@ def _naming(option: str, work: Callable[[], T], way_out: str = "") -> T:
     try:
         return work()
     except OSError as error:
+        if not is_of_the_system(error):
+            raise
         words = f"{option} cannot be used: {error.strerror}"
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             words += way_out

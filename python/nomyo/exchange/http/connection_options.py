@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+
+from ..._system_errors import without_system_errors
 
 KEPT_ALIVE_S = 5.0
 """How long an unused connection is kept; httpx's default."""
@@ -15,5 +16,5 @@ a slow body would lie there and look sent, and the wait for its answer would beg
 def limit_unsent(made: socket.socket) -> None:
     """Have the kernel hold little of what it has not sent, if it can: gVisor and old kernels refuse."""
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        with suppress(OSError):
+        with without_system_errors():
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)

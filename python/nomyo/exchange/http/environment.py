@@ -24,6 +24,7 @@ from urllib.request import getproxies, proxy_bypass
 import certifi
 
 from ..._printable import printable
+from ..._system_errors import is_of_the_system
 from ...errors import ConfigurationError
 from ..settings import Settings
 from .no_proxy import bypasses_proxy, in_ascii
@@ -193,9 +194,9 @@ def _from_file(path: str) -> ssl.SSLContext:
     except ssl.SSLError:
         pass
     except OSError as error:
-        if error.errno is None:  # a signal handler's own, such as a TimeoutError: the system's have a number
+        if not is_of_the_system(error):
             raise
-        fault = os.strerror(error.errno)
+        fault = error.strerror or fault
     raise _no_certificates("SSL_CERT_FILE", path, fault)
 
 
@@ -223,7 +224,7 @@ def _has_certificates(directory: str) -> bool:
     try:
         return any(_HASHED.fullmatch(entry.name) for entry in Path(directory).iterdir())
     except OSError as error:
-        if error.errno is None:
+        if not is_of_the_system(error):
             raise
         return False
 

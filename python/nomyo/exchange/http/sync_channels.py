@@ -16,6 +16,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+from ..._system_errors import is_of_the_system
+
 T = TypeVar("T")
 _RECEIVED_BYTES: Final = 64 * 1024
 """At once, at most."""
@@ -33,7 +35,7 @@ class TooLateError(Exception):
     """A wait took longer than it may."""
 
 
-class AnsweredEarlyError(OSError):
+class AnsweredEarlyError(Exception):
     """The answer came before the request was sent."""
 
 
@@ -100,8 +102,9 @@ class Plain:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
-        except OSError:
-            return True
+        except OSError as error:
+            if not is_of_the_system(error):
+                raise
         return True
 
     def close(self) -> None:

@@ -6,13 +6,14 @@ Rules:
   CONNECT and each TLS handshake. So do the head of an answer, its body, and each 64 KiB of an upload.
 - While we wait to send, we also listen: a final answer that comes early ends the sending, because the server may read
   no more of the request.
-- A `TimeoutError` that the caller's own signal handler raises while we wait goes through to the caller. We tell it from
-  our own by the time that has passed.
+- An OSError that the caller's own signal handler raises while we wait goes through to the caller. We tell a
+  `TimeoutError` from our own by the time that has passed.
 - If such an exception comes between two instructions, nobody may hold a socket any more: it closes itself.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import math
 import socket
@@ -25,12 +26,13 @@ from typing import Any, Final
 
 import httpcore
 
+from ..._system_errors import is_of_the_system
 from .body import INTERIM_LIMIT, TooManyInterimsError
 from .connection_options import limit_unsent
 from .environment import Proxy
 from .framing import ResponseFraming, has_final_response_begun
 from .lookup import Address, look_up
-from .sync_channels import CLOCK_STEP_S, Channel, Plain, Tls, TooLateError, due_in, timed
+from .sync_channels import CLOCK_STEP_S, AnsweredEarlyError, Channel, Plain, Tls, TooLateError, due_in, timed
 from .upload import PIECE_BYTES
 
 _IPV4: Final = 4
@@ -216,7 +218,7 @@ def _addresses_of(host: str, port: int, due: float) -> list[Address]:
 
 def _connected(addresses: list[Address], due: float) -> socket.socket:
     """Return a connected socket; each address gets an equal share of the time that is left."""
-    failure: OSError = OSError("the host has no address")
+    failure = OSError(errno.EADDRNOTAVAIL, "the host has no address")
     for tried, address in enumerate(addresses):
         now = time.monotonic()
         share_due = now + (due - now) / (len(addresses) - tried)
@@ -226,10 +228,8 @@ def _connected(addresses: list[Address], due: float) -> socket.socket:
         except TooLateError:
             if is_last:
                 raise
-        except TimeoutError as error:
-            failure = _not_the_callers(error)
         except OSError as error:
-            failure = error
+            failure = _not_the_callers(error)
     raise failure
 
 
@@ -253,13 +253,13 @@ def _raised_as(timeout: type[Exception], failure: type[Exception]) -> Iterator[N
         yield
     except TooLateError as error:
         raise timeout("timed out") from error
-    except TimeoutError as error:
+    except OSError as error:
         raise failure(str(error)) from _not_the_callers(error)
-    except (OSError, UnicodeError) as error:
+    except (AnsweredEarlyError, UnicodeError) as error:
         raise failure(str(error)) from error
 
 
-def _not_the_callers(error: TimeoutError) -> TimeoutError:
-    if error.errno is None:
+def _not_the_callers(error: OSError) -> OSError:
+    if not is_of_the_system(error):
         raise error
     return error
