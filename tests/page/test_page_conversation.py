@@ -287,3 +287,68 @@ def test_cleared_images_do_not_come_back_once_they_are_read(visited: Visit, faul
     expect(visited.page.locator("#images canvas")).to_have_count(0)
     visited.ask("hello")
     assert contents(faulty_router) == ["hello"]
+
+
+def test_image_keeps_no_more_pixels_than_are_shown(visited: Visit) -> None:
+    visited.open()
+    visited.page.evaluate(
+        """() => {
+            window.drawnOn = new Set();
+            const draw = CanvasRenderingContext2D.prototype.drawImage;
+            CanvasRenderingContext2D.prototype.drawImage = function (...given) {
+                drawnOn.add(this.canvas);
+                draw.apply(this, given);
+            };
+        }"""
+    )
+    give_files(visited.page, "drop", (3000, 1000, "image/jpeg"), (1600, 1600, "image/png"))
+    expect(visited.page.locator("#images canvas")).to_have_count(2)
+    visited.ask("What is this?")
+    expect(visited.conversation.get_by_role("img", name="Image, 1568 by 523 pixels")).to_be_visible()
+    assert visited.page.evaluate("Math.max(...[...drawnOn].map(({ width, height }) => width * height))") == 400 * 400
+
+
+def test_question_is_sent_where_the_browser_has_no_memory_to_show_its_image(
+    visited: Visit, faulty_router: FaultyRouter
+) -> None:
+    visited.open()
+    give_files(visited.page, "drop", (30, 20, "image/png"))
+    expect(visited.page.locator("#images canvas")).to_have_count(1)
+    visited.page.evaluate("HTMLCanvasElement.prototype.getContext = () => null")
+    visited.ask("What is this?")
+    expect(visited.conversation.get_by_text("Image, 30 by 20 pixels")).to_be_visible()
+    assert [part["type"] for part in contents(faulty_router)[-1]] == ["text", "image_url"]
+
+
+def test_images_too_large_for_a_request_are_told_before_it_is_sent(visited: Visit, faulty_router: FaultyRouter) -> None:
+    visited.open()
+    visited.page.evaluate(
+        "HTMLCanvasElement.prototype.toDataURL = () => `data:image/jpeg;base64,${'A'.repeat(3_000_000)}`"
+    )
+    shown = visited.page.locator("#images canvas")
+    give_files(visited.page, "drop", *[(5, 5, "image/jpeg")] * 3)
+    expect(shown).to_have_count(3)
+    visited.ask("What are these?")
+    give_files(visited.page, "drop", (5, 5, "image/jpeg"))
+    expect(shown).to_have_count(1)
+    visited.say("And this?")
+    note = visited.page.locator("#image-note")
+    expect(note).to_contain_text("The images of this conversation are too large for one request. Remove some here,")
+    expect(visited.message).to_have_value("And this?")
+    expect(shown).to_have_count(1)
+    assert len(faulty_router.posts) == 1
+
+    visited.press("Remove image")
+    expect(note).to_be_empty()
+    visited.message.press("Enter")
+    expect(visited.answers).to_have_text(["What are these?", "And this?"])
+    give_files(visited.page, "drop", (5, 5, "image/jpeg"))
+    expect(shown).to_have_count(1)
+    visited.page.get_by_role("button", name="Edit").first.click()
+    expect(shown).to_have_count(3)
+    visited.press("Remove image")
+    visited.message.press("Enter")  # what the question replaces goes, and does not count
+    expect(visited.answers).to_have_text(["What are these?"])
+    expect(shown).to_have_count(1)
+    visited.ask("And this?")
+    assert [len(content) for content in contents(faulty_router)[::2]] == [3, 2]

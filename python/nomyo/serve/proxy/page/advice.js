@@ -22,7 +22,7 @@ const BY_STATUS = new Map([
   [401, ["The proxy does not accept this page's token.", "Enter the token of the proxy that runs now, then retry."]],
   [403, ["This is not allowed.", "Choose another model or tier, then retry."]],
   [404, ["This model is not offered.", "Choose another model, then retry."]],
-  [413, ["The conversation is too long.", "Clear it, or send a shorter message."]],
+  [413, ["The conversation is too long.", "Clear it, or send a shorter message; earlier images count, too."]],
   [429, ["Too many requests.", null]],
   [502, ["The router gave no answer that can be used.", "Retry; if it stays so, ask the router's operator."]],
   [503, ["The router is not available now.", null]],

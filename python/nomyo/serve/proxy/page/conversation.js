@@ -5,7 +5,7 @@ import { adviceFor } from "./advice.js";
 import { answerOf } from "./answer.js";
 import { button, byId, element, focusMessage } from "./elements.js";
 import { countsOf } from "./facts.js";
-import { areBeingRead, clearImages, pendingImages, putImages, shownImage, takeImages } from "./images.js";
+import { areBeingRead, clearImages, fitTogether, pendingImages, putImages, shownImage } from "./images.js";
 import { showProtections } from "./protections.js";
 import { call, refusesToken } from "./server.js";
 import { askForNoModel, canSend, chosen } from "./settings.js";
@@ -31,12 +31,13 @@ export const stop = () => underWay?.abort();
 export function send() {
   const question = message.value.trim();
   if (underWay || areBeingRead() || (!question && pendingImages().length === 0) || !canSend(send)) return;
-  const images = takeImages();
+  const turn = turnOf(question, pendingImages());
+  if (!fitTogether([...answeredBefore(edited?.turn), turn].flatMap(({ images }) => images))) return;
+  putImages([]);
   message.value = "";
   if (edited) forgetFrom(turns.indexOf(edited.turn));
   leaveEdit();
   for (const again of log.querySelectorAll(":is(.failure, .stopped) button")) again.remove();
-  const turn = turnOf(question, images);
   turns.push(turn);
   log.append(turn.article);
   showWhetherEmpty();
@@ -89,11 +90,15 @@ function waitingSeconds() {
 
 function requestFor(turn, signal) {
   const { tier, fields, first } = chosen();
-  const before = turns.slice(0, turns.indexOf(turn)).filter(({ reply }) => reply !== null);
-  const answered = before.flatMap((each) => [askedIn(each), { role: "assistant", content: each.reply }]);
+  const answered = answeredBefore(turn).flatMap((each) => [askedIn(each), { role: "assistant", content: each.reply }]);
   const messages = [...first, ...answered, askedIn(turn)];
   const headers = { "Content-Type": "application/json", "X-Security-Tier": tier };
   return { method: "POST", headers, body: JSON.stringify({ ...fields, messages }), signal };
+}
+
+/** Return the answered turns before one, or all of them. */
+function answeredBefore(turn) {
+  return turns.slice(0, turn && turns.indexOf(turn)).filter(({ reply }) => reply !== null);
 }
 
 function askedIn({ question, images }) {

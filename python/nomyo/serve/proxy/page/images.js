@@ -6,7 +6,9 @@ import { button, byId, element, focusMessage } from "./elements.js";
 const MOST = 4; // of a message
 const LARGEST_BYTES = 20_000_000; // of a file
 const LONGEST_SIDE = 1568; // pixels: what models for images take without making it smaller
+const LONGEST_SHOWN = 400; // pixels: twice what the style gives them, for dense screens
 const LARGEST_PNG = 1_000_000; // characters; a photograph is much smaller as JPEG
+const LARGEST_TOGETHER = 10_000_000; // characters of a request's images: the proxy takes 10 MiB, words included
 const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
 const shelf = byId("images");
@@ -17,13 +19,6 @@ let clears = 0; // how often all was cleared: a file that was still being read t
 
 export const areBeingRead = () => reading > 0;
 export const pendingImages = () => images;
-
-/** Return the images, and have none any more. */
-export function takeImages() {
-  const taken = images;
-  putImages([]);
-  return taken;
-}
 
 /** Have no images, also none of the files that are still being read. */
 export function clearImages() {
@@ -36,6 +31,7 @@ export function putImages(these) {
   images = these;
   shelf.replaceChildren(...images.map((image, index) => {
     const remove = button("Remove", ".quiet.small", () => {
+      note.textContent = "";
       putImages(images.filter((other) => other !== image));
       focusMessage();
     });
@@ -44,12 +40,22 @@ export function putImages(these) {
   }));
 }
 
+/** Tell whether these images can go in one request; if not, say what to do. */
+export function fitTogether(these) {
+  const fit = these.reduce((sum, { url }) => sum + url.length, 0) <= LARGEST_TOGETHER;
+  note.textContent = fit ? "" : "The images of this conversation are too large for one request. Remove some here, or edit"
+    + " an earlier question and remove some there, or clear the conversation.";
+  return fit;
+}
+
 /** Return a picture of an image: a canvas, because the page's policy allows no image but the page's own. */
-export function shownImage({ drawn }) {
-  const { width, height } = drawn;
-  const shown = canvasOf(drawn, width, height);
-  Object.assign(shown, { role: "img", ariaLabel: `Image, ${width} by ${height} pixels` });
-  return shown;
+export function shownImage({ width, height, preview }) {
+  const words = `Image, ${width} by ${height} pixels`;
+  try {
+    return Object.assign(scaled(preview, LONGEST_SHOWN), { role: "img", ariaLabel: words });
+  } catch {
+    return element("span", words); // the image can be sent all the same
+  }
 }
 
 async function add(files) {
@@ -73,8 +79,8 @@ function refusalOf({ type, size }) {
 async function addOne(file, isCleared) {
   reading += 1;
   try {
-    const drawn = await drawnFrom(file);
-    if (!isCleared()) putImages([...images, { drawn, url: urlOf(drawn, file.type) }]);
+    const image = await imageFrom(file);
+    if (!isCleared()) putImages([...images, image]);
   } catch {
     if (!isCleared()) note.textContent = "This image cannot be read.";
   } finally {
@@ -82,18 +88,22 @@ async function addOne(file, isCleared) {
   }
 }
 
-async function drawnFrom(file) {
+/** Return what is kept of an image: its size, a small picture to show, and the URL to send. */
+async function imageFrom(file) {
   const bitmap = await createImageBitmap(file);
-  const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
-  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
-  const drawn = canvasOf(bitmap, width, height);
+  const drawn = scaled(bitmap, LONGEST_SIDE);
   bitmap.close();
-  return drawn;
+  const { width, height } = drawn;
+  const image = { width, height, preview: scaled(drawn, LONGEST_SHOWN), url: urlOf(drawn, file.type) };
+  drawn.width = 0; // frees its pixels now: some browsers bound what all canvases have together
+  return image;
 }
 
-function canvasOf(source, width, height) {
-  const canvas = element("canvas");
-  Object.assign(canvas, { width, height });
+/** @throws {TypeError} if the browser has no memory for a canvas: its context is null then */
+function scaled(source, longest) {
+  const scale = Math.min(1, longest / Math.max(source.width, source.height));
+  const [width, height] = [source.width, source.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const canvas = Object.assign(element("canvas"), { width, height });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(source, 0, 0, width, height);
@@ -104,11 +114,11 @@ function canvasOf(source, width, height) {
 function urlOf(drawn, type) {
   const exact = type === "image/jpeg" ? "" : drawn.toDataURL("image/png");
   if (exact && exact.length <= LARGEST_PNG) return exact;
-  const onWhite = canvasOf(drawn, drawn.width, drawn.height); // JPEG would show as black what is transparent
-  const context = onWhite.getContext("2d");
+  const context = drawn.getContext("2d");
+  // JPEG would show as black what is transparent.
   Object.assign(context, { globalCompositeOperation: "destination-over", fillStyle: "white" });
   context.fillRect(0, 0, drawn.width, drawn.height);
-  return onWhite.toDataURL("image/jpeg", 0.9);
+  return drawn.toDataURL("image/jpeg", 0.9);
 }
 
 function onPaste(event) {
