@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,9 @@ import pytest
 
 import nomyo
 from nomyo.serve.router.running import RunningRouter
+from support.environment_proxy import proxy
 from support.faults import Answer, FaultyRouter
+from support.silent import serving
 from support.twins import Twin
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -80,6 +84,41 @@ def test_failure_of_aiohttp_below_the_callers_client_is_one_of_the_network(
         assert "secret" not in str(raised.value)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_proxy_of_the_callers_client_that_speaks_no_tls_is_not_taken_for_the_router(
+    twin: Twin, key_directory: Path, sleeps: list[float], scheme: str
+) -> None:
+    def answer_in_clear(connection: socket.socket, _: threading.Event) -> None:
+        connection.settimeout(10)
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with serving(answer_in_clear) as port:
+        own: Any = (httpx.Client if twin.name == "sync" else httpx.AsyncClient)(
+            proxy=f"https://me:secret@127.0.0.1:{port}"
+        )
+        chat = twin.chat(f"{scheme}://router.invalid", key_dir=key_directory, http_client=own)
+        with pytest.raises(nomyo.APIConnectionError) as raised:
+            twin.call(chat.create, model="m", messages=HELLO)
+        twin.call(own.close if twin.name == "sync" else own.aclose)
+    reason = f"127.0.0.1:{port}, to which http_client connects, answered without TLS (is it http://?)"
+    assert str(raised.value) == f"no answer from {scheme}://router.invalid (1 attempt): {reason}"
+    assert (raised.value.no_router, sleeps) == (False, [])
+
+
+@pytest.mark.parametrize("tunnels", [False, True], ids=["direct", "tunnel"])
+def test_router_that_speaks_no_tls_is_told_from_the_proxy_of_the_callers_client(
+    twin: Twin, router: RunningRouter, key_directory: Path, tunnels: bool
+) -> None:
+    with proxy() as (port, _):
+        options: dict[str, Any] = {"proxy": f"http://127.0.0.1:{port}"} if tunnels else {}
+        own: Any = (httpx.Client if twin.name == "sync" else httpx.AsyncClient)(**options)
+        chat = twin.chat(router.url.replace("http:", "https:"), key_dir=key_directory, http_client=own)
+        with pytest.raises(nomyo.APIConnectionError, match=r"^there is no router at .*: an answer without TLS"):
+            twin.call(chat.create, model="m", messages=HELLO)
+        twin.call(own.close if twin.name == "sync" else own.aclose)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ Modules, from the ground up; each imports only from those above it:
     sync_channels       a socket, TLS over a socket, or TLS over TLS; each wait ends
     sync_socket         sockets for the sync client
     sync_connections    connections of the sync client, each used by one request at a time
+    given_peer          whom a connection of the caller's own client leads to
     deadlines           deadlines for a client of the caller's own
     async_http          the client for event loops
     sync_http           the client without an event loop

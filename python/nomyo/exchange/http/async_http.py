@@ -74,8 +74,10 @@ class AsyncHttp:
 
     async def _send_by(self, given: httpx.AsyncClient, request: Request) -> Response | NetworkFailure:
         """Exchange a request by the client that the caller brought."""
+        timeouts = request.timeouts or self._settings.timeouts
+        deadline = LoopDeadline(request, timeouts)
         try:
-            return await self._exchange(given, request)
+            return await _exchanged(given, request, timeouts, deadline)
         except Exception as error:  # noqa: BLE001 - it is judged below
             caught = error
         # Out of the block that caught it: it refers to the request's headers, and must become no error's context.
@@ -83,24 +85,9 @@ class AsyncHttp:
             failure = _failure_in(caught)
             if failure is None:
                 raise caught
-            return failure
+            return deadline.peer.explained(failure)
         finally:
             del caught  # it refers to this frame
-
-    async def _exchange(self, given: httpx.AsyncClient, request: Request) -> Response:
-        timeouts = request.timeouts or self._settings.timeouts
-        deadline = LoopDeadline(request, timeouts)
-        built = build_httpx_request(given, request, in_pieces(request.body), timeouts, deadline.trace)
-        async with deadline.bound:
-            try:
-                response = await given.send(built, stream=True, follow_redirects=False)
-            except httpx.HTTPStatusError as error:  # of an event hook: httpx itself raises none
-                return answer_of(request, error)
-            try:
-                deadline.headers_came()
-                return await _read(request, response, timeouts)
-            finally:
-                await response.aclose()
 
     async def _open_pool(self) -> LoopPool | None:
         """Make the running loop's connections and return them; None if the client was closed meanwhile."""
@@ -149,6 +136,22 @@ def _knows_aiohttp() -> bool:
     except ConfigurationError:
         return False
     return True
+
+
+async def _exchanged(
+    given: httpx.AsyncClient, request: Request, timeouts: Timeouts, deadline: LoopDeadline
+) -> Response:
+    built = build_httpx_request(given, request, in_pieces(request.body), timeouts, deadline.trace)
+    async with deadline.bound:
+        try:
+            response = await given.send(built, stream=True, follow_redirects=False)
+        except httpx.HTTPStatusError as error:  # of an event hook: httpx itself raises none
+            return answer_of(request, error)
+        try:
+            deadline.headers_came()
+            return await _read(request, response, timeouts)
+        finally:
+            await response.aclose()
 
 
 async def _read(request: Request, response: httpx.Response, timeouts: Timeouts) -> Response:

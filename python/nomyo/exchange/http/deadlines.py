@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ..._threads import is_no_thread
 from ..effects import Request, Timeouts
+from .given_peer import GivenPeer
 from .upload import PIECE_BYTES
 
 _FRAMES_ABOVE: Final = 6
@@ -49,10 +50,12 @@ class LoopDeadline:
 
     def __init__(self, request: Request, timeouts: Timeouts) -> None:
         self._allowed = _Allowed(request, timeouts)
+        self.peer = GivenPeer(request.url)
         self.bound = asyncio.timeout(self._allowed.before_body_s)
 
-    async def trace(self, event: str, _info: Any) -> None:
+    async def trace(self, event: str, info: Any) -> None:
         """Begin the time of a step as httpcore begins it."""
+        self.peer.note(event, info)
         begins, seconds = self._allowed.begun(event)
         self._reschedule(seconds if begins else self._allowed.before_body_s)
 
@@ -70,12 +73,14 @@ class ThreadDeadline:
 
     def __init__(self, request: Request, timeouts: Timeouts) -> None:
         self.passed = False
+        self.peer = GivenPeer(request.url)
         self._allowed = _Allowed(request, timeouts)
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
-    def trace(self, event: str, _info: Any) -> None:
+    def trace(self, event: str, info: Any) -> None:
         """Begin the time of a step when httpcore does. Any other event ends it: another exchange may get the socket."""
+        self.peer.note(event, info)
         begins, seconds = self._allowed.begun(event)
         self.end()
         connected = _socket_of_caller() if begins and seconds is not None else None

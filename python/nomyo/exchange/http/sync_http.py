@@ -106,6 +106,7 @@ class SyncHttp:
             if not is_failure(error):
                 raise
             failure = failure_of(httpx.ReadTimeout("too late") if deadline.passed else error)
+            failure = deadline.peer.explained(failure)
         finally:
             deadline.end()
         return failure
