@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 import traceback
+from collections import UserDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import httpx
 import pytest
 
 import nomyo
@@ -61,6 +65,66 @@ def test_traceback_of_a_bug_is_whole(twin: Twin, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ZeroDivisionError) as raised:
         twin.call(twin.chat(AWAY).create, HELLO)
     assert "_check_sendable" in ours(raised.value.__traceback__)
+
+
+class OddMapping(UserDict[str, Any]):
+    def __getitem__(self, name: str) -> Any:
+        return len(super())  # type: ignore[arg-type]
+
+
+class OddValue(dict[str, Any]):
+    def items(self) -> Any:
+        return int("no number")
+
+
+def odd_hook(request: httpx.Request) -> None:
+    len(request)  # type: ignore[arg-type]
+
+
+async def odd_hook_async(request: httpx.Request) -> None:
+    odd_hook(request)
+
+
+def odd_transport(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(len(request))  # type: ignore[arg-type]
+
+
+HOOKS = {"sync": odd_hook, "async": odd_hook_async}
+
+
+def with_client(twin: Twin, **options: Any) -> Any:
+    own = httpx.Client(**options) if twin.name == "sync" else httpx.AsyncClient(**options)
+    return twin.call(twin.chat(AWAY, http_client=own).create, HELLO)
+
+
+BUGS: dict[str, tuple[str, Callable[[Twin], Any]]] = {
+    "transport": ("odd_transport", lambda twin: with_client(twin, transport=httpx.MockTransport(odd_transport))),
+    "hook": ("odd_hook", lambda twin: with_client(twin, event_hooks={"request": [HOOKS[twin.name]]})),
+    "mapping": ("__getitem__", lambda twin: twin.call(twin.chat(AWAY).create, OddMapping(HELLO))),
+    "value": ("items", lambda twin: twin.call(twin.chat(AWAY).create, HELLO, metadata=OddValue(a=1))),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_traceback_of_a_bug_of_the_caller_shows_its_line_and_no_values_of_ours(bug: str, twin: Twin) -> None:
+    name, call = BUGS[bug]
+    with pytest.raises((TypeError, ValueError)) as raised:
+        call(twin)
+    frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)]
+    assert frames[-1].f_code.co_name == name
+    below = list(itertools.dropwhile(lambda frame: frame.f_code.co_name != "create", frames))
+    assert any(frame.f_code.co_filename.startswith(PACKAGE) for frame in below[1:])
+    assert [frame.f_locals for frame in below[1:]] == [{}] * len(below[1:])
+
+
+@pytest.mark.parametrize("broken", [None, partial(int, "no number")])
+def test_traceback_of_a_bug_of_a_common_kind_in_the_package_is_whole(
+    broken: Any, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomyo.exchange.call.check_header_value", broken)
+    with pytest.raises((TypeError, ValueError)) as raised:
+        twin.call(twin.chat(AWAY).create, HELLO)
+    assert ours(raised.value.__traceback__)[-1] == "check"
 
 
 def test_traceback_of_a_request_that_its_caller_timed_out_is_short(key_directory: Path) -> None:
