@@ -232,7 +232,7 @@ def test_key_directory_that_cannot_be_used_is_shown_as_it_is(
         sdk.call(client.chat.completions.create, model="m", messages=HELLO)
 
     assert isinstance(raised.value, openai.OpenAIError)
-    assert raised.value.strerror == "Not a directory"
+    assert raised.value.strerror == "key_dir cannot be used: Not a directory"
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
