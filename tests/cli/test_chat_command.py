@@ -265,18 +265,6 @@ def test_interrupt_ends_it_with_130(source: str, noting_router: NotingRouter, tm
     assert b"Traceback" not in err
 
 
-def test_interrupt_in_a_terminal_leaves_no_line_and_shows_the_cursor_again(noting_router: NotingRouter) -> None:
-    noting_router.conduct = "silent"
-    own = ["--model", "m", "--base-url", noting_router.url, "--allow-http", "hello"]
-    with in_terminal("chat", *own) as terminal:
-        assert noting_router.received.wait(30)
-        terminal.see("waiting for the answer")
-        terminal.process.send_signal(signal.SIGINT)
-        code, rest = terminal.end()
-    assert code == 130
-    assert rest.endswith("\x1b[?25h\r\x1b[1A\x1b[2K")
-
-
 @pytest.mark.parametrize("source", ["argument", "secret file"])
 def test_closed_or_broken_output_causes_no_traceback(source: str, to_router: list[str], tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("hello")

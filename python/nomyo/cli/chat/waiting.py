@@ -1,12 +1,26 @@
-"""Shows that an answer is awaited, and for how long."""
+"""Shows that an answer is awaited, and for how long.
+
+Rules:
+
+- Only a command in the foreground of its terminal draws the line (tcgetpgrp(3)): a background job would write over
+  what others draw there. It may be moved between the two at any time, so each drawing asks anew.
+- It is not drawn if stdout is a pipe, whose reader may own the screen (`| less`).
+- It hides no cursor and sets no mode, so a signal that ends the command leaves nothing to restore.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from threading import Event, Thread
+from typing import Final
+
+_REDRAWN_S: Final = 1.0
+_ERASE: Final = "\r\x1b[K"  # ECMA-48, EL: to the end of the line, with the ^C that a terminal echoes
 
 
 @contextmanager
@@ -31,24 +45,57 @@ def waiting_words(seconds: float) -> str:
     return f"waiting for the answer; Ctrl-C cancels ({seconds:.0f} s)"
 
 
-def _started_line() -> Any:
+def _started_line() -> _Line | None:
     """Return a line that is on the screen; None if there is no terminal for it."""
-    if sys.stderr is None or not sys.stderr.isatty():  # rich takes 0.1 s to import
+    if sys.stderr is None or not sys.stderr.isatty() or _stdout_is_a_pipe():
         return None
-    from rich.console import Console
-    from rich.live import Live
-    from rich.spinner import Spinner
-
-    console = Console(stderr=True)
-    if console.is_dumb_terminal:
+    if os.environ.get("TERM") in ("dumb", "unknown"):
         return None
-    began = time.monotonic()
-    spinner = Spinner("line", style="status.spinner")
+    line = _Line()
+    line.start()
+    return line
 
-    def draw() -> Spinner:
-        spinner.update(text=waiting_words(time.monotonic() - began))
-        return spinner
 
-    live = Live(console=console, get_renderable=draw, refresh_per_second=12.5, transient=True, redirect_stdout=False)
-    live.start()
-    return live
+def _stdout_is_a_pipe() -> bool:
+    try:
+        kind = os.fstat(sys.stdout.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
+class _Line:
+    """The line, which a thread draws anew each second."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._ended = Event()
+        self._thread = Thread(target=self._keep_drawing, daemon=True)
+
+    def start(self) -> None:
+        """Draw the line, and go on doing so."""
+        self._thread.start()
+        self._draw()
+
+    def stop(self) -> None:
+        """Erase the line."""
+        self._ended.set()
+        self._thread.join()
+        _write(_ERASE)
+
+    def _keep_drawing(self) -> None:
+        with suppress(Exception):
+            while not self._ended.wait(_REDRAWN_S):
+                self._draw()
+
+    def _draw(self) -> None:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        words = waiting_words(time.monotonic() - self._began)
+        _write(_ERASE + words[: columns - 1 if columns else None])  # a line that wraps could not be erased
+
+
+def _write(text: str) -> None:
+    """Write to the terminal if this process is in its foreground."""
+    if not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp():  # Windows: no jobs
+        sys.stderr.write(text)
+        sys.stderr.flush()
