@@ -25,7 +25,7 @@ ATTACK = "a\x1b[2J\x1b]0;title\x07\x1b[6n\x08\x7f\x9b31m\x00b\rc\r\nd\te é漢�
 ATTACK_SHOWN = "a^[[2J^[]0;title^G^[[6n^H^?<9B>31m^@b^Mc\r\r\nd\te é漢🎉"
 
 
-REASONING = "1 messages came; the last user message is to be repeated."
+REASONING = "1 message came; the last user message is to be repeated."
 C_LOCALE: dict[str, Any] = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
@@ -146,7 +146,7 @@ def test_terminal_gets_markdown_laid_out_and_what_the_model_reasoned_where_that_
 ) -> None:
     command = ["chat", "--model", "reasoner", *to_router, "**one** \x1b]0;t\x07\n- two"]
     for options, reasoning in (
-        ([], "(reasoned first, 57 characters: --reasoning shows it)"),
+        ([], "(reasoned first, 56 characters: --reasoning shows it)"),
         (["--reasoning"], REASONING),
     ):
         with in_terminal(*command, *options) as terminal:
