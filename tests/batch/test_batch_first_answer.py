@@ -133,13 +133,21 @@ def test_certificate_of_a_stranger_is_refused_before_anything_is_written(
 # What the router says to the request for its key
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 405, 407, 410, 500])
+def no_key(address: str, status: int) -> str:
+    """Return a pattern for what a batch says of an address that gives no key."""
+    if status in (401, 403, 407):
+        return rf"something before the router at {address} refused \(HTTP {status}\); the address may be right: "
+    if status == 500:
+        return rf"{address} has no public key to give \(HTTP 500\)$"
+    return rf"there is no router at {address}: .*HTTP {status}\)? instead of a public key; "
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 405, 407, 410, 500, 501, 511])
 def test_address_that_gives_no_key_is_told_before_anything_is_written(
     status: int, run: Any, faulty_router: FaultyRouter, output: Path
 ) -> None:
     faulty_router.by_path[PUBLIC_KEY] = deque([Answer(status)] * 10)
-    words = rf"there is no router at {faulty_router.url}: .*HTTP {status}\)? instead of a public key; "
-    with pytest.raises(BatchError, match=words) as caught:
+    with pytest.raises(BatchError, match=no_key(faulty_router.url, status)) as caught:
         run()
     assert caught.value.status_code == status
     assert not output.exists()
@@ -157,7 +165,7 @@ def test_key_that_is_refused_midway_ends_the_batch_and_fails_no_row(
             if self.rows == 5:
                 faulty_router.by_path[PUBLIC_KEY] = deque([Answer(status, PAGE)] * 100)
 
-    words = rf"there is no router at {faulty_router.url}: .*HTTP {status}\)? instead of a public key; .*: {GOES_ON}"
+    words = rf"{no_key(faulty_router.url, status)}.*: {GOES_ON}"
     with pytest.raises(BatchError, match=words) as caught:
         run(server_key_ttl=0.001, progress=Refuses(), max_retries=0)
     assert caught.value.status_code == (None if status == 200 else status)
@@ -167,7 +175,7 @@ def test_key_that_is_refused_midway_ends_the_batch_and_fails_no_row(
     assert outcomes(output) == EXPECTED
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504, 507, 520, 527])
 @pytest.mark.usefixtures("short_pauses")
 def test_key_that_is_refused_for_a_while_is_waited_for_and_fails_no_row(
     status: int, run: Any, faulty_router: FaultyRouter, output: Path

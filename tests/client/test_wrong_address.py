@@ -27,6 +27,7 @@ from support.twins import Twin
 HELLO = [{"role": "user", "content": "Hello"}]
 ROW = '{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m"}}\n'
 CHECK = "check the address (base_url=, --base-url or NOMYO_BASE_URL)"
+LOG_IN = "log in if this network asks for that in a browser first"
 PAGE = b"<!DOCTYPE html><html><head><title>Cafe</title></head><body>Log in, please</body></html>"
 HTTPS_PORT = b"Client sent an HTTP request to an HTTPS server."
 
@@ -61,8 +62,7 @@ WRONG = {
     "a login page": Wrong(
         framed(PAGE),
         nomyo.SecurityError,
-        f"a web page (HTTP 200) instead of a public key; {CHECK}, and log in if this network asks for that in a"
-        " browser first",
+        f"a web page (HTTP 200) instead of a public key; {CHECK}, and {LOG_IN}",
     ),
     "another service": Wrong(
         framed(b'{"status": "ok"}'),
@@ -74,7 +74,7 @@ WRONG = {
         framed(b"", 302, b"Location: https://elsewhere.invalid/login?token=secret\r\n"),
         nomyo.APIError,
         "a redirect (HTTP 302) instead of a public key; give the address to which it leads (base_url=, --base-url or"
-        " NOMYO_BASE_URL)",
+        f" NOMYO_BASE_URL), or {LOG_IN}",
     ),
     "404": Wrong(
         framed(b'{"detail": "Not Found"}', 404),
@@ -86,7 +86,7 @@ WRONG = {
     "501": Wrong(
         framed(PAGE, 501), nomyo.APIError, f"HTTP 501 instead of a public key{{}}; {CHECK}", " (Log in, please)"
     ),
-    "401": Wrong(framed(b"", 401), nomyo.AuthenticationError, f"HTTP 401 instead of a public key; {CHECK}"),
+    "511": Wrong(framed(b"", 511), nomyo.APIError, f"HTTP 511 instead of a public key; {CHECK}, and {LOG_IN}"),
     "HTTP to a port of TLS": Wrong(
         framed(HTTPS_PORT, 400),
         nomyo.InvalidRequestError,
@@ -219,3 +219,59 @@ def test_plain_http_that_nobody_permitted_is_told_in_the_same_words(
 def test_proxy_refuses_plain_http_in_the_same_words() -> None:
     with pytest.raises(typer.BadParameter, match=re.escape(PLAIN_HTTP)):
         proxy._client(router_url="http://127.0.0.1:9", key_dir=None)
+
+
+# A router that may well be there: in trouble, or behind something that refuses
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 505, 520, 522, 527])
+def test_router_in_trouble_is_not_said_to_be_none(
+    status: int, twin: Twin, key_directory: Path, sleeps: list[float]
+) -> None:
+    with raw_server(lambda _: framed(b"", status)) as server, pytest.raises(nomyo.APIError) as raised:
+        twin.call(twin.chat(server.url, key_dir=key_directory, max_retries=0).create, model="m", messages=HELLO)
+    error = raised.value
+    assert (error.no_router, error.sent, error.status_code) == (False, False, status)
+    assert re.match(f"HTTP {status}: (the router|bad gateway)", str(error))
+    refusal = refusal_for(error)
+    assert refusal is not None
+    assert (refusal.status, refusal.code) == (500 if status == 500 else 502, f"router_status_{status}")
+
+
+REFUSALS = {401: nomyo.AuthenticationError, 403: nomyo.ForbiddenError, 407: nomyo.APIError}
+
+
+def refused(address: str, status: int, said: str = "") -> str:
+    return (
+        f"something before the router at {address} refused (HTTP {status}){said}; the address may be right: ask who"
+        f" runs what refuses, or {CHECK}"
+    )
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_refusal_of_a_gateway_is_told_from_a_wrong_address(
+    status: int, twin: Twin, key_directory: Path, sleeps: list[float]
+) -> None:
+    with raw_server(lambda _: framed(PAGE, status)) as server, pytest.raises(nomyo.APIError) as raised:
+        twin.call(twin.chat(server.url, key_dir=key_directory).create, model="m", messages=HELLO)
+    error, words = raised.value, refused(server.url.removesuffix("/"), status, " (Log in, please)")
+    assert type(error) is REFUSALS[status]
+    assert (str(error), error.no_router, error.sent, sleeps) == (words, False, False, [])
+    refusal = refusal_for(error)
+    assert refusal is not None
+    assert (refusal.status, refusal.code, refusal.retried) == (502, "refused_before_router", True)
+    assert refusal.message == words.replace("something", "Something", 1)
+
+
+@pytest.mark.parametrize("command", ["chat", "batch"])
+@pytest.mark.parametrize("status", REFUSALS)
+def test_commands_say_of_a_refusal_what_clients_say(
+    status: int, command: str, key_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with raw_server(lambda _: framed(b"", status)) as server:
+        address = server.url.removesuffix("/")
+        options = ["--base-url", address, "--allow-http", "--key-dir", str(key_directory)]
+        with pytest.raises(SystemExit) as left:
+            cli.main([*command_line(command, tmp_path), *options])
+    assert left.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"nomyo {command}: {refused(address, status)}"

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 from typing import Final
 
 from nomyo.batch.verdict import describe_failure
 from nomyo.client import SecureCompletionClient
-from nomyo.errors import APIConnectionError, APIError, BatchError, ConfigurationError, NomyoError
-from nomyo.exchange.retries import RETRIED_STATUSES
-from nomyo.exchange.wrong_address import of_status
+from nomyo.errors import APIConnectionError, APIError, BatchError, ConfigurationError, NomyoError, ServerError
+from nomyo.exchange.retries import may_pass
 
 _CHECK_S: Final = 10.0
-_PASSING: Final = RETRIED_STATUSES - {HTTPStatus.INTERNAL_SERVER_ERROR}
-"""Statuses with which the router may answer for a while when it is asked for its key."""
 
 
 async def check_router(client: SecureCompletionClient) -> bool:
@@ -37,9 +33,9 @@ async def check_router(client: SecureCompletionClient) -> bool:
         async with asyncio.timeout(_CHECK_S):
             await client.fetch_server_public_key()
     except APIError as error:
-        if error.status_code in _PASSING:
+        if may_pass(error.status_code) and not isinstance(error, ServerError):
             return True
-        refused = BatchError(of_status(address, error.status_code or 0), status_code=error.status_code)
+        refused = BatchError(describe_failure(error, address), status_code=error.status_code)
     except ConfigurationError:
         raise
     except APIConnectionError as error:

@@ -20,7 +20,7 @@ from nomyo.errors import (
     ServiceUnavailableError,
 )
 from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES
-from nomyo.exchange.retries import RETRIED_STATUSES
+from nomyo.exchange.retries import RETRIED_STATUSES, may_pass
 from nomyo.exchange.wrong_address import of_status
 
 _ACCOUNT_STATUSES: Final = {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN}
@@ -56,7 +56,7 @@ def verdict(error: Exception) -> Verdict:
     if isinstance(error, SecurityError) and error.no_router:  # a login page of this network, say, not the row's fault
         return Verdict.STOP
     if isinstance(error, APIError) and not error.sent:
-        return Verdict.PAUSE if error.status_code in RETRIED_STATUSES else Verdict.STOP
+        return Verdict.PAUSE if may_pass(error.status_code) else Verdict.STOP
     if isinstance(error, (RateLimitError, ServiceUnavailableError)):
         return Verdict.PAUSE
     if isinstance(error, APIConnectionError):
@@ -80,10 +80,10 @@ def is_unrelated_to_rates(error: Exception) -> bool:
 
 def describe_failure(error: Exception, address: str = "the router") -> str:
     """Describe a failure in our own words, because a server's words may quote the request."""
-    if isinstance(error, APIError) and error.no_router and error.status_code:
-        return of_status(address, error.status_code)
     if isinstance(error, APIError) and not error.sent:
-        return f"{address} has no public key to give (HTTP {error.status_code})"
+        if may_pass(error.status_code):
+            return f"{address} has no public key to give (HTTP {error.status_code})"
+        return of_status(address, error.status_code or 0)
     if isinstance(error, AuthenticationError):
         return f"the router refused the API key (HTTP {error.status_code}; by default it is that of NOMYO_API_KEY)"
     if isinstance(error, APIError):

@@ -216,7 +216,8 @@ def failure_text(error: BaseException) -> str:
     if isinstance(error, APIError):
         if error.no_router:
             return error.message
-        remedy = "; the API key is taken from NOMYO_API_KEY" if error.status_code == HTTPStatus.UNAUTHORIZED else ""
+        of_api_key = error.sent and error.status_code == HTTPStatus.UNAUTHORIZED
+        remedy = "; the API key is taken from NOMYO_API_KEY" if of_api_key else ""
         refused = f"the router refused (HTTP {error.status_code}): "
         return f"{'' if f'HTTP {error.status_code}' in error.message else refused}{error.message}{remedy}"
     if isinstance(error, OSError):

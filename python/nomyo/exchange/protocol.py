@@ -26,8 +26,8 @@ from ..errors import (
 from .effects import Request, Response, Timeouts
 from .error_body import error_details, message_in
 from .redaction import HIDDEN_CREDENTIALS, HIDDEN_KEY, Redaction
-from .retries import RETRIED_STATUSES
-from .wrong_address import of_status
+from .retries import may_pass
+from .wrong_address import REFUSALS, of_status
 
 PAYLOAD_LIMIT_BYTES = 10 * 1024 * 1024
 RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
@@ -161,11 +161,11 @@ def server_key_error(response: Response, base_url: str, *api_keys: str | None) -
     """Return the error for a refusal to give the key: a router gives it to everybody, unless it is in trouble."""
     error, said = _error_and_words(response, api_keys)
     error.sent = False
-    if response.status in RETRIED_STATUSES:
+    if may_pass(response.status):
         return error
     words = of_status(base_url, response.status, said)
     refused = type(error)(words, response.status, error.error_details, retry_after=error.retry_after, sent=False)
-    refused.no_router = True
+    refused.no_router = response.status not in REFUSALS
     return refused
 
 
@@ -173,7 +173,10 @@ def _error_and_words(response: Response, api_keys: Iterable[str | None]) -> tupl
     """Return the error for a response, and what the server itself says in it."""
     credentials = dict.fromkeys(response.credentials, HIDDEN_CREDENTIALS)
     redaction = Redaction(credentials | dict.fromkeys(filter(None, api_keys), HIDDEN_KEY))
-    error_class, meaning = _ERRORS.get(response.status, (APIError, "unexpected answer"))
+    otherwise = (
+        "the router, or a gateway before it, is in trouble" if may_pass(response.status) else "unexpected answer"
+    )
+    error_class, meaning = _ERRORS.get(response.status, (APIError, otherwise))
     details = error_details(response.body, redaction)
     said = message_in(details, redaction)
     retry_after = response.retry_after

@@ -15,6 +15,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+_LASTING_FAILURES = frozenset({501, 511})  # Not Implemented, Network Authentication Required
+_PASSING_REFUSALS = frozenset({408, 425, 429})  # Request Timeout, Too Early, Too Many Requests
 LONGEST_RETRY_AFTER_S = 60.0
 CLOCKS_AGREE_S = 10.0
 """How far two clocks may differ and still count as the same. Servers renew a `Date` once a second, and an answer takes
@@ -31,6 +33,17 @@ def delay_before(attempt: int, retry_after: str | None = None) -> float | None:
     if asked_s > LONGEST_RETRY_AFTER_S:
         return None
     return max(backoff_s, asked_s)
+
+
+def may_pass(status: int | None) -> bool:
+    """Return whether a status comes from a router, or a gateway before it, that is in trouble for a while.
+
+    Gateways have statuses of their own between 500 and 599 (Cloudflare's 520 to 527). More may pass than is retried: a
+    batch waits longer than a request does.
+    """
+    if status is None:
+        return False
+    return status in _PASSING_REFUSALS or (500 <= status < 600 and status not in _LASTING_FAILURES)
 
 
 def parse_retry_after(value: str | None) -> float | None:

@@ -1,5 +1,7 @@
 """What is said of an address at which no router answers: the same everywhere, in Python and in every command.
 
+If a gateway or firewall refuses, nobody knows whether a router is behind it: the message says that instead.
+
 Three things, in this order: what answers there, what was expected, what to do. A server's own words stand apart, in
 brackets: where they must not be shown, `of_status` gives the rest.
 """
@@ -13,11 +15,16 @@ TRY_TLS: Final = "if TLS is spoken there, write https://"
 PLAIN_HTTP: Final = (
     "the router's URL is plain HTTP: write https://, or permit it for local work (allow_http=True or --allow-http)"
 )
-_PAGE: Final = f"{CHECK_ADDRESS}, and log in if this network asks for that in a browser first"
-_REDIRECT: Final = "give the address to which it leads (base_url=, --base-url or NOMYO_BASE_URL)"
+_LOG_IN: Final = "log in if this network asks for that in a browser first"
+_PAGE: Final = f"{CHECK_ADDRESS}, and {_LOG_IN}"
+_REDIRECT: Final = f"give the address to which it leads (base_url=, --base-url or NOMYO_BASE_URL), or {_LOG_IN}"
 _NO_TLS: Final = f"{CHECK_ADDRESS}; for local work, write http:// and permit it (allow_http=True or --allow-http)"
+_REFUSED: Final = f"the address may be right: ask who runs what refuses, or {CHECK_ADDRESS}"
 _PEM_BEGINS: Final = b"-----BEGIN "
 _BAD_REQUEST: Final = 400
+_LOGIN_REQUIRED: Final = 511
+REFUSALS: Final = frozenset({401, 403, 407})
+"""Statuses of gateways, firewalls and proxies that let nobody through, or not this client."""
 
 
 def of_status(address: str, status: int, said: str = "") -> str:
@@ -28,6 +35,10 @@ def of_status(address: str, status: int, said: str = "") -> str:
         status: The HTTP status.
         said: The server's own words, bounded and without credentials; empty for none.
     """
+    if status in REFUSALS:
+        return f"something before the router at {address} refused (HTTP {status}){_quoted(said)}; {_REFUSED}"
+    if status == _LOGIN_REQUIRED:
+        return _no_router(address, f"HTTP {status}", said, _PAGE)
     if 300 <= status < 400:
         return _no_router(address, f"a redirect (HTTP {status})", said, _REDIRECT)
     # Servers of TLS that see HTTP in clear say so with this status: nginx, Apache, Go's.
@@ -52,5 +63,9 @@ def of_clear_answer(address: str) -> str:
 
 
 def _no_router(address: str, came: str, said: str = "", advice: str = "") -> str:
-    quoted = f" ({said})" if said else ""
-    return f"there is no router at {address}: {came} instead of a public key{quoted}; {advice or CHECK_ADDRESS}"
+    came = f"{came} instead of a public key{_quoted(said)}"
+    return f"there is no router at {address}: {came}; {advice or CHECK_ADDRESS}"
+
+
+def _quoted(said: str) -> str:
+    return f" ({said})" if said else ""

@@ -1,17 +1,27 @@
 """Translates a failure of ours or of the router into an answer for the caller.
 
-The router's status is kept, with three exceptions. If there is no router at the address, that is 502, whatever answers
-there. Its 401 becomes 502: the router refused the proxy's API key, and a caller that gets a 401 looks for the fault in
-its own token (RFC 9110, section 15.5.2). A status that is not an error becomes 502, too. Our client has retried
-already, and the answer tells the SDKs not to.
+The router's status is kept, with four exceptions. If there is no router at the address, or something before it refuses,
+that is 502, whatever answers there. Another status from 400 to 499 becomes 502 if it answers the request for the key,
+which the caller did not make; a 429 is kept. The router's 401 becomes 502: the router refused the proxy's API key, and
+a caller that gets a 401 looks for the fault in its own token (RFC 9110, section 15.5.2). A status that is not an
+error becomes 502, too. Our client has retried already, and the answer tells the SDKs not to.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from nomyo.errors import APIConnectionError, APIError, ConfigurationError, DisposedError, NomyoError, SecurityError
+from nomyo.errors import (
+    APIConnectionError,
+    APIError,
+    ConfigurationError,
+    DisposedError,
+    NomyoError,
+    RateLimitError,
+    SecurityError,
+)
 from nomyo.exchange.retries import parse_retry_after
+from nomyo.exchange.wrong_address import REFUSALS
 from nomyo.openai_form.error import named_in
 from nomyo.serve.proxy.refusal import Refusal
 
@@ -23,7 +33,9 @@ def refusal_for(error: Exception) -> Refusal | None:
     """Return the answer to a request that failed with `error`; None if the error was not foreseen."""
     match error:
         case NomyoError() if error.no_router:
-            return Refusal(502, "no_router", f"{error.message[:1].upper()}{error.message[1:]}", retried=True)
+            return Refusal(502, "no_router", _sentence(error), retried=True)
+        case APIError() if not error.sent and error.status_code in REFUSALS:
+            return Refusal(502, "refused_before_router", _sentence(error), retried=True)
         case APIError():
             return _from_router(error)
         case ConfigurationError():
@@ -45,6 +57,10 @@ def refusal_for(error: Exception) -> Refusal | None:
             return None
 
 
+def _sentence(error: NomyoError) -> str:
+    return f"{error.message[:1].upper()}{error.message[1:]}"
+
+
 def stopping() -> Refusal:
     """Return the answer to a request that could not be finished when the proxy stopped."""
     return Refusal(503, "stopping", "The proxy is stopping", retried=True)
@@ -55,7 +71,8 @@ def _from_router(error: APIError) -> Refusal:
     if status in _CREDENTIALS:
         words = "The router does not accept the proxy's API key: is NOMYO_API_KEY right where nomyo proxy runs?"
         return Refusal(502, "router_authentication_failed", words, retried=True)
-    kept = status if 400 <= status < 500 or status in _FAILURES else 502
+    for_the_caller = 400 <= status < 500 and (error.sent or isinstance(error, RateLimitError))
+    kept = status if for_the_caller or status in _FAILURES else 502
     return Refusal(
         kept,
         f"router_status_{status}",

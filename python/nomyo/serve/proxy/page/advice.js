@@ -9,6 +9,10 @@ const BY_CODE = new Map([
     "There is no router at the address that the proxy was given.",
     "Start the proxy with the right --base-url or NOMYO_BASE_URL.",
   ]],
+  ["refused_before_router", [
+    "Something before the router does not let the proxy through.",
+    "Ask who runs the network or gateway in between, or start the proxy with another --base-url.",
+  ]],
   ["router_unreachable", [
     "The proxy got no answer from the router.",
     "See whether its address is right, then retry. A request that took too long may have been served, and billed.",
