@@ -92,6 +92,7 @@ def test_batch_has_a_row_for_each(faulty_router: FaultyRouter, tmp_path: Path) -
         "rows": len(ANSWERS),
         "succeeded": len(ANSWERS),
         "failed": 0,
+        "reasons": {},
         "done_before": 0,
         "prompt_tokens": asked,
         "completion_tokens": told,

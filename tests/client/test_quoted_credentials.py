@@ -230,8 +230,10 @@ def test_credentials_of_a_proxy_are_hidden(twin: Twin, monkeypatch: pytest.Monke
         with pytest.raises(nomyo.APIError) as raised:
             twin.call(client.create, model="m", messages=MESSAGES)
 
-    assert str(raised.value) == "got Basic [credentials], which is [credentials], or [credentials]"
-    assert raised.value.error_details == {"detail": str(raised.value), "[credentials]": 1}
+    hidden = "got Basic [credentials], which is [credentials], or [credentials]"
+    assert f"HTTP 418 instead of a public key ({hidden})" in str(raised.value)
+    assert password not in str(raised.value)
+    assert raised.value.error_details == {"detail": hidden, "[credentials]": 1}
 
 
 @pytest.mark.parametrize("raises", [False, True], ids=["", "by an event hook that raises"])
