@@ -6,12 +6,12 @@ const BY_CODE = new Map([
     "Start the proxy with a valid NOMYO_API_KEY.",
   ]],
   ["no_router", [
-    "There is no router at the address that the proxy was given.",
-    "Start the proxy with the right --base-url or NOMYO_BASE_URL.",
+    "There is no router at the given address.",
+    "Start the proxy with the right --base-url.",
   ]],
   ["refused_before_router", [
-    "Something before the router does not let the proxy through.",
-    "Ask who runs the network or gateway in between, or start the proxy with another --base-url.",
+    "Something before the router refused the proxy.",
+    "Ask who runs the network or the gateway in between.",
   ]],
   ["router_unreachable", [
     "The proxy got no answer from the router.",
@@ -28,7 +28,7 @@ const BY_STATUS = new Map([
   [404, ["This model is not offered.", "Choose another model, then retry."]],
   [413, ["The conversation is too long.", "Clear it, or send a shorter message; earlier images count, too."]],
   [429, ["Too many requests.", null]],
-  [502, ["The router gave no answer that can be used.", "Retry; if it stays so, ask the router's operator."]],
+  [502, ["The router gave no answer that can be used.", "Retry, or ask the router's operator."]],
   [503, ["The router is not available now.", null]],
   [504, ["The router took too long.", "Retry; the request may have been served, and billed."]],
 ]);
@@ -41,7 +41,7 @@ const BY_STATUS = new Map([
  */
 export function adviceFor({ status, code, retryAfter }) {
   const known = BY_CODE.get(code) ?? BY_STATUS.get(status);
-  if (!known) return [`The proxy failed (${status}).`, "Retry; if it stays so, see what the proxy printed."];
+  if (!known) return [`The proxy failed (${status}).`, "Retry, or see what the proxy printed."];
   const long = /^\d+$/.test(retryAfter ?? "") ? `${retryAfter} seconds` : "a little";
   return [known[0], known[1] ?? `Wait ${long}, then retry.`];
 }
