@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -16,14 +15,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._create_many import Result, run_many, run_many_async
+from ._create_request import prepare, settings_for
 from .client import SecureCompletionClient, SyncSecureCompletionClient
 from .exchange.call import Call
 from .exchange.own_names import shows_own_name
 from .exchange.paths import KeyDir
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, Password, SecureMemory, Settings, client_repr
-from .exchange.startup import check_client, warn_of_plain_http
+from .exchange.startup import check_client
 from .exchange.tracebacks import clears_traceback
-from .parameters import Messages, hint_for, typed_parameters, warn_of_misspelt
+from .parameters import Messages, typed_parameters
 from .responses import ChatCompletionResponse, SecureResponse
 
 if TYPE_CHECKING:
@@ -365,35 +365,3 @@ class SyncSecureChatCompletion(_ChatCompletion[SyncSecureCompletionClient]):
     ) -> None:
         """Dispose of the client."""
         self.dispose()
-
-
-def prepare(
-    request: Mapping[str, Any] | None, model: str | None, messages: Messages | None, params: dict[str, Any]
-) -> tuple[Call, str | None]:
-    """Return what `create` was asked for: the call, and another router's URL if one was named.
-
-    Raises:
-        TypeError: The request is not a mapping, or lacks the model or the messages.
-    """
-    if request is not None and not isinstance(request, Mapping):
-        raise TypeError(f"the request must be a mapping, not {type(request).__name__}")
-    named = {"model": model, "messages": messages}
-    payload = {**(request or {}), **{name: value for name, value in named.items() if value is not None}, **params}
-    missing = [name for name in named if payload.get(name) is None]
-    if missing:
-        raise TypeError(f"the request lacks {' and '.join(missing)}{hint_for(missing, payload)}")
-    warn_of_misspelt(payload)
-    call = Call(payload, api_key=payload.get("api_key"), security_tier=payload.get("security_tier"))
-    return call, payload.get("base_url")
-
-
-def settings_for(settings: Settings, base_url: str) -> Settings:
-    """Return the options of a temporary client for another router.
-
-    Raises:
-        ValueError, TypeError: `base_url` is no router's URL.
-    """
-    elsewhere = dataclasses.replace(settings, base_url=base_url)
-    if elsewhere.plain_http and elsewhere.allow_http and not settings.plain_http:
-        warn_of_plain_http(stacklevel=7)
-    return elsewhere

@@ -21,6 +21,7 @@ LAYERS = [
     {"responses"},
     {"_create_many", "_terminal_text", "exchange"},
     {"client", "openai_form", "parameters"},
+    {"_create_request"},
     {"chat", "transports"},
     {"batch", "openai", "serve"},
     {"cli"},

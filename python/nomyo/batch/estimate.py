@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from nomyo._create_request import prepare
 from nomyo.batch.input_lines import NumberedLines, open_input
 from nomyo.batch.records import BadRow, Row, read_row
-from nomyo.chat import prepare
 from nomyo.errors import NomyoError
 
 _BAD_ROWS_SHOWN: Final = 5

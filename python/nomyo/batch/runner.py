@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar, Unpack
 from nomyo._checks import check_int, check_number
 from nomyo._counts import total
 from nomyo._create_many import Result, run_many_async
+from nomyo._create_request import prepare
 from nomyo._files.new_files import staged
 from nomyo._plurals import counted
 from nomyo._threads import submit_or_run
@@ -33,7 +34,6 @@ from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.batch.verdict import Reasons
-from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import BatchError, DisposedError
 from nomyo.exchange.own_names import named

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from nomyo import _core
 from nomyo._checks import check_int, check_number
+from nomyo._create_request import prepare
 from nomyo._warn import log_named
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
 from nomyo.batch.governor import Limits
@@ -25,7 +26,6 @@ from nomyo.batch.router_check import check_router, router_is_alive, server_key_k
 from nomyo.batch.runner import PATIENCE_S
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
-from nomyo.chat import prepare
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import APIError, BatchError, DisposedError
 from nomyo.exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S

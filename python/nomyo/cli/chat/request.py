@@ -31,7 +31,7 @@ class ChatSettings:
 
     def call(self, messages: Sequence[Mapping[str, Any]]) -> Call:
         """Return the request for a conversation."""
-        from nomyo.chat import prepare
+        from nomyo._create_request import prepare
 
         opening = [] if self.system is None else [{"role": "system", "content": self.system}]
         call, _ = prepare(None, self.model, [*opening, *messages], {**self.params, "security_tier": self.tier})
