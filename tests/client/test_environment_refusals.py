@@ -20,6 +20,7 @@ import openai
 import pytest
 
 import nomyo
+from nomyo.openai_form.chat_form import ChatForm
 from nomyo.serve.listener import Listener
 from nomyo.serve.proxy.failures import refusal_for
 from nomyo.serve.router.config import RouterConfig
@@ -295,7 +296,7 @@ def test_sdk_does_not_ask_again_where_the_proxy_refuses(
 def test_proxy_answers_a_configuration_error_so_that_nobody_asks_again() -> None:
     refusal = refusal_for(nomyo.ConfigurationError("HTTPS_PROXY (http://proxy.example:1) refused"))
     assert refusal is not None
-    assert refusal.response().headers["x-should-retry"] == "false"
+    assert refusal.response(ChatForm()).headers["x-should-retry"] == "false"
     assert (refusal.status, refusal.code) == (502, "proxy_configuration")
     assert "HTTPS_PROXY" in refusal.message
 

@@ -17,7 +17,7 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
-    {"_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
+    {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
     {"responses"},
     {"_create_many", "_terminal_text", "exchange"},
     {"client", "openai_form", "parameters"},

@@ -7,4 +7,5 @@ Modules, from the ground up; each imports only from those above it:
     chunks        a whole answer as a stream of chunks
     event_stream  these chunks as server-sent events, made piece by piece
     answer        a whole HTTP answer: a completion as JSON or as a stream, or an error
+    chat_form     chat completions as one of the forms that the transports and the proxy take
 """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
+from .._api_form import Answer, UnfitAnswerError
 from .._finite_json import utf8_json
 from .chunks import UnstreamableError
 from .error import UNWRITABLE_WORDS, error_object
@@ -16,18 +16,8 @@ _JSON: Final = {"Content-Type": "application/json"}
 _STREAM: Final = {"Content-Type": "text/event-stream; charset=utf-8", "X-Nomyo-Stream": "complete"}
 
 
-class UnwritableAnswerError(ValueError):
+class UnwritableAnswerError(UnfitAnswerError):
     """A completion cannot be written as JSON. The message shows no content."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Answer:
-    """An HTTP answer that belongs to no HTTP library yet."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes | Iterator[bytes]
-    """The whole body, or its pieces, which are made as they are read."""
 
 
 def completion_answer(completion: Mapping[str, Any], *, stream: bool, include_usage: bool) -> Answer:

@@ -7,9 +7,10 @@ handed to the caller.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
+from .._api_form import FormRequest, MalformedRequestError
 from .._unique_json import RepeatedNameError, parse_unique_json
 from ..errors import SecurityError
 from ..exchange.protocol import NOT_SEALED, OF_THE_CLIENT, SECURITY_TIERS, check_security_tier
@@ -17,26 +18,10 @@ from ..exchange.protocol import NOT_SEALED, OF_THE_CLIENT, SECURITY_TIERS, check
 _READ_HERE: Final = NOT_SEALED | {"model", "messages"}
 
 
-class ChatBodyError(ValueError):
-    """A body is not a chat completion. The message shows no content.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatBody(FormRequest):
+    """A chat completion that was read from a body. Its payload is the body without the fields that are not sent on."""
 
-    Args:
-        words: What is wrong.
-        param: The field that is at fault.
-    """
-
-    def __init__(self, words: str, param: str | None = None) -> None:
-        super().__init__(words)
-        self.param = param
-
-
-@dataclass(frozen=True, slots=True)
-class ChatBody:
-    """A request that was read from a body. Its repr does not show its content."""
-
-    payload: dict[str, Any] = field(repr=False)
-    """The payload to seal: the body as it came, without the fields that are not sent on."""
-    security_tier: str | None
     stream: bool
     include_usage: bool
 
@@ -49,14 +34,14 @@ def read_chat_body(body: bytes, header_tiers: Sequence[str]) -> ChatBody:
         header_tiers: The values of the request's `X-Security-Tier` headers.
 
     Raises:
-        ChatBodyError: The request cannot be sent, or not as its caller meant it.
+        MalformedRequestError: The request cannot be sent, or not as its caller meant it.
     """
     fields = _parsed(body)
     for name in sorted(OF_THE_CLIENT & fields.keys()):
-        raise ChatBodyError(f"{name} has no place in a request's body: it is a setting of what sends it", name)
+        raise MalformedRequestError(f"{name} has no place in a request's body: it is a setting of what sends it", name)
     stream = fields.get("stream")
     if not isinstance(stream, bool | None):
-        raise ChatBodyError("stream must be true or false", "stream")
+        raise MalformedRequestError("stream must be true or false", "stream")
     return ChatBody(
         payload={name: value for name, value in fields.items() if name not in NOT_SEALED},
         security_tier=_tier([*header_tiers, fields.get("security_tier")]),
@@ -70,13 +55,13 @@ def _parsed(body: bytes) -> dict[str, Any]:
     try:
         parsed = parse_unique_json(body.decode("utf-8"))
     except RepeatedNameError as error:
-        parsed = ChatBodyError(str(error), error.name if error.name in _READ_HERE else None)
+        parsed = MalformedRequestError(str(error), error.name if error.name in _READ_HERE else None)
     except (ValueError, RecursionError):
         parsed = None
-    if isinstance(parsed, ChatBodyError):
+    if isinstance(parsed, MalformedRequestError):
         raise parsed
     if not isinstance(parsed, dict):
-        raise ChatBodyError("the body must be one JSON object in UTF-8")
+        raise MalformedRequestError("the body must be one JSON object in UTF-8")
     return parsed
 
 
@@ -90,7 +75,7 @@ def _tier(named: Sequence[Any]) -> str | None:
         tiers.append(None)
     if any(tier != tiers[0] for tier in tiers):
         words = f"the security tier must be one of {', '.join(SECURITY_TIERS)}; the same wherever it is named"
-        raise ChatBodyError(words, "security_tier")
+        raise MalformedRequestError(words, "security_tier")
     return tiers[0] if tiers else None
 
 

@@ -33,6 +33,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from .._api_form import UnfitAnswerError
 from .._finite_json import utf8_json
 
 Fields = dict[str, Any]
@@ -55,7 +56,7 @@ _NOT_IN_CHUNKS: Final = ("choices", "object", "usage")
 _OF_A_PART: Final = ("index", "message", "delta", "logprobs")
 
 
-class UnstreamableError(ValueError):
+class UnstreamableError(UnfitAnswerError):
     """An answer cannot be a stream. The message shows no content."""
 
 

@@ -19,8 +19,9 @@ from typing import Any
 
 import httpx
 
+from .._api_form import Answer
 from ..errors import APIConnectionError, APIError, ConfigurationError
-from ..openai_form.answer import Answer, UnwritableAnswerError, completion_answer, error_answer
+from ..openai_form.answer import UnwritableAnswerError, completion_answer, error_answer
 from ..openai_form.chunks import UnstreamableError
 from ..openai_form.error import UNWRITABLE_CODE, named_in
 

@@ -17,10 +17,10 @@ from typing import Final
 
 import httpx
 
+from .._api_form import Answer, MalformedRequestError
 from ..exchange.call import Call
 from ..exchange.effects import Timeouts
-from ..openai_form.answer import Answer
-from ..openai_form.body import ChatBodyError, read_chat_body
+from ..openai_form.body import read_chat_body
 from .answers import refusal
 
 NOWHERE_URL: Final = "https://sealed.invalid/v1"
@@ -58,7 +58,7 @@ def read_request(
         return refusal(400, "a query (extra_query, default_query) cannot travel with a sealed request")
     try:
         wanted = read_chat_body(body, request.headers.get_list("X-Security-Tier"))
-    except ChatBodyError as error:
+    except MalformedRequestError as error:
         return refusal(400, str(error))
     tier = wanted.security_tier or security_tier
     call = Call(wanted.payload, api_key=api_key, security_tier=tier, timeouts=_timeouts(request))

@@ -7,6 +7,7 @@ from typing import Self, Unpack
 
 import httpx
 
+from .._api_form import Answer
 from ..client import SecureCompletionClient, SyncSecureCompletionClient
 from ..errors import NomyoError
 from ..exchange.own_names import shows_own_name
@@ -15,7 +16,6 @@ from ..exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptio
 from ..exchange.signatures import refuse_unknown, shows_options
 from ..exchange.startup import check_client
 from ..exchange.tracebacks import clears_traceback
-from ..openai_form.answer import Answer
 from ..responses import ChatCompletionResponse
 from .answers import answer_for, answer_with, exception_for, response_of
 from .request import NOWHERE_URL, ChatRequest, read_request

@@ -11,6 +11,7 @@ nobody, the API key to the router alone; no log line, metric or error of ours ho
 
 Modules, from the ground up; each imports only from those above it:
 
+    forms         the form that each path speaks
     refusal       how a request is turned down
     failures      the answer to the caller if the router or the exchange fails
     host_header   the grammar of a `Host` header
@@ -18,8 +19,8 @@ Modules, from the ground up; each imports only from those above it:
     hosts         the names that the proxy answers to, and the origins of pages
     guard         asks each request for the token, and says to browsers what keeps others out
     slots         bounds the requests at the router, and those that wait
-    chat_request  checks what a caller asks for, before anything is sealed
-    completions   `POST /v1/chat/completions`
+    form_request  checks what a caller asks for, before anything is sealed
+    completions   the endpoints that take a request and seal it: `POST /v1/chat/completions`
     metrics       what the proxy counts, for Prometheus
     page_files    the files of the chat page, read once
     router_key    the fingerprint of the router's key

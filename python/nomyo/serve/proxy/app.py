@@ -13,14 +13,18 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from nomyo import SecureCompletionClient, __version__, get_memory_protection_info
+from nomyo._api_form import ApiForm
 from nomyo._warn import log_named
+from nomyo.openai_form.chat_form import ChatForm
 from nomyo.serve.access_log import AccessLog
 from nomyo.serve.bearer import BearerTokens
 from nomyo.serve.log import REFUSALS_LOGGED, BoundedLog
 from nomyo.serve.proxy.completions import Completions
 from nomyo.serve.proxy.config import ProxyConfig
+from nomyo.serve.proxy.forms import Forms
 from nomyo.serve.proxy.guard import Guard
 from nomyo.serve.proxy.hosts import Hosts
 from nomyo.serve.proxy.metrics import CONTENT_TYPE, Metrics
@@ -31,6 +35,8 @@ from nomyo.serve.proxy.slots import Slots
 
 _log = log_named("nomyo.proxy")
 _COMPLETIONS: Final = "/v1/chat/completions"
+_FORMS: Final[dict[str, ApiForm[Any]]] = {_COMPLETIONS: ChatForm()}
+"""The paths that take a request for a model, each with the form in which it is asked and answered there."""
 _MODELS: Final = "/v1/models"
 _HEALTH: Final = "/healthz"
 _METRICS: Final = "/metrics"
@@ -49,24 +55,28 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
     slots = Slots(config.max_at_once, config.max_waiting, config.patience_s)
     metrics = Metrics(slots)
     page = page_files()
-    own_paths = frozenset({_COMPLETIONS, _MODELS, _HEALTH, _METRICS, _STATUS, *page})
+    forms = Forms(_FORMS)
+    own_paths = frozenset({*_FORMS, _MODELS, _HEALTH, _METRICS, _STATUS, *page})
 
     refusals = BoundedLog(_log, REFUSALS_LOGGED)
 
-    def refused(refusal: Refusal) -> Response:
+    def refused(refusal: Refusal, scope: Scope) -> Response:
         refusals.info("refused: %d %s", refusal.status, refusal.code)
         metrics.note_error(refusal.code)
-        return refusal.response()
+        return refusal.response(forms.of(scope))
 
-    async def http_error(_request: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        return refused(_refusal_of(error))
+        return refused(_refusal_of(error), request.scope)
 
     models = _Models(config.models, refused)
     app = Starlette(
         routes=[
-            Route(_COMPLETIONS, Completions(config, client, slots, refused), methods=["POST"]),
+            *(
+                Route(path, Completions(config, client, slots, form, refused), methods=["POST"])
+                for path, form in _FORMS.items()
+            ),
             Route(_MODELS, models.all, methods=["GET"]),
             Route(_MODELS + "/{name:path}", models.one, methods=["GET"]),
             Route(_HEALTH, _health, methods=["GET"]),
@@ -107,7 +117,7 @@ def _lifespan_of(client: SecureCompletionClient, refusals: BoundedLog) -> Callab
 class _Models:
     """`/v1/models`: the models that the configuration names, because the router has no list."""
 
-    def __init__(self, names: tuple[str, ...], refused: Callable[[Refusal], Response]) -> None:
+    def __init__(self, names: tuple[str, ...], refused: Callable[[Refusal, Scope], Response]) -> None:
         created = int(time.time())
         self._models = {
             name: {"id": name, "object": "model", "created": created, "owned_by": "nomyo"} for name in names
@@ -120,7 +130,8 @@ class _Models:
     async def one(self, request: Request) -> Response:
         model = self._models.get(request.path_params["name"])
         if model is None:
-            return self._refused(Refusal(404, "model_not_found", "The proxy lists no such model", param="model"))
+            missing = Refusal(404, "model_not_found", "The proxy lists no such model", param="model")
+            return self._refused(missing, request.scope)
         return JSONResponse(model)
 
 

@@ -45,7 +45,7 @@ class Guard:
         hosts: Hosts,
         tokens: BearerTokens,
         open_paths: Collection[str],
-        refused: Callable[[Refusal], Response],
+        refused: Callable[[Refusal, Scope], Response],
     ) -> None:
         self._app = app
         self._hosts = hosts
@@ -68,7 +68,7 @@ class Guard:
         try:
             self._check(scope)
         except Refusal as refusal:
-            app = self._refused(refusal)
+            app = self._refused(refusal, scope)
         await app(scope, receive, send_with_headers)
 
     def _check(self, scope: Scope) -> None:

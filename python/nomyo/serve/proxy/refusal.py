@@ -1,12 +1,13 @@
-"""The refusal of a request: a status, and an error object in the form that the OpenAI SDKs read."""
+"""The refusal of a request: a status, and an error object in the form that the caller's SDK reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.responses import Response
 
-from nomyo.openai_form.answer import error_answer
+from nomyo._api_form import ApiForm
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
@@ -42,8 +43,8 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
         self.retried = retried
         self.named = named or {}
 
-    def response(self) -> Response:
-        """Return the answer in OpenAI's form: `{"error": {"message", "type", "param", "code"}}`."""
+    def response(self, form: ApiForm[Any]) -> Response:
+        """Return the answer in a form, OpenAI's for example: `{"error": {"message", "type", "param", "code"}}`."""
         headers = {}
         if self.retry_after_s is not None:
             headers["Retry-After"] = f"{self.retry_after_s:.9f}".rstrip("0").rstrip(".")
@@ -51,5 +52,5 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
             headers["X-Should-Retry"] = "false"  # the SDKs for Python and Node respect it
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 11.6.1
-        answer = error_answer(self.status, self.message, headers, param=self.param, code=self.code, named=self.named)
+        answer = form.refusal(self.status, self.message, headers, param=self.param, code=self.code, named=self.named)
         return Response(answer.body, answer.status, answer.headers)
