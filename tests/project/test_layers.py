@@ -20,6 +20,7 @@ LAYERS = [
     {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
     {"responses"},
     {"_create_many", "_terminal_text", "exchange"},
+    {"trust"},
     {"client", "openai_form", "parameters"},
     {"_create_request"},
     {"chat", "transports"},
@@ -39,7 +40,7 @@ PACKAGES = sorted(
 )
 # What users import from the root, beside the names of the package itself.
 PUBLIC = {"batch", "chat", "client", "errors", "memory", "openai", "parameters", "responses", "transports"}
-FOLDERS = {"cli", "exchange", "openai_form", "serve"}
+FOLDERS = {"cli", "exchange", "openai_form", "serve", "trust"}
 FREE = {"__init__"}
 
 

@@ -37,6 +37,24 @@ def open_to_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK | _NOT_INHERITED, OWNER_ONLY)
 
 
+def open_private_to_read(path: Path) -> int:
+    """Open a file to read from it; a link is refused, and the caller checks whose file it is.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    return os.open(path, os.O_RDONLY | CAREFULLY)
+
+
+def open_private_to_lock(path: Path) -> int:
+    """Do what `open_to_lock` does, without waiting for the other end of a pipe.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | CAREFULLY, OWNER_ONLY)
+
+
 def open_to_append(path: Path, more_flags: int = 0) -> int:
     """Open a file to append to it, and create it if it does not exist.
 

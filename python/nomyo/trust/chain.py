@@ -1,0 +1,262 @@
+"""Files of hash-chained lines of JSON: many processes append to one, and anybody can verify it.
+
+Form. Each line is an object whose last member is `"chain"`, the hexadecimal SHA-256 over
+
+    the chain of the line before  +  the line itself without `,"chain":"..."`
+
+both as they stand in the file, in ASCII. Before the first line stands the SHA-256 of the kind of the file ("nomyo keys
+1", say), so that a file of one kind does not pass for one of another.
+
+Promises, and what they rest on:
+
+- A line that is altered, removed, inserted or moved is told by `links`, at the first line that does not follow from
+  those before it. The chain has no key: who may write the file can write another chain, and can remove lines at its
+  end. Keep the last chain elsewhere to notice that.
+- One process at a time appends, under the lock of the file (`_files/private_files.py`).
+- A line is written whole or is told. If a process is killed while it writes, what it left stays, and the next process
+  appends a line with its length and digest. If the disk is full, what was written of the lines is removed again.
+- The lines are on the disk (fdatasync(2)) when `append` returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+from nomyo._files.file_systems import naming, sync_data, sync_directory, write_all
+from nomyo._files.private_files import locked_file, private_file, refusal
+from nomyo._finite_json import ascii_json
+from nomyo._unique_json import parse_unique_json
+from nomyo.errors import SecurityError
+
+MAX_LINE_BYTES: Final = 64 * 1024
+_END: Final = re.compile(rb',"chain":"([0-9a-f]{64})"\}\Z')
+_LINE_END: Final = re.compile(rb',"chain":"([0-9a-f]{64})"\}\n')
+_END_BYTES: Final = len(',"chain":""}') + 64
+_TAIL_BYTES: Final = 4096
+_LONGEST_TORN_BYTES: Final = 1 << 20
+_TORN_BYTES: Final = "torn_bytes"
+_TORN_SHA256: Final = "torn_sha256"
+_RESERVED: Final = {"chain", _TORN_BYTES, _TORN_SHA256}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A line that follows from those before it."""
+
+    line: int
+    """Its number, from 1."""
+    entry: dict[str, Any]
+    """What was appended."""
+    chain: str
+    """Its chain, which stands for all lines up to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """A line that a process did not finish, because it was killed."""
+
+    line: int
+    """Its number, from 1."""
+    size_bytes: int
+
+
+class LockedChain:
+    """A chained file that this process has locked.
+
+    Args:
+        descriptor: The open file.
+        path: Its path, for errors.
+        kind: What stands before the first line.
+    """
+
+    def __init__(self, descriptor: int, path: Path, kind: str) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self._kind = kind
+
+    def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Append lines, all in one write; see `append`."""
+        size_bytes = os.fstat(self._descriptor).st_size
+        chain, repair = self._end(size_bytes)
+        rows = [repair] if repair else []
+        for entry in entries:
+            row, chain = _linked(_checked_text(entry), chain)
+            rows.append(row)
+        with naming(self._path):
+            os.lseek(self._descriptor, 0, os.SEEK_END)
+            try:
+                write_all(self._descriptor, b"".join(rows))
+            except OSError:
+                with suppress(OSError):  # what is left would be a torn line, which is told, too
+                    os.ftruncate(self._descriptor, size_bytes)
+                raise
+        sync_data(self._descriptor, self._path)
+        if size_bytes == 0:
+            sync_directory(self._path)
+
+    def _end(self, size_bytes: int) -> tuple[str, bytes]:
+        """Return the chain of the last line, and what has to be written first if something unfinished follows it."""
+        chain, rest = self._tail(size_bytes)
+        if not rest:
+            return chain, b""
+        if (own_chain := _following(rest, chain)) is not None:  # only its line end is missing
+            return own_chain, b"\n"
+        note = {_TORN_BYTES: len(rest), _TORN_SHA256: hashlib.sha256(rest).hexdigest()}
+        row, chain = _linked(_text(note), chain)
+        return chain, b"\n" + row
+
+    def _tail(self, size_bytes: int) -> tuple[str, bytes]:
+        """Return the chain of the last finished line, and what follows that line."""
+        for tail_bytes in (_TAIL_BYTES, _LONGEST_TORN_BYTES + _END_BYTES + 1):
+            start = max(0, size_bytes - tail_bytes)
+            with naming(self._path):
+                tail = os.pread(self._descriptor, size_bytes - start, start)
+            ends = [*_LINE_END.finditer(tail)]
+            if ends:
+                return ends[-1][1].decode(), tail[ends[-1].end() :]
+            if start == 0:
+                return _before_the_first(self._kind), tail
+        raise refusal(self._path, "it does not end as such a file does (`nomyo trust verify`); move it away")
+
+
+Found: TypeAlias = Link | Torn
+
+
+@contextmanager
+def locked_chain(path: Path, kind: str) -> Iterator[LockedChain]:
+    """Lock a chained file for a block; it is created if it does not exist.
+
+    Raises:
+        SecurityError: Others could have changed the file.
+        OSError: It cannot be opened or locked; a TimeoutError if another process does not give the lock back.
+    """
+    with locked_file(path) as descriptor:
+        yield LockedChain(descriptor, path, kind)
+
+
+def append(path: Path, kind: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Append lines to a chained file, all in one write; they are on the disk when this returns.
+
+    It takes some milliseconds: call it in a thread, with all entries that have gathered.
+
+    Args:
+        path: The file; it is created if it does not exist.
+        kind: What the file holds, with a version. A file is only ever used with one kind.
+        entries: Objects of JSON's types, without a member "chain", "torn_bytes" or "torn_sha256". No content, keys or
+            tokens.
+
+    Raises:
+        ValueError: An entry is too long (64 KiB), or has a member of these names.
+        SecurityError: Others could have changed the file, or its last line is not of such a file.
+        OSError: The file cannot be written; none of the entries is in it.
+    """
+    with locked_chain(path, kind) as chained:
+        chained.append(entries)
+
+
+def links(path: Path, kind: str) -> Iterator[Found]:
+    """Yield the lines of a chained file, each verified before it is yielded.
+
+    The file is read line by line, so its length does not matter. Lines that are appended meanwhile may be yielded, too.
+
+    Raises:
+        SecurityError: A line does not follow from those before it; the message names the line. Or others could have
+            changed the file.
+        OSError: It cannot be read.
+    """
+    with private_file(path) as descriptor, naming(path), open(descriptor, "rb", closefd=False) as file:
+        yield from _verified(file, path, kind)
+
+
+def _verified(file: BinaryIO, path: Path, kind: str) -> Iterator[Found]:
+    chain = _before_the_first(kind)
+    torn, torn_line = b"", 0
+    for number, line in enumerate(_lines(file), 1):
+        following = _following(line.removesuffix(b"\n"), chain)
+        if following is None:  # only a later line can tell whether it was torn or altered
+            torn, torn_line = torn + line, torn_line or number
+            if len(torn) > _LONGEST_TORN_BYTES:
+                raise _broken(path, torn_line)
+            continue
+        entry = _entry(line)
+        if entry is None or not _explains(entry, torn):
+            raise _broken(path, torn_line or number)
+        yield Torn(torn_line, len(torn) - 1) if torn else Link(number, entry, following)
+        chain, torn, torn_line = following, b"", 0
+    if torn.endswith(b"\n"):
+        raise _broken(path, torn_line)
+    if torn:
+        yield Torn(torn_line, len(torn))
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines; what is too long for one comes in pieces, which follow from nothing."""
+    while line := file.readline(MAX_LINE_BYTES):
+        yield line
+
+
+def _explains(entry: Mapping[str, Any], torn: bytes) -> bool:
+    """Return whether a line tells of exactly the torn lines before it: of none, if there are none."""
+    if not torn:
+        return not _RESERVED & entry.keys()
+    torn = torn.removesuffix(b"\n")
+    return entry == {_TORN_BYTES: len(torn), _TORN_SHA256: hashlib.sha256(torn).hexdigest()}
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Return what was appended with a line; None if the line is not of the form that `append` writes."""
+    try:
+        entry = parse_unique_json(line.decode("ascii"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict):
+        return None
+    entry.pop("chain", None)
+    return entry
+
+
+def _following(line: bytes, chain: str) -> str | None:
+    """Return a line's own chain, without its line end, if it follows from the chain before it."""
+    found = _END.search(line[-_END_BYTES:])
+    if found is None:
+        return None
+    own_chain = found[1].decode()
+    return own_chain if own_chain == _digest(chain, line[:-_END_BYTES] + b"}") else None
+
+
+def _linked(text: bytes, chain: str) -> tuple[bytes, str]:
+    """Return an object as a line of the file, and its chain."""
+    own_chain = _digest(chain, text)
+    return text[:-1] + f',"chain":"{own_chain}"}}\n'.encode(), own_chain
+
+
+def _digest(chain: str, text: bytes) -> str:
+    return hashlib.sha256(chain.encode() + text).hexdigest()
+
+
+def _before_the_first(kind: str) -> str:
+    return hashlib.sha256(kind.encode()).hexdigest()
+
+
+def _checked_text(entry: Mapping[str, Any]) -> bytes:
+    if not entry or _RESERVED & entry.keys():
+        raise ValueError(f"an entry must have members, and none of them may be called {', '.join(sorted(_RESERVED))}")
+    text = _text(entry)
+    if len(text) + _END_BYTES > MAX_LINE_BYTES:
+        raise ValueError(f"an entry must not be longer than {MAX_LINE_BYTES - _END_BYTES} bytes")
+    return text
+
+
+def _text(entry: Mapping[str, Any]) -> bytes:
+    return ascii_json(entry, separators=(",", ":")).encode("ascii")
+
+
+def _broken(path: Path, line: int) -> SecurityError:
+    return SecurityError(f"{path}: line {line} does not follow from the lines before it: somebody altered the file")
