@@ -23,6 +23,7 @@ COMMANDS = [
     ["router"],
     *(["keys", name] for name in ("generate", "show", "password", "rotate", "check")),
     ["batch", "open"],
+    ["models"],
 ]
 IDS = [" ".join(command) for command in COMMANDS]
 OPTION = re.compile(r"^  (?:-[a-z], )?(--[a-z-]+)", re.MULTILINE)

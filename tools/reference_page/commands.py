@@ -50,7 +50,8 @@ def _row(option: Any, context: Any) -> tuple[str, ...]:
     value = shown.removeprefix(first[0]).strip()
     meaning, _, facts = told.removesuffix("]").rpartition("  [") if told.endswith("]") else (told, "", "")
     bounds = [code(fact) for fact in facts.split("; ") if re.search("<=|>=", fact)]
-    variable = f" The variable {code(option.envvar)} sets it, too." if option.envvar else ""
+    variables = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+    variable = f" The variable {' or '.join(map(code, variables))} sets it, too." if variables else ""
     return names, code(value), _default(option), " ".join([meaning, *bounds]) + variable
 
 

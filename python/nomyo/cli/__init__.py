@@ -7,6 +7,7 @@ Modules, from the ground up; each imports only from those above it, and no subco
     answer_output    an answer on its way to stdout
     path_arguments   refuses paths that name no file of their own
     utf8_argument    arguments that become content: their bytes, as UTF-8
+    model_options    the options that name models
     router_options   the options of every command that speaks to a router
     command_app      help with the sections of a man page, failures in words, exit codes
     password_prompt  asks for a password without echo
@@ -17,6 +18,7 @@ Modules, from the ground up; each imports only from those above it, and no subco
     keys             the key pair of a client
     demo             an encrypted chat on this machine, and what the wire saw
     proxy            an OpenAI-compatible server on this machine
+    models           the models that the proxy lists
     router           a router for local work
     doctor           how well this machine can protect secrets
     completion       completion in the shell

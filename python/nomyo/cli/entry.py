@@ -42,6 +42,7 @@ _COMMANDS: Final = {
     "keys": _Command("nomyo.cli.keys.command", "Make, show, rotate and check the key pair of a client", "cli"),
     "demo": _Command("nomyo.cli.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
     "proxy": _Command("nomyo.cli.proxy", "An OpenAI-compatible server here, sealed from here on", "serve"),
+    "models": _Command("nomyo.cli.models", "The models that the proxy lists", "serve"),
     "router": _Command("nomyo.cli.router", "A router for local work; not for production", "serve"),
     "doctor": _Command("nomyo.cli.doctor.command", "How well this machine can protect secrets in memory"),
 }

@@ -28,16 +28,17 @@ from nomyo.cli.command_app import (
     report_failure,
     run,
 )
+from nomyo.cli.model_options import MODEL_VARIABLE, PROXY_MODEL_VARIABLES, Aliases, Models, names_of_models
 from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.streams import is_stdout_error
 from nomyo.cli.tls_files import refuse_unusable_tls_files
-from nomyo.cli.utf8_argument import utf8_argument
 from nomyo.exchange.http.environment import ssl_context
 from nomyo.exchange.wrong_address import PLAIN_HTTP
 from nomyo.serve.listener import Listener
 from nomyo.serve.log import LogLevel, log_to_stderr
 from nomyo.serve.proxy.app import create_app
 from nomyo.serve.proxy.config import DEFAULT_PORT, ProxyConfig
+from nomyo.serve.proxy.model_names import Alias
 from nomyo.serve.server import serve
 
 _log = log_named("nomyo.proxy")
@@ -52,6 +53,7 @@ _PROXY = manual(
     examples={
         "nomyo proxy --open": "A proxy, and its page in the browser:",
         "nomyo proxy --model Qwen/Qwen3-0.6B --token-file token": "One model on offer, and a token that stays:",
+        "nomyo proxy --alias 'claude-*=Qwen/Qwen3-0.6B'": "For programs that insist on names of their own:",
     },
     exit_codes={
         0: "It was stopped by Ctrl-C or SIGTERM.",
@@ -62,7 +64,8 @@ _PROXY = manual(
         **API_KEY_VARIABLE,
         **BASE_URL_VARIABLE,
         _TOKEN_VARIABLE: "The token that callers need, without --token-file.",
-        "NOMYO_PROXY_MODELS": "As --model, separated by spaces.",
+        **PROXY_MODEL_VARIABLES,
+        **MODEL_VARIABLE,
     },
     files={"DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without."},
 )
@@ -84,16 +87,8 @@ def proxy(
     router: RouterOptions,
     security_tier: SecurityTier = None,
     max_retries: Annotated[int, typer.Option(metavar="N", help="Further attempts if the router fails.", min=0)] = 2,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="MODEL",
-            help="A model that /v1/models lists; repeatable, in the variable separated by spaces.",
-            envvar="NOMYO_PROXY_MODELS",
-        ),
-    ] = None,
+    model: Models = None,
+    alias: Aliases = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -150,7 +145,8 @@ def proxy(
             listener=Listener(host, port, tls_cert, tls_key),
             allow_remote=allow_remote,
             allowed_hosts=frozenset(allow_host or ()),
-            models=tuple(utf8_argument("a model's name", name) for name in model or ()),
+            models=names_of_models(model),
+            aliases=tuple(map(Alias.parse, names_of_models(alias))),
             security_tier=security_tier and security_tier.value,
             max_body_bytes=max_body,
             max_at_once=concurrency,

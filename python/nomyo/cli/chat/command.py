@@ -28,6 +28,7 @@ from nomyo.cli.command_app import (
     run,
 )
 from nomyo.cli.key_password import password_for
+from nomyo.cli.model_options import MODEL_VARIABLE, Model
 from nomyo.cli.quiet_imports import INTERRUPTED, ended_quietly_by_interrupt
 from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.utf8_argument import utf8_argument
@@ -63,7 +64,7 @@ _CHAT = manual(
     environment={
         **API_KEY_VARIABLE,
         **BASE_URL_VARIABLE,
-        "NOMYO_MODEL": "The model, if --model does not name it.",
+        **MODEL_VARIABLE,
         **NO_COLOR_VARIABLE,
     },
     files={"DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without."},
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
 @app.command(cls=_CHAT)
 @takes_router_options
 def chat(
-    model: Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="The model's ID.", envvar="NOMYO_MODEL")],
+    model: Model,
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help="What to ask; `-` reads it from stdin.", show_default=False)
     ] = None,

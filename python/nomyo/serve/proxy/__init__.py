@@ -15,6 +15,7 @@ Modules, from the ground up; each imports only from those above it:
     refusal       how a request is turned down
     failures      the answer to the caller if the router or the exchange fails
     host_header   the grammar of a `Host` header
+    model_names   the models that the proxy lists, and aliases
     config        the settings
     hosts         the names that the proxy answers to, and the origins of pages
     guard         asks each request for the token, and says to browsers what keeps others out

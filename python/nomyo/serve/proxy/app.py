@@ -28,6 +28,7 @@ from nomyo.serve.proxy.forms import Forms
 from nomyo.serve.proxy.guard import Guard
 from nomyo.serve.proxy.hosts import Hosts
 from nomyo.serve.proxy.metrics import CONTENT_TYPE, Metrics
+from nomyo.serve.proxy.model_names import ModelNames, model_objects
 from nomyo.serve.proxy.page_files import PageFile, page_files
 from nomyo.serve.proxy.refusal import Refusal
 from nomyo.serve.proxy.router_key import RouterKey
@@ -70,7 +71,7 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
             raise error
         return refused(_refusal_of(error), request.scope)
 
-    models = _Models(config.models, refused)
+    models = _Models(config.model_names, refused)
     app = Starlette(
         routes=[
             *(
@@ -117,22 +118,20 @@ def _lifespan_of(client: SecureCompletionClient, refusals: BoundedLog) -> Callab
 class _Models:
     """`/v1/models`: the models that the configuration names, because the router has no list."""
 
-    def __init__(self, names: tuple[str, ...], refused: Callable[[Refusal, Scope], Response]) -> None:
-        created = int(time.time())
-        self._models = {
-            name: {"id": name, "object": "model", "created": created, "owned_by": "nomyo"} for name in names
-        }
+    def __init__(self, names: ModelNames, refused: Callable[[Refusal, Scope], Response]) -> None:
+        self._created = int(time.time())
+        self._names = names
         self._refused = refused
 
     async def all(self, _request: Request) -> Response:
-        return JSONResponse({"object": "list", "data": list(self._models.values())})
+        return JSONResponse({"object": "list", "data": model_objects(self._names.listed, self._created)})
 
     async def one(self, request: Request) -> Response:
-        model = self._models.get(request.path_params["name"])
-        if model is None:
+        name = request.path_params["name"]
+        if not self._names.knows(name):
             missing = Refusal(404, "model_not_found", "The proxy lists no such model", param="model")
             return self._refused(missing, request.scope)
-        return JSONResponse(model)
+        return JSONResponse(model_objects([name], self._created)[0])
 
 
 async def _health(_request: Request) -> Response:
@@ -161,7 +160,7 @@ def _status_of(config: ProxyConfig, client: SecureCompletionClient) -> Endpoint:
                     "key_error": router_key.error,
                     "key_pinned": bool(client.settings.pins),
                 },
-                "models": list(config.models),
+                "models": list(config.model_names.listed),
                 "security_tier": config.security_tier,
                 "protections": {
                     "can_lock": info.can_lock,

@@ -53,6 +53,7 @@ class Completions(Generic[RequestT]):
         self._slots = slots
         self._form = form
         self._refused = refused
+        self._names = config.model_names
         self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +98,8 @@ class Completions(Generic[RequestT]):
     async def _completion(self, read: FormRequest) -> ChatCompletionResponse:
         async with self._slots.slot():
             tier = cast(SecurityTier | None, read.security_tier)  # checked when the body was read
-            return await self._client.send_secure_request(read.payload, new_payload_id(), security_tier=tier)
+            payload = {**read.payload, "model": self._names.model_for(read.payload["model"])}
+            return await self._client.send_secure_request(payload, new_payload_id(), security_tier=tier)
 
     def _tell_left_out(self, read: FormRequest) -> None:
         """Log each kind of tool that is left out, once while the proxy runs: an agent offers it in each request."""

@@ -9,6 +9,7 @@ from nomyo.exchange.loopback import is_loopback
 from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES, check_security_tier
 from nomyo.serve.listener import Listener
 from nomyo.serve.proxy.host_header import parse_host
+from nomyo.serve.proxy.model_names import Alias, ModelNames
 
 DEFAULT_PORT: Final = 8800
 SHORTEST_TOKEN: Final = 16
@@ -24,6 +25,7 @@ class ProxyConfig:
         allow_remote: Whether it may listen on an address that other machines reach.
         allowed_hosts: Names (`name` or `name:port`) under which it is reached, beside those of this machine.
         models: The models that `/v1/models` lists.
+        aliases: Further names, under which callers ask for one of the router's models.
         security_tier: The tier of requests that name none.
         max_body_bytes: The largest body of a request.
         max_at_once: How many requests are at the router at once.
@@ -37,6 +39,7 @@ class ProxyConfig:
     allow_remote: bool = False
     allowed_hosts: frozenset[str] = frozenset()
     models: tuple[str, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     security_tier: str | None = None
     max_body_bytes: int = PAYLOAD_LIMIT_BYTES
     max_at_once: int = 32
@@ -51,13 +54,17 @@ class ProxyConfig:
             self._check_remote()
         if unusable := [host for host in self.allowed_hosts if parse_host(host) is None]:
             raise ValueError(f"an allowed host is a name, or name:port, without http://; not {unusable[0]!r}")
-        if not all(self.models):
-            raise ValueError("a model's name must not be empty")
+        ModelNames(self.models, self.aliases)  # refuses names that cannot be
         check_security_tier(self.security_tier)
         if min(self.max_body_bytes, self.max_at_once) < 1 or self.max_waiting < 0:
             raise ValueError("the bounds of bodies and of requests at once must be 1 or more")
         if min(self.patience_s, self.body_timeout_s) <= 0:
             raise ValueError("patience_s and body_timeout_s must be above 0")
+
+    @property
+    def model_names(self) -> ModelNames:
+        """The models that it lists, and what callers mean by a name."""
+        return ModelNames(self.models, self.aliases)
 
     @property
     def remote(self) -> bool:
