@@ -266,14 +266,20 @@ def rotate_key_directory(
     """
 
 def seal(
-    payload: dict[str, Any], key: PublicKey, *, limit_bytes: int = 10485760, processed_at: int | None = None
+    payload: dict[str, Any],
+    key: PublicKey,
+    *,
+    limit_bytes: int = 10485760,
+    processed_at: int | None = None,
+    padded: bool = False,
 ) -> bytes:
     """Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
 
     The JSON is that of `json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))`, for the same
     types, except that a SecureBuffer (UTF-8) may stand for any string value, a lone surrogate is written as its escape,
     nesting beyond 200 levels below the payload is refused, and an int may have at most 4,300 digits. At most 48 KiB of
-    the JSON is in memory at a time, and it is wiped.
+    the JSON is in memory at a time, and it is wiped. If it is `padded`, spaces behind the JSON fill it up to the next
+    size of the Padmé scheme (at most 12 % more), or to the limit if that is less.
 
     Raises ValueError or TypeError if JSON cannot hold a value: the message has the path to it (`messages[3].content`)
     and no content. Raises ValueError if the payload is empty, or larger than `limit_bytes` as JSON; RuntimeError if

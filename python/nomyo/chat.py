@@ -55,6 +55,7 @@ class _ChatCompletion(Generic[ClientT]):
         server_key_ttl: float = 300.0,
         server_key_fingerprint: str | Collection[str] | None = None,
         max_connections: int = 100,
+        pad_requests: bool = False,
         http_client: httpx.AsyncClient | httpx.Client | None = None,
     ) -> None:
         """Make a client; its key pair is opened or generated in the background.
@@ -83,6 +84,8 @@ class _ChatCompletion(Generic[ClientT]):
                 base64 of SHA-256 over its SPKI DER.
             max_connections: How many connections are open at once, and how many requests are sealed, sent and opened
                 at once. The rest wait, with nothing sealed yet.
+            pad_requests: Seal spaces behind each request, up to the next size of the Padmé scheme (at most 12 % more),
+                so that its length says less; and ask the router to do the same with its answer.
             http_client: Your own `httpx.AsyncClient` (`httpx.Client` for the sync client), for proxies,
                 certificates and the like. It stays yours to close. Redirects are not followed in any case. If its
                 transport is not httpx's own, that transport decides how `timeout` bounds the headers.
@@ -107,6 +110,7 @@ class _ChatCompletion(Generic[ClientT]):
             server_key_ttl=server_key_ttl,
             server_key_fingerprint=server_key_fingerprint,
             max_connections=max_connections,
+            pad_requests=pad_requests,
             http_client=http_client,
         )
         check_client(settings, stacklevel=4)

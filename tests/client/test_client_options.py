@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "server_key_ttl": 300.0,
     "server_key_fingerprint": None,
     "max_connections": 100,
+    "pad_requests": False,
     "http_client": None,
 }
 POSITIONAL = {

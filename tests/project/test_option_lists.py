@@ -130,6 +130,7 @@ def given(key_directory: Path, tmp_path: Path) -> dict[str, Any]:
         "server_key_ttl": 1.0,
         "server_key_fingerprint": "SHA256:" + "A" * 43,
         "max_connections": 3,
+        "pad_requests": True,
     }
     assert values.keys() == DEFAULTS.keys() - {"http_client"}
     assert all(value != DEFAULTS[name] for name, value in values.items())

@@ -65,12 +65,15 @@ asyncio.run(main())
         assert isinstance(metadata["processed_at"], int)
 
 
-def test_public_client_opens_what_we_seal(client_key: _core.PrivateKey, key_directory: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_public_client_opens_what_we_seal(
+    client_key: _core.PrivateKey, key_directory: Path, tmp_path: Path, padded: bool
+) -> None:
     payloads: list[dict[str, Any]] = [
         {"text": text, "numbers": [0, -1, 2**80, 0.1, 1e300], "nothing": None} for text in TEXTS
     ]
     for number, payload in enumerate(payloads):
-        package = _core.seal(payload, client_key.public_key, processed_at=1_700_000_000)
+        package = _core.seal(payload, client_key.public_key, processed_at=1_700_000_000, padded=padded)
         (tmp_path / f"{number}.package").write_bytes(package)
     program = """
 from nomyo.SecureCompletionClient import SecureCompletionClient

@@ -56,6 +56,10 @@ class RouterOptions:
     require_locked_memory: Annotated[
         bool, typer.Option("--require-locked-memory", help="Refuse to work if memory cannot be locked.")
     ] = False
+    pad_requests: Annotated[
+        bool,
+        typer.Option("--pad-requests", help="Pad requests inside the seal, and ask for padded answers."),
+    ] = False
     timeout: Annotated[
         float,
         typer.Option(

@@ -32,6 +32,7 @@ class Envelopes:
     def __init__(self, settings: Settings) -> None:
         self._log = settings.log
         self._secure_memory = settings.secure_memory
+        self._pads = settings.pad_requests
 
     def check(self, call: Call) -> Flow[None]:
         """Raise what `seal` would raise for this payload, without sealing it.
@@ -50,7 +51,9 @@ class Envelopes:
             TypeError, ValueError, SecurityError: As in `check`.
         """
         with timed(self._log, "sealed"):
-            sealing = self._in_memory(_core.seal, call.payload, server_key, limit_bytes=PAYLOAD_LIMIT_BYTES)
+            sealing = self._in_memory(
+                _core.seal, call.payload, server_key, limit_bytes=PAYLOAD_LIMIT_BYTES, padded=self._pads
+            )
             package: bytes = sealing() if self._is_small(call) else (yield Compute(sealing))
         warn_of_unlocked(self._secure_memory, stacklevel=2)
         self._log.debug("package: %d bytes", len(package))

@@ -178,7 +178,13 @@ class Exchange:
 
     def _request(self, call: Call, pair: KeyPair, package: bytes) -> Request:
         api_key = call.api_key if call.api_key is not None else self.settings.api_key
-        headers = completion_headers(call.payload_id, pair.public_key_header, api_key, call.security_tier)
+        headers = completion_headers(
+            call.payload_id,
+            pair.public_key_header,
+            api_key,
+            call.security_tier,
+            padded_answer=self.settings.pad_requests,
+        )
         return completion_request(self.settings.base_url, headers, package, call.timeouts)
 
     def _newer_server_key(self, call: Call, refused: _core.PublicKey) -> Flow[_core.PublicKey | None]:

@@ -34,6 +34,9 @@ RESPONSE_LIMIT_BYTES = 64 * 1024 * 1024
 ERROR_LIMIT_BYTES = 64 * 1024
 SERVER_KEY_LIMIT_BYTES = 16 * 1024
 
+RESPONSE_PADDING_HEADER = "X-Response-Padding"
+PADME = "padme"
+
 SecurityTier: TypeAlias = Literal["standard", "high", "maximum"]
 SECURITY_TIERS: tuple[str, ...] = get_args(SecurityTier)
 # Where a request goes, and which API key goes there. The client chooses both, never the author of a body or of a row of
@@ -107,7 +110,7 @@ def public_key_header(pem: str) -> str:
 
 
 def completion_headers(
-    payload_id: str, public_key: str, api_key: str | None, security_tier: str | None
+    payload_id: str, public_key: str, api_key: str | None, security_tier: str | None, *, padded_answer: bool = False
 ) -> dict[str, str]:
     """Return the headers of an encrypted chat request from values that `Call.check` and `Settings` have checked.
 
@@ -116,6 +119,9 @@ def completion_headers(
         public_key: Ours, by `public_key_header`.
         api_key: None or empty for none.
         security_tier: None or empty for none.
+        padded_answer: Whether the router is asked to pad its answer. A field of the sealed payload would reach the
+            model of a router that does not know it; a header that a router does not know is ignored (RFC 9110,
+            section 5.1).
     """
     headers = {
         "X-Payload-ID": payload_id,
@@ -127,6 +133,8 @@ def completion_headers(
         headers["Authorization"] = "Bearer " + api_key  # not by format: a StrEnum's would be its name
     if security_tier:
         headers["X-Security-Tier"] = security_tier
+    if padded_answer:
+        headers[RESPONSE_PADDING_HEADER] = PADME
     return headers
 
 

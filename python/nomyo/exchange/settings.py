@@ -56,6 +56,7 @@ class ClientOptions(TypedDict, total=False):
     server_key_ttl: float
     server_key_fingerprint: str | Collection[str] | None
     max_connections: int
+    pad_requests: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Settings:
     server_key_ttl: float = 300.0
     server_key_fingerprint: str | Collection[str] | None = None
     max_connections: int = 100
+    pad_requests: bool = False
     http_client: Any = None
     lacks_api_key: bool = field(init=False, default=False)
     """Whether neither the caller nor the environment gave an API key. The caller's `""` counts as given."""
@@ -101,7 +103,7 @@ class Settings:
             raise ValueError("secure_memory must be True, False or 'require'")
         check_key_size(self.key_size)
         self._set("made_in", working_directory())
-        for name in ("allow_http", "debug"):
+        for name in ("allow_http", "debug", "pad_requests"):
             _check_type(name, getattr(self, name), bool)
         self._set("key_dir", _fixed("key_dir", self.key_dir))
         if self.rotation_target is not None:

@@ -19,14 +19,16 @@ use pyo3::types::{PyBytes, PyDict, PyType};
 /// Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
 ///
 /// Raises ValueError or TypeError if JSON cannot hold a value, with the path to it (`messages[3].content`), and
-/// ValueError if the JSON is larger than `limit_bytes`.
+/// ValueError if the JSON is larger than `limit_bytes`. If it is `padded`, spaces behind the JSON fill it up to the next
+/// size of the Padmé scheme, or to the limit.
 #[pyfunction]
-#[pyo3(signature = (payload, key, *, limit_bytes = 10_485_760, processed_at = None))]
+#[pyo3(signature = (payload, key, *, limit_bytes = 10_485_760, processed_at = None, padded = false))]
 pub fn seal<'py>(
     payload: &Bound<'py, PyAny>,
     key: &Bound<'py, PublicKey>,
     limit_bytes: usize,
     processed_at: Option<i64>,
+    padded: bool,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = payload.py();
     let payload = full_dict(payload)?;
@@ -34,7 +36,14 @@ pub fn seal<'py>(
     stack::scrubbed(|| write_payload(payload, &mut sealer, limit_bytes))?;
     let key = key.get().core();
     let package = py
-        .detach_counted(|| stack::scrubbed(|| sealer.finish(key, processed_at)))
+        .detach_counted(|| {
+            stack::scrubbed(|| {
+                if padded {
+                    sealer.pad_with_spaces()?;
+                }
+                sealer.finish(key, processed_at)
+            })
+        })
         .or_raise(py)?;
     Ok(PyBytes::new(py, &package))
 }

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 
 from nomyo._core import PublicKey
 from nomyo.errors import SecurityError
+from nomyo.exchange.protocol import PADME, RESPONSE_PADDING_HEADER
 from nomyo.serve.router.config import DEFAULT_TIER, SECURITY_TIERS
 from nomyo.serve.router.refusal import Refusal
 
@@ -27,6 +28,8 @@ class RequestHead:
     payload_id: str
     client_key: PublicKey
     security_tier: str
+    padded_answer: bool = False
+    """Whether the client asks for spaces behind the answer, up to a size of the Padmé scheme."""
 
 
 def read_head(headers: Headers) -> RequestHead:
@@ -44,7 +47,10 @@ def read_head(headers: Headers) -> RequestHead:
     tier = _only(headers, "X-Security-Tier") if "X-Security-Tier" in headers else DEFAULT_TIER
     if tier not in SECURITY_TIERS:
         raise Refusal(400, f"X-Security-Tier must be one of: {', '.join(SECURITY_TIERS)}")
-    return RequestHead(payload_id, _client_key(_only(headers, "X-Public-Key")), tier)
+    padded_answer = RESPONSE_PADDING_HEADER in headers
+    if padded_answer and _only(headers, RESPONSE_PADDING_HEADER) != PADME:
+        raise Refusal(400, f"{RESPONSE_PADDING_HEADER} must be {PADME}")
+    return RequestHead(payload_id, _client_key(_only(headers, "X-Public-Key")), tier, padded_answer)
 
 
 def check_plaintext_size(package: bytes, limit_bytes: int) -> None:

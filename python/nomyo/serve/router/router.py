@@ -166,6 +166,7 @@ class Router:
                 head.client_key,
                 limit_bytes=self.config.max_response_bytes,
                 processed_at=int(time.time()),
+                padded=head.padded_answer,
             )
 
         try:

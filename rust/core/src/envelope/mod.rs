@@ -13,10 +13,12 @@
 //!   sealing and after opening.
 
 mod open;
+mod padme;
 mod seal;
 mod storage;
 
 pub use crate::package::Number;
 pub use open::Sealed;
+pub use padme::padded_len;
 pub use seal::{MAX_WINDOW_REQUEST_BYTES, Sealer, WINDOW_BYTES};
 pub use storage::Package;

@@ -1,5 +1,6 @@
 //! Seals a package as a stream: it takes plaintext piece by piece and writes base64 of the ciphertext.
 
+use super::padme::padded_len;
 use super::storage::Package;
 use crate::crypto::aead::{Encryptor, Key, NONCE_BYTES};
 use crate::crypto::random;
@@ -118,6 +119,21 @@ impl Sealer {
     /// How many bytes of plaintext were written so far.
     pub fn written(&self) -> usize {
         self.written
+    }
+
+    /// Adds spaces up to the next size of the Padmé scheme, or up to the limit if that is less: see [`padded_len`].
+    ///
+    /// For JSON text only, whose readers all accept spaces behind it (RFC 8259, section 2).
+    pub fn pad_with_spaces(&mut self) -> Result<()> {
+        let mut missing = padded_len(self.written).min(self.limit) - self.written;
+        while missing > 0 {
+            let room = self.window(1)?;
+            let now = missing.min(room.len());
+            room[..now].fill(b' ');
+            self.advance(now)?;
+            missing -= now;
+        }
+        Ok(())
     }
 
     /// Ends the package: wraps its AES key for `key`, and adds `processed_at` if it is given.
