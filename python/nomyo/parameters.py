@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired, Protocol, TypeAlias, TypedDict, TypeVar, overload
 
 from ._core import SecureBuffer
+from ._near_names import one_edit_apart
 from ._warn import warn_once
 from .exchange.protocol import SecurityTier
 from .responses import AnswerMessage
@@ -271,19 +272,5 @@ def meant_by(name: object) -> str | None:
     """Return the well-known parameter that is one edit away from a name; None if there is none."""
     if not isinstance(name, str) or name in _NO_MISTAKES:
         return None
-    near = (known for known in sorted(KNOWN_PARAMETERS) if len(known) >= _SHORTEST and _one_edit_apart(name, known))
+    near = (known for known in sorted(KNOWN_PARAMETERS) if len(known) >= _SHORTEST and one_edit_apart(name, known))
     return next(near, None)
-
-
-def _one_edit_apart(one: str, other: str) -> bool:
-    """Return whether a letter more, less or other, or two neighbours changed around, make one name of the other."""
-    if abs(len(one) - len(other)) > 1:
-        return False
-    start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    first, second = one[start:], other[start:]
-    return (
-        first[1:] == second[1:]
-        or first[1:] == second
-        or first == second[1:]
-        or (first[:2] == second[1::-1] and first[2:] == second[2:])
-    )

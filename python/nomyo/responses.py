@@ -6,13 +6,13 @@ At run time every level of an answer is a `ChatCompletionResponse`; type checker
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ._core import SecureBuffer
 from ._counts import count
 from ._finite_json import text_json
+from ._near_names import suggestion
 from ._printable import printable_id
 
 # Fields that a chat completion may leave out. Read as attributes they are None then, so that
@@ -99,8 +99,7 @@ class Level(dict[str, Any]):
     def _hint(self, name: str) -> str:
         """Return which field or method may have been meant."""
         methods = (method for method in dir(type(self)) if not method.startswith("_"))
-        close = get_close_matches(name, [*(_KNOWN_FIELDS & self.keys()), *methods], 1, cutoff=0.7)
-        return f". Did you mean {close[0]!r}?" if close else ""
+        return suggestion(name, [*(_KNOWN_FIELDS & self.keys()), *methods], cutoff=0.7)
 
     def __repr__(self) -> str:
         """Show no content, because tracebacks, logs and debuggers show the repr of all objects.

@@ -15,7 +15,7 @@ PACKAGE = Path(nomyo.__file__).parent
 
 # From the ground up: a module of the root, or a folder, may import from the lines above its own.
 LAYERS = [
-    {"_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
+    {"_near_names", "_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
     {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
     {"responses"},
@@ -139,7 +139,7 @@ def test_importing_the_package_imports_no_http_library_and_no_extra() -> None:
         "before = set(sys.modules)\n"  # coverage imports some of them
         "import nomyo\n"
         "heavy = {'httpx', 'aiohttp', 'starlette', 'uvicorn', 'typer', 'rich', 'prompt_toolkit', 'openai', 'pydantic',"
-        " 'asyncio', 'dataclasses', 'inspect', 'logging'}\n"
+        " 'asyncio', 'dataclasses', 'difflib', 'inspect', 'logging'}\n"
         "print(sorted(heavy & set(sys.modules) - before))"
     )
     assert output_of(program) == "[]\n"

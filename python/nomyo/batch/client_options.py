@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from nomyo._near_names import suggestion
 from nomyo.exchange.settings import PATIENT_TIMEOUT_S, ClientOptions, SecureMemory
-from nomyo.exchange.signatures import near_name
 
 if TYPE_CHECKING:
     import httpx
@@ -37,7 +37,7 @@ def check_names(options: Mapping[str, Any]) -> None:
     """
     for name in options:
         if name not in _KNOWN:
-            meant = ". Did you mean 'base_url'?" if name == _ROUTER_URL else near_name(name, _KNOWN)
+            meant = ". Did you mean 'base_url'?" if name == _ROUTER_URL else suggestion(name, _KNOWN)
             raise TypeError(f"a batch has no option {name!r}{meant}")
 
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from nomyo import __version__
+from nomyo._near_names import near_name
 from nomyo._terminal_text import visible_line
 from nomyo._threads import MORE_THREADS, is_no_thread
 from nomyo.cli.quiet_imports import INTERRUPTED, ended_quietly_by_interrupt
@@ -109,10 +110,8 @@ def _run(words: Sequence[str]) -> int:
 
 def _near(name: str) -> str:
     """Return which command may have been meant, as the end of a sentence."""
-    from difflib import get_close_matches  # takes a millisecond to import, which no other start needs
-
-    close = get_close_matches(name.lower(), _COMMANDS, 1, cutoff=0.5)
-    return f"; did you mean `nomyo {close[0]}`?" if close else "."
+    near = near_name(name.lower(), _COMMANDS, cutoff=0.5)
+    return "." if near is None else f"; did you mean `nomyo {near}`?"
 
 
 @ended_quietly_by_interrupt()

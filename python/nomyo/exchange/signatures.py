@@ -9,9 +9,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
+from .._near_names import suggestion
 from .settings import ClientOptions, Settings
 
 P = ParamSpec("P")
@@ -59,10 +59,4 @@ def refuse_unknown(made: type, options: ClientOptions) -> None:
     for name in options:
         if name not in ClientOptions.__annotations__:
             words = f"{made.__name__}.__init__() got an unexpected keyword argument {name!r}"
-            raise TypeError(words + near_name(name, inspect.signature(made).parameters))
-
-
-def near_name(name: str, known: Collection[str]) -> str:
-    """Return which of the known names may have been meant, as a sentence; CPython says it from 3.13 on."""
-    close = get_close_matches(name, known, 1, cutoff=0.8)
-    return f". Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(words + suggestion(name, inspect.signature(made).parameters))
