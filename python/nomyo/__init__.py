@@ -28,8 +28,9 @@ try:
 except ImportError as _error:
     if "failed to map segment" not in str(_error):
         raise
-    _limits = "raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA (`ulimit -d`)"
-    raise ImportError(f"there is not enough memory to load nomyo: {_limits} ({_error})") from None
+    from ._late_imports import MORE_MEMORY
+
+    raise ImportError(f"there is not enough memory to load nomyo: {MORE_MEMORY} ({_error})") from None
 from ._core import SecureBuffer, harden_process
 from .responses import ChatCompletionResponse, SecureResponse
 

@@ -18,6 +18,8 @@ from typing import Final
 from ._system_errors import is_of_the_system
 from .errors import ConfigurationError
 
+MORE_MEMORY: Final = "raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA (`ulimit -d`)"
+"""What helps if there is too little memory to import something."""
 _LONGEST_FORK_WAIT_S: Final = 60.0
 """An import takes less than a second. A fork that waits for longer waits for a thread that waits for it."""
 
@@ -72,6 +74,5 @@ def late_import(what: str, load: Callable[[], object]) -> None:
 
 def _words(what: str, error: ImportError | MemoryError | OSError) -> str:
     if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # dl_open(3) without memory
-        limits = "raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA (`ulimit -d`)"
-        return f"there is not enough memory to import {what}: {limits}"
+        return f"there is not enough memory to import {what}: {MORE_MEMORY}"
     return f"{what} cannot be imported: {error}; install nomyo and what it needs again (pip install --force-reinstall)"
