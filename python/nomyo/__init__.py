@@ -34,6 +34,8 @@ except ImportError as _error:
 from ._core import SecureBuffer, harden_process
 from .responses import ChatCompletionResponse, SecureResponse
 
+harden_process.__module__ = "nomyo"  # where users find it: the errors that CPython makes of its arguments name it
+
 if TYPE_CHECKING:
     from . import batch
     from ._create_many import Result

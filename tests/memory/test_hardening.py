@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import nomyo
 from support.process import LIMITED, as_ordinary_user, output_of
 
 # The test takes the place of a descendant, to which Yama's mode 1 would limit tracing (prctl(2), PR_SET_PTRACER).
@@ -119,6 +120,11 @@ def test_execve_makes_a_process_traceable_again_but_dumps_stay_off() -> None:
         assert process.stdout is not None
         assert process.stdout.readline().split() == ["0", "0"]
         assert attacked(words) == ("refused refused refused" if _admin_only_tracing() else "done done done")
+
+
+def test_arguments_are_refused_by_the_name_that_users_know() -> None:
+    with pytest.raises(TypeError, match=r"^nomyo\.harden_process\(\) takes no arguments \(1 given\)$"):
+        nomyo.harden_process(1)  # type: ignore[call-arg]
 
 
 @pytest.mark.outside("gdb")
