@@ -84,10 +84,8 @@ def test_lock_that_fails_for_another_reason_is_told_by_the_name_of_what_was_lock
     run_batch: Any, key_directory: Path
 ) -> None:
     done = run_batch(["flock:error=EIO"])
-    assert (done.returncode, f"{key_directory}: key_dir cannot be used: Input/output error" in done.stderr) == (
-        1,
-        True,
-    ), done.stderr
+    words = f"{key_directory}: --key-dir cannot be used: Input/output error"
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
 
 REPLACE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 import nomyo
+from nomyo import cli
+from nomyo.cli.command_app import failure_text
 from nomyo.cli.keys.condition import findings
 from nomyo.exchange.key_files import KeyFiles
 from nomyo.exchange.new_keys import NewKeys
 from nomyo.exchange.settings import Settings
+from nomyo.serve.router.running import RunningRouter
 from support.twins import Twin
 
 PAIR = ["private_key.pem", "public_key.pem"]
@@ -84,6 +88,28 @@ def test_directory_that_cannot_be_made_is_told_by_its_option(
         with pytest.raises(OSError, match=words) as raised:
             twin.call(method, **options)
         assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "words", [["batch", "in.jsonl", "-o", "out.jsonl"], ["chat", "--model", "m", "hello"]], ids=" ".join
+)
+def test_command_tells_it_by_the_option_as_it_is_typed(
+    words: list[str], router: RunningRouter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    Path("in.jsonl").write_text('{"model": "m", "messages": []}\n')
+    with pytest.raises(SystemExit) as left:
+        cli.main([*words, "--base-url", router.url, "--allow-http", "--key-dir", "file/keys"])
+    assert left.value.code == 1
+    assert f"{tmp_path}/file/keys: --key-dir cannot be used: Not a directory\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["key_dir", "key_rotation_dir"])
+def test_command_names_no_option_of_the_library(name: str) -> None:
+    of_library = f"{name} cannot be used: Permission denied; key_dir=None keeps the key pair"
+    error = PermissionError(errno.EACCES, of_library, "k")
+    words = "k: --key-dir cannot be used: Permission denied; a command without --key-dir keeps the key pair"
+    assert failure_text(error) == words
 
 
 def test_rotation_that_cannot_write_is_told_by_its_option(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ _TYPED: Final = {
     if "_" in name
 } | {"key_rotation_dir": "--key-dir"}
 
+# The beginning of what the library says of a directory that the system refuses (exchange/key_files.py).
+_OF_KEY_DIR: Final = re.compile(r"key(_rotation)?_dir cannot be used\b")
+
 API_KEY_VARIABLE: Final = {"NOMYO_API_KEY": "Bearer token for the router. No option takes it: `ps` would show it."}
 BASE_URL_VARIABLE: Final = {"NOMYO_BASE_URL": "The router, if --base-url does not name it."}
 NO_COLOR_VARIABLE: Final = {"NO_COLOR": "If it is set, nothing is printed in colour."}
@@ -223,5 +226,12 @@ def failure_text(error: BaseException) -> str:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
         notes = [f"; {note}" for note in getattr(error, "__notes__", ())]
-        return "".join([where, error.strerror or type(error).__name__, *notes])
+        return "".join([where, _with_typed_key_dir(error.strerror or type(error).__name__), *notes])
     return str(error) or type(error).__name__
+
+
+def _with_typed_key_dir(words: str) -> str:
+    """Return an error's words; if they are about the option for a key directory, with the option as it is typed."""
+    if not _OF_KEY_DIR.match(words):
+        return words
+    return _OF_KEY_DIR.sub("--key-dir cannot be used", words).replace("key_dir=None", "a command without --key-dir")

@@ -31,7 +31,7 @@ from .trace import timed
 T = TypeVar("T")
 
 _PATH_CHARS = 4096
-_IN_MEMORY = "; key_dir=None (a command without --key-dir) keeps the key pair in memory"
+_IN_MEMORY = "; key_dir=None keeps the key pair in memory"
 
 
 @dataclass(frozen=True, slots=True)
