@@ -13,18 +13,7 @@ from nomyo.batch.progress import Figures, summary_line
 from nomyo.cli import demo
 from nomyo.cli.chat import command as chat_command
 from nomyo.cli.proxy import app as proxy_app
-
-COMMANDS = [
-    ["batch"],
-    ["batch", "open"],
-    ["chat"],
-    ["demo"],
-    ["doctor"],
-    ["keys"],
-    *(["keys", name] for name in ("generate", "show", "password", "rotate", "check")),
-    ["proxy"],
-    ["router"],
-]
+from support.commands import all_commands
 
 
 def shown_by(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -36,7 +25,7 @@ def shown_by(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", all_commands(), ids=" ".join)
 def test_help_is_short_to_ask_for_and_names_no_type_of_python(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
