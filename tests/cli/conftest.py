@@ -1,4 +1,4 @@
-"""What tests of `nomyo chat` share."""
+"""What tests of commands share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from nomyo.serve.router.running import RunningRouter
 from support.needles import Text
 from support.noting_router import NotingRouter
+from support.screen import Screen, a_screen
 
 
 @pytest.fixture
@@ -20,3 +21,9 @@ def to_router(router: RunningRouter) -> list[str]:
 def noting_router() -> Iterator[NotingRouter]:
     with NotingRouter([Text("answer", "an answer")]) as noting:
         yield noting
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    with a_screen(monkeypatch) as made:
+        yield made

@@ -3,6 +3,7 @@
 Modules, from the ground up; each imports only from those above it, and no subcommand from another:
 
     streams          stdout and stderr of a command
+    foreground       whether a command may draw on its terminal
     quiet_imports    Ctrl-C while a command imports its modules
     answer_output    an answer on its way to stdout
     path_arguments   refuses paths that name no file of their own

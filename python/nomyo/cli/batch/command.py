@@ -42,6 +42,7 @@ from nomyo.cli.command_app import (
     report_failure,
     run,
 )
+from nomyo.cli.foreground import is_own_terminal
 from nomyo.cli.path_arguments import refuse_stream
 from nomyo.cli.quiet_imports import INTERRUPTED
 from nomyo.cli.router_options import RouterOptions, check_api_key, takes_router_options
@@ -256,7 +257,7 @@ async def _until_interrupted(source: Path, output: Path, options: Mapping[str, A
 def _progress(*, quiet: bool) -> Progress:
     if quiet or sys.stderr is None:
         return NoProgress()
-    can_draw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    can_draw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and is_own_terminal(sys.stderr.fileno())
     return (BarProgress if can_draw else PlainProgress)(sys.stderr, NAME)
 
 

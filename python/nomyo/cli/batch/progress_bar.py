@@ -1,4 +1,11 @@
-"""How far a batch is, as a bar in a terminal; needs rich."""
+"""How far a batch is, as a bar in a terminal; needs rich.
+
+Rules:
+
+- Only a command in the foreground of its terminal draws the bar, and each drawing asks anew (`cli/foreground.py`).
+  Messages are written in the background, too, as plain lines.
+- The cursor stays visible, so a batch that is stopped (Ctrl-Z) or killed leaves nothing to restore.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from nomyo._plurals import counted
 from nomyo._terminal_text import visible_line
 from nomyo.batch.progress import Figures
+from nomyo.cli.foreground import in_foreground
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -62,6 +70,7 @@ def _rich_bar(stream: TextIO) -> Any:
     from rich.text import Text
 
     column: Any = ProgressColumn  # mypy also looks at this if rich is not installed
+    console: Any = Console
 
     class FiguresColumn(column):  # type: ignore[misc]
         """Gives way first if a terminal is narrow."""
@@ -69,10 +78,34 @@ def _rich_bar(stream: TextIO) -> Any:
         def render(self, task: Any) -> Text:
             return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
 
+    class ForegroundConsole(console):  # type: ignore[misc]
+        """A terminal that takes no drawing in the background: rich draws a bar where it may move the cursor."""
+
+        _is_interactive = False
+
+        @property
+        def is_interactive(self) -> bool:
+            """Whether lines may be written above a bar."""
+            return self._is_interactive and in_foreground(stream.fileno())
+
+        @is_interactive.setter
+        def is_interactive(self, value: bool) -> None:
+            self._is_interactive = value
+
+        @property
+        def is_dumb_terminal(self) -> bool:
+            """Whether a bar may not be drawn anew. The constructor asks for its colours, wherever it was started."""
+            background = self._is_interactive and not in_foreground(stream.fileno())
+            return background or super().is_dumb_terminal
+
+        def show_cursor(self, show: bool = True) -> bool:
+            """Leave the cursor as it is."""
+            return False
+
     return Progress(
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         BarColumn(bar_width=20),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         FiguresColumn(),
-        console=Console(file=stream),
+        console=ForegroundConsole(file=stream),
     )

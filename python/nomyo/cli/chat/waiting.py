@@ -2,8 +2,7 @@
 
 Rules:
 
-- Only a command in the foreground of its terminal draws the line (tcgetpgrp(3)): a background job would write over
-  what others draw there. It may be moved between the two at any time, so each drawing asks anew.
+- Only a command in the foreground of its terminal draws the line, and each drawing asks anew (`cli/foreground.py`).
 - It is not drawn if stdout is a pipe, whose reader may own the screen (`| less`).
 - It hides no cursor and sets no mode, so a signal that ends the command leaves nothing to restore.
 """
@@ -18,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Final
+
+from nomyo.cli.foreground import in_foreground
 
 _REDRAWN_S: Final = 1.0
 _ERASE: Final = "\r\x1b[K"  # ECMA-48, EL: to the end of the line, with the ^C that a terminal echoes
@@ -96,6 +97,6 @@ class _Line:
 
 def _write(text: str) -> None:
     """Write to the terminal if this process is in its foreground."""
-    if not hasattr(os, "tcgetpgrp") or os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp():  # Windows: no jobs
+    if in_foreground(sys.stderr.fileno()):
         sys.stderr.write(text)
         sys.stderr.flush()
