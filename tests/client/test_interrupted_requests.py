@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from itertools import product
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -140,6 +142,44 @@ def test_error_of_a_signal_handler_is_the_callers_in_each_phase(
             chat.create(model="m", messages=[{"role": "user", "content": content}])
         ring(0)
     assert time.monotonic() - began_s < 4  # before the alarm rings again
+
+
+class HandlingObject:
+    """A handler that is an object."""
+
+    def __init__(self, raised: type[Exception]) -> None:
+        self._raised = raised
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        raise self._raised("the caller's own")
+
+
+def handle_by(raised: type[Exception], _number: int, _frame: FrameType | None) -> None:
+    raise raised("the caller's own")
+
+
+@pytest.mark.parametrize(
+    ("phase", "raised"),
+    [*product(["connect", "tls", "first byte", "data"], [TimeoutError, ConnectionError]), ("data", ValueError)],
+)
+@pytest.mark.parametrize("kind", [HandlingObject, lambda raised: partial(handle_by, raised)], ids=["object", "partial"])
+def test_error_of_a_signal_handler_is_the_callers_within_a_client_of_the_caller(
+    router: RunningRouter, key_directory: Path, phase: str, kind: Callable[..., Any], raised: type[Exception]
+) -> None:
+    with (
+        silent.PHASES[phase](router.url) as scene,
+        httpx.Client(timeout=TIMEOUT_S) as client,
+        nomyo.SyncSecureChatCompletion(
+            scene.url, True, key_dir=key_directory, timeout=TIMEOUT_S, http_client=client
+        ) as chat,
+        alarm(raised) as ring,
+    ):
+        signal.signal(signal.SIGALRM, kind(raised))
+        ring(0.2)
+        with pytest.raises(raised, match=r"^the caller's own$") as caught:
+            chat.create(model="m", messages=HELLO)
+        ring(0)
+    assert caught.value.__context__ is None
 
 
 def ringing(call: Callable[..., Any]) -> Callable[..., Any]:

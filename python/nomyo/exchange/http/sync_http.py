@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import certifi
 import httpx
 
+from ..._system_errors import error_of_a_handler
 from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..settings import Settings
 from ..slots import ThreadSlots
@@ -97,18 +98,22 @@ class SyncHttp:
         """Exchange a request by the client that the caller brought."""
         timeouts = request.timeouts or self._settings.timeouts
         deadline = ThreadDeadline(request, timeouts)
+        own = None
         try:
             response = _exchanged(given, request, timeouts, deadline)
             if not deadline.passed:
                 return response
             failure = failure_of(httpx.ReadTimeout("too late"))
         except Exception as error:
-            if not is_failure(error):
+            own = error_of_a_handler(error)
+            if own is error or (own is None and not is_failure(error)):
                 raise
             failure = failure_of(httpx.ReadTimeout("too late") if deadline.passed else error)
             failure = deadline.peer.explained(failure)
         finally:
             deadline.end()
+        if own is not None:  # httpcore makes its own errors of a handler's TimeoutError and ConnectionError
+            raise own
         return failure
 
 
