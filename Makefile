@@ -15,7 +15,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-rust test-arena-model test-tools test-lowest soak lint bench prove wheel reference openai ray node screenshots reference-page clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node screenshots reference-page clean
 
 setup: build
 
@@ -43,13 +43,17 @@ PYTEST := -m pytest -n $(TEST_WORKERS) --dist worksteal -p no:benchmark --durati
 test: build test-rust
 	$(BIN)/python $(PYTEST) -m 'not outside'
 
-# All of them, with what they need (test-tools installs by apt-get), and with coverage.
-test-all: test-tools build test-rust test-arena-model reference openai ray node wheel
+# All of them, with what they need, and with coverage.
+test-all: build
+	$(MAKE) --jobs=2 --output-sync=target test-needs
 	$(BIN)/coverage erase
 	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/python tests/support/coverage_floor.py
+
+# Two at a time: what comes by network (test-tools installs by apt-get) beside what is compiled.
+test-needs: test-tools test-rust ray test-arena-model openai wheel reference node
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
@@ -95,15 +99,16 @@ ray: $(RAY)/ready
 
 $(OPENAI:=/ready) $(RAY)/ready: tests/suite-requirements.txt
 
+# The interpreter compiles what it imports: some tenth of these packages.
 .venv-%/ready: tests/%-requirements.txt
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	.venv-$*/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --requirement $<
 	touch $@
 
 # OpenAI's SDK for Node, which talks to `nomyo proxy` in tests; and pyright, which needs Node, too.
 node: tests/node/node_modules/ready
 
-tests/node/node_modules/ready: tests/node/package-lock.json
+tests/node/node_modules/ready: tests/node/package-lock.json | test-tools
 	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
@@ -123,11 +128,17 @@ wheel: $(VENV)/ready
 	rm -rf dist
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist
 
+# Two at a time: clippy compiles beside mypy.
 lint: build
+	$(MAKE) --jobs=2 --output-sync=target lint-rust lint-python
+
+lint-rust: $(VENV)/ready
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path rust/arena-model/Cargo.toml --check
 	cargo clippy $(ARENA_MODEL) --all-targets -- -D warnings
+
+lint-python: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
