@@ -8,6 +8,7 @@ use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::stack::{NEEDED_BYTES, SCRUB_BYTES, check_room, scrub, scrubbed};
 use painted_stack::{STACK_BYTES, Stack, leave_deep};
 use std::ptr::null_mut;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ARENA: Arena = Arena;
@@ -190,24 +191,31 @@ fn header(der: &[u8], at: usize) -> (u8, usize, usize) {
     )
 }
 
+/// The least time of many rounds, in which other processes have no part.
+fn quickest(mut round: impl FnMut()) -> Duration {
+    let times = (0..100).map(|_| {
+        let start = Instant::now();
+        round();
+        start.elapsed()
+    });
+    times.min().unwrap()
+}
+
 #[test]
 fn scrub_takes_microseconds() {
-    let start = std::time::Instant::now();
-    (0..1000).for_each(|_| scrub());
-    let nanoseconds = start.elapsed().as_nanos() / 1000;
+    let nanoseconds = quickest(|| (0..100).for_each(|_| scrub())).as_nanos() / 100;
     println!("one scrub: {nanoseconds} ns");
     assert!(nanoseconds < 20_000, "{nanoseconds}");
 }
 
 #[test]
 fn to_ask_for_room_takes_nanoseconds() {
-    let start = std::time::Instant::now();
-    (0..100_000).for_each(|_| assert!(check_room().is_ok()));
-    let picoseconds = start.elapsed().as_nanos() / 100;
+    let round = || (0..1000).for_each(|_| assert!(check_room().is_ok()));
+    let picoseconds = quickest(round).as_nanos();
     println!("one look at what is left: {picoseconds} ps");
     assert!(picoseconds < 1_000_000, "{picoseconds}");
     drop(Stack::after(|| {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         assert!(check_room().is_ok());
         println!(
             "the first look of a thread: {} ns",
