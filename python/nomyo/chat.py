@@ -54,6 +54,7 @@ class _ChatCompletion(Generic[ClientT]):
         key_rotation_password: Password | None = None,
         server_key_ttl: float = 300.0,
         server_key_fingerprint: str | Collection[str] | None = None,
+        known_routers: KeyDir | None = None,
         max_connections: int = 100,
         pad_requests: bool = False,
         http_client: httpx.AsyncClient | httpx.Client | None = None,
@@ -82,6 +83,9 @@ class _ChatCompletion(Generic[ClientT]):
             server_key_ttl: Seconds for which the router's key is kept; 0 asks before every request.
             server_key_fingerprint: Pins the router's key, or several: "SHA256:" and the unpadded
                 base64 of SHA-256 over its SPKI DER.
+            known_routers: A file in which the first key of each router is remembered; another key later is a
+                `SecurityError`, unless it is accepted (`nomyo trust accept`). Pins take precedence over it. Processes
+                may share the file. Its directory must exist.
             max_connections: How many connections are open at once, and how many requests are sealed, sent and opened
                 at once. The rest wait, with nothing sealed yet.
             pad_requests: Seal spaces behind each request, up to the next size of the Padmé scheme (at most 12 % more),
@@ -109,6 +113,7 @@ class _ChatCompletion(Generic[ClientT]):
             key_rotation_password=key_rotation_password,
             server_key_ttl=server_key_ttl,
             server_key_fingerprint=server_key_fingerprint,
+            known_routers=known_routers,
             max_connections=max_connections,
             pad_requests=pad_requests,
             http_client=http_client,

@@ -30,6 +30,7 @@ from .exchange.signatures import refuse_unknown, shows_options
 from .exchange.startup import check_client
 from .exchange.tracebacks import clears_traceback
 from .responses import ChatCompletionResponse, SecureResponse
+from .trust.judge import judge_of
 
 if TYPE_CHECKING:
     import httpx
@@ -89,7 +90,7 @@ class _CompletionClient:
     def with_same_keys(self, settings: Settings) -> Self:
         """Make a client for another router that uses this client's key pair, and does not wipe it when it ends."""
         client = type(self).__new__(type(self))
-        client.start(settings, self._exchange.with_same_keys(settings))
+        client.start(settings, self._exchange.with_same_keys(settings, judge_of(settings)))
         return client
 
     def __repr__(self) -> str:
@@ -99,7 +100,7 @@ class _CompletionClient:
     def start(self, settings: Settings, exchange: Exchange | None = None) -> None:
         """Open the keys and the connection pool; called once, by the constructors."""
         self._http = self._open_http(settings)
-        self._exchange = Exchange(settings) if exchange is None else exchange
+        self._exchange = Exchange(settings, judge=judge_of(settings)) if exchange is None else exchange
         weakref.finalize(self, self._http.close)
 
     @staticmethod

@@ -39,6 +39,8 @@ class NomyoError(Exception):
     """The router's error body, if there was one."""
     no_router: bool = False
     """Whether no router answers at the address: the request for its key brought something else."""
+    router_key: bool = False
+    """Whether the router's key was refused: it matches no pin, or is not the one that the router is known by."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)

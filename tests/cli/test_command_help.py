@@ -55,7 +55,7 @@ def test_help_has_the_sections_of_a_man_page(command: list[str]) -> None:
     assert {"0", "1", "2"} <= set(re.findall(r"^  (\d+) ", section(text, "Exit codes"), re.MULTILINE))
 
 
-@pytest.mark.parametrize("command", [["keys"], ["doctor"]], ids=["keys", "doctor"])
+@pytest.mark.parametrize("command", [["keys"], ["trust"], ["doctor"]], ids=["keys", "trust", "doctor"])
 def test_help_of_a_group_and_of_the_command_without_extras_has_these_sections_too(command: list[str]) -> None:
     text = help_of(command)
     assert f"nomyo {command[0]}" in section(text, "Examples")

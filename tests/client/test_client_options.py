@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "key_rotation_password": None,
     "server_key_ttl": 300.0,
     "server_key_fingerprint": None,
+    "known_routers": None,
     "max_connections": 100,
     "pad_requests": False,
     "http_client": None,

@@ -129,6 +129,7 @@ def given(key_directory: Path, tmp_path: Path) -> dict[str, Any]:
         "key_rotation_password": "password",
         "server_key_ttl": 1.0,
         "server_key_fingerprint": "SHA256:" + "A" * 43,
+        "known_routers": str(tmp_path / "known_routers"),
         "max_connections": 3,
         "pad_requests": True,
     }

@@ -53,7 +53,8 @@ def verdict(error: Exception) -> Verdict:
     """
     if isinstance(error, (AuthenticationError, ConfigurationError, DisposedError)):
         return Verdict.STOP
-    if isinstance(error, SecurityError) and error.no_router:  # a login page of this network, say, not the row's fault
+    # A login page of this network, say, or another key of the router: not the row's fault.
+    if isinstance(error, SecurityError) and (error.no_router or error.router_key):
         return Verdict.STOP
     if isinstance(error, APIError) and not error.sent:
         return Verdict.PAUSE if may_pass(error.status_code) else Verdict.STOP

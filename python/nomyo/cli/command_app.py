@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from nomyo import _core
 from nomyo._terminal_text import visible_line
 from nomyo.cli.path_arguments import refuse_empty_paths
-from nomyo.cli.router_options import RouterOptions
+from nomyo.cli.router_options import RouterOptions, with_default_file
 from nomyo.cli.streams import is_stdout_error, write_failure_as_json, write_stderr
 from nomyo.errors import APIError, NomyoError
 from nomyo.exchange.settings import KEY_SIZES
@@ -88,7 +88,7 @@ def manual(
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             given = list(args)
-            rest = super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, with_default_file(args))
             refuse_empty_paths(self.params, ctx.params, given)
             return rest
 

@@ -41,6 +41,7 @@ _COMMANDS: Final = {
         "nomyo.cli.batch.command", "A file of requests to a file of answers; resumes where it was", "cli"
     ),
     "keys": _Command("nomyo.cli.keys.command", "Make, show, rotate and check the key pair of a client", "cli"),
+    "trust": _Command("nomyo.cli.trust.command", "The keys by which routers are known, and their log", "cli"),
     "demo": _Command("nomyo.cli.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
     "proxy": _Command("nomyo.cli.proxy", "An OpenAI-compatible server here, sealed from here on", "serve"),
     "models": _Command("nomyo.cli.models", "The models that the proxy lists", "serve"),

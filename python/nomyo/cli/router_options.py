@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import wraps
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
@@ -16,6 +17,7 @@ import typer
 from nomyo.errors import SecurityError
 from nomyo.exchange.protocol import check_header_value
 from nomyo.exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions
+from nomyo.trust.known_routers import default_path
 
 
 class Tier(StrEnum):
@@ -49,6 +51,14 @@ class RouterOptions:
     server_key_fingerprint: Annotated[
         list[str] | None,
         typer.Option(metavar="SHA256:...", help="Accept this key of the router and no other; repeatable."),
+    ] = None
+    known_routers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="[PATH]",
+            help="Remember the router's first key there, and refuse another one later; without PATH, in the file of"
+            " `nomyo trust`.",
+        ),
     ] = None
     key_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Use the key pair there; by default, a new one in memory.")
@@ -102,6 +112,27 @@ def takes_router_options(command: Callable[..., None]) -> Callable[..., None]:
     vars(call)["__signature__"] = signature.replace(parameters=parameters)
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     return call
+
+
+def with_default_file(arguments: Sequence[str]) -> list[str]:
+    """Return the words of a command line with the default file behind a `--known-routers` that has no value.
+
+    Raises:
+        typer.BadParameter: The user has no home directory.
+    """
+    option, ended, words = "--known-routers", False, []
+    for word, following in zip_longest(arguments, arguments[1:], fillvalue="--"):
+        ended = ended or word == "--"
+        bare = word == option and not ended and following.startswith("-")
+        words.append(f"{option}={_default_file()}" if bare else word)
+    return words
+
+
+def _default_file() -> str:
+    try:
+        return str(default_path())
+    except ValueError as error:
+        raise typer.BadParameter(f"--known-routers: {error}") from None
 
 
 def check_api_key() -> None:

@@ -30,6 +30,7 @@ Modules, from the ground up; each imports only from those above it:
     lifetime           whether a client may still be used: not after `dispose`, not in a forked child
     spans              a span of OpenTelemetry for each request, if the program uses that
     attempts           sends a request until there is an answer, with retries
+    key_judge          what is asked whether a key may be the router's
     server_key         the router's key: cache, pins, single flight
     envelope           seals requests and opens answers: in which thread, and in what memory
     flow               the flows of one client, above all that of a request

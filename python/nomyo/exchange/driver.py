@@ -13,9 +13,9 @@ from concurrent.futures import wait as wait_for_futures
 from typing import Any, TypeVar, assert_never
 
 from .._threads import submit_or_run
-from .effects import Compute, Effect, Flow, Send, Sleep, TakeSlot, Wait
+from .effects import Compute, Effect, Flow, Send, Sleep, TakeSlot, UseFiles, Wait
 from .http import AsyncHttp, SyncHttp
-from .workers import crypto_pool
+from .workers import crypto_pool, file_pool
 
 T = TypeVar("T")
 
@@ -70,6 +70,8 @@ async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
             return await asyncio.sleep(seconds)
         case Compute(call):
             return await asyncio.wrap_future(submit_or_run(crypto_pool, call))
+        case UseFiles(call):
+            return await asyncio.wrap_future(submit_or_run(file_pool, call))
         case Wait(future, timeout_s):
             return await _until_done(future, timeout_s)
         case _:
@@ -84,7 +86,7 @@ def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
             return http.send(request)
         case Sleep(seconds):
             return time.sleep(seconds)
-        case Compute(call):
+        case Compute(call) | UseFiles(call):
             return call()
         case Wait(future, timeout_s):
             wait_for_futures([future], timeout_s)

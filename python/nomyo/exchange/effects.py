@@ -114,6 +114,13 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class UseFiles:
+    """Call a function that reads or writes files, and may wait for them; the outcome is what it returns."""
+
+    call: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Wait:
     """Wait until a future is done, or for so many seconds. The future goes on, and keeps its outcome."""
 
@@ -121,5 +128,5 @@ class Wait:
     timeout_s: float | None = None
 
 
-Effect: TypeAlias = TakeSlot | Send | Sleep | Compute | Wait
+Effect: TypeAlias = TakeSlot | Send | Sleep | Compute | UseFiles | Wait
 Flow: TypeAlias = Generator[Effect, Any, T]

@@ -15,6 +15,7 @@ from .call import Call
 from .client_keys import ClientKeys, KeyPair
 from .effects import Flow, Request, Response, TakeSlot
 from .envelope import Envelopes
+from .key_judge import KeyJudge
 from .lifetime import Lifetime
 from .new_keys import new_keys
 from .paths import KeyDir, absolute_path
@@ -36,20 +37,26 @@ _MAY_BE_STALE_KEY = 400
 class Exchange:
     """What one client says to one router: its keys, the router's key, and the flows that use them."""
 
-    def __init__(self, settings: Settings, keys: ClientKeys | None = None) -> None:
-        """Use the key pair of another exchange, or start opening one of our own in the background; see `ClientKeys`."""
+    def __init__(self, settings: Settings, keys: ClientKeys | None = None, judge: KeyJudge | None = None) -> None:
+        """Use the key pair of another exchange, or start opening one of our own in the background; see `ClientKeys`.
+
+        Args:
+            settings: The client's.
+            keys: Those of the other exchange.
+            judge: Is asked about each key that the router shows.
+        """
         self.settings = settings
         self._log = settings.log
         self._owns_keys = keys is None
         self._keys = ClientKeys(settings) if keys is None else keys
         self._lifetime = Lifetime(self._keys)
         self._attempts = Attempts(settings, self._lifetime)
-        self._server_key = ServerKey(settings, self._attempts)
+        self._server_key = ServerKey(settings, self._attempts, judge)
         self._envelopes = Envelopes(settings)
 
-    def with_same_keys(self, settings: Settings) -> Exchange:
+    def with_same_keys(self, settings: Settings, judge: KeyJudge | None) -> Exchange:
         """Return an exchange with another router that uses this one's key pair, and leaves it as it is at its end."""
-        return Exchange(settings, self._keys)
+        return Exchange(settings, self._keys, judge)
 
     def check_usable(self) -> None:
         """Refuse to go on after `dispose` or in a forked child; see `Lifetime.check`."""

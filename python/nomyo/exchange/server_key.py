@@ -2,7 +2,8 @@
 
 Rules:
 
-- A key that matches no pin is refused, whether fetched first or again.
+- A key that matches no pin is refused, whether fetched first or again. Pins win over what else is known of the router.
+- A judge (`key_judge.py`), if there is one, is asked about each key that was fetched, before anything is sealed for it.
 - With a lifetime of 0 every encryption asks for the key, as the reference client does.
 - One request fetches, the others wait for it and share its outcome. If the fetching request was cancelled, gave up
   after a timeout of its own, or belongs to an event loop that stands still, the next waiter takes over.
@@ -13,12 +14,16 @@ from __future__ import annotations
 import copy
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 
 from .. import _core
 from ..errors import APIConnectionError, NomyoError, SecurityError
 from .attempts import Attempts
-from .effects import Flow, Request, Response, Timeouts, Wait
+from .effects import Flow, Request, Response, Timeouts, UseFiles, Wait
+from .key_judge import KeyJudge
 from .protocol import server_key_error, server_key_request, usable_body
 from .settings import Settings
 from .wrong_address import of_body
@@ -44,9 +49,11 @@ class ServerKey:
     Args:
         settings: The client's.
         attempts: Sends the requests for the key.
+        judge: Is asked about each key that comes.
     """
 
-    def __init__(self, settings: Settings, attempts: Attempts) -> None:
+    def __init__(self, settings: Settings, attempts: Attempts, judge: KeyJudge | None) -> None:
+        self._judge = judge
         self._log = settings.log
         self._pins = settings.pins
         self._ttl_s = settings.server_key_ttl
@@ -75,7 +82,7 @@ class ServerKey:
             api_key: The request's own. It is not sent, and hidden if an error of the server quotes it.
 
         Raises:
-            SecurityError: It is no acceptable RSA key, or it matches no pin.
+            SecurityError: It is no acceptable RSA key, it matches no pin, or the judge refuses it.
             APIError, APIConnectionError: The router did not give it.
         """
         key = self.cached()
@@ -104,21 +111,33 @@ class ServerKey:
     def fetch(self, timeouts: Timeouts, api_key: str | None = None) -> Flow[_core.PublicKey]:
         """Fetch the key, whatever the cache holds, and cache it; arguments and errors are those of `get`."""
         response = yield from self._attempts.send(self._request(timeouts))
-        return self._accepted(response, api_key)
+        return (yield from self._accepted(response, api_key))
 
     def _request(self, timeouts: Timeouts) -> Request:
         return server_key_request(self._base_url, timeouts.at_most(LONGEST_FETCH_S))
 
-    def _accepted(self, response: Response, api_key: str | None) -> _core.PublicKey:
+    def _accepted(self, response: Response, api_key: str | None) -> Flow[_core.PublicKey]:
         """Return the key that the router gave, and cache it; raises as `get` does."""
         if response.status != 200:
             raise server_key_error(response, self._base_url, api_key, self._api_key)
         key = _core.PublicKey.from_pem(self._pem_in(response))
-        if self._pins and key.fingerprint not in self._pins:
-            raise SecurityError(f"the router's key {key.fingerprint} matches none of the pinned fingerprints")
+        yield from self._judged(key.fingerprint)
         self._cache = key, time.monotonic()
         self._log.debug("router's key: RSA-%d %s", key.bits, key.fingerprint)
         return key
+
+    def _judged(self, fingerprint: str) -> Flow[None]:
+        """Refuse a key that matches no pin, or that the judge refuses."""
+        if self._pins and fingerprint not in self._pins:
+            if self._judge is not None:
+                with suppress(NomyoError):  # the refusal itself says more
+                    yield UseFiles(partial(self._judge.note_unpinned, fingerprint))
+            error = SecurityError(f"the router's key {fingerprint} matches none of the pinned fingerprints")
+            error.router_key = True
+            raise error
+        if self._judge is not None:
+            ask: Callable[[str], None] = self._judge.note_pinned if self._pins else self._judge.judge
+            yield UseFiles(partial(ask, fingerprint))
 
     def _pem_in(self, response: Response) -> bytes:
         """Return the body of an answer with status 200.
@@ -166,7 +185,7 @@ class ServerKey:
         outcome: _core.PublicKey | NomyoError | None = None
         try:
             response = yield from self._attempts.send(self._request(mine.timeouts))
-            outcome = self._accepted(response, api_key)
+            outcome = yield from self._accepted(response, api_key)
             return outcome
         except NomyoError as error:
             outcome = error

@@ -55,6 +55,7 @@ class ClientOptions(TypedDict, total=False):
     key_rotation_password: Password | None
     server_key_ttl: float
     server_key_fingerprint: str | Collection[str] | None
+    known_routers: KeyDir | None
     max_connections: int
     pad_requests: bool
 
@@ -77,6 +78,7 @@ class Settings:
     key_rotation_password: Password | None = field(default=None, repr=False)
     server_key_ttl: float = 300.0
     server_key_fingerprint: str | Collection[str] | None = None
+    known_routers: KeyDir | None = None
     max_connections: int = 100
     pad_requests: bool = False
     http_client: Any = None
@@ -108,6 +110,8 @@ class Settings:
         self._set("key_dir", _fixed("key_dir", self.key_dir))
         if self.rotation_target is not None:
             self._set("key_rotation_dir", _fixed("key_rotation_dir", self.key_rotation_dir))
+        if self.known_routers is not None:
+            self._set("known_routers", absolute_path("known_routers", self.known_routers))
         check_password("key_rotation_password", self.key_rotation_password)
         for name in ("timeout", "key_rotation_interval", "server_key_ttl"):
             check_number(name, getattr(self, name), 0, LONGEST_S)
@@ -251,9 +255,14 @@ def _fingerprints(pins: str | Collection[str] | None) -> frozenset[str]:
     if not isinstance(pins, Collection):
         raise TypeError(f"server_key_fingerprint must be a str or several, not {type(pins).__name__}")
     wanted = frozenset([pins] if isinstance(pins, str) else pins)
-    if not wanted or not all(isinstance(pin, str) and _FINGERPRINT.fullmatch(pin) for pin in wanted):
+    if not wanted or not all(map(is_fingerprint, wanted)):
         raise ValueError('server_key_fingerprint must be "SHA256:" and 43 base64 characters, or several of these')
     return wanted
+
+
+def is_fingerprint(text: object) -> bool:
+    """Return whether something is a key's fingerprint as text."""
+    return isinstance(text, str) and _FINGERPRINT.fullmatch(text) is not None
 
 
 def _fixed(name: str, directory: KeyDir | None) -> KeyDir | None:

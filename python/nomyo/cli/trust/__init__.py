@@ -1,0 +1,9 @@
+"""`nomyo trust`: the keys by which routers are known, and their log.
+
+Modules, from the ground up; each imports only from those above it:
+
+    group        the group itself, and what its subcommands share
+    known_keys   the subcommands that show and change what is known
+    logged_keys  the subcommands that read and verify the key log
+    command      the command, with all of them
+"""

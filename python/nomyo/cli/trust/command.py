@@ -1,0 +1,19 @@
+"""`nomyo trust`: the keys by which routers are known, and their log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nomyo.cli.command_app import run
+from nomyo.cli.trust import known_keys, logged_keys
+from nomyo.cli.trust.group import NAME, app
+
+__all__ = ["app", "main"]
+
+SUBCOMMANDS_IN = (known_keys, logged_keys)
+"""The modules whose import adds the subcommands to the group."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; leaves with SystemExit, as click does."""
+    return run(app, arguments, NAME)
