@@ -135,7 +135,7 @@ def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 
     Garbage is collected while the test still counts, so that a ResourceWarning fails the test it belongs to.
     """
-    for name in [name for name in os.environ if name.startswith(("NOMYO_", "OPENAI_"))]:
+    for name in [name for name in os.environ if name.startswith(("ANTHROPIC_", "NOMYO_", "OPENAI_"))]:
         monkeypatch.delenv(name)
     for name in ("COLUMNS", "LINES"):  # which pytest-xdist sets: terminals have a size of their own
         monkeypatch.delenv(name, raising=False)

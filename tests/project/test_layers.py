@@ -22,7 +22,7 @@ LAYERS = [
     {"_create_many", "_terminal_text", "exchange"},
     {"trust"},
     {"client", "openai_form", "parameters"},
-    {"_create_request"},
+    {"_create_request", "anthropic_form"},
     {"chat", "transports"},
     {"batch", "openai", "serve"},
     {"cli"},
@@ -40,7 +40,7 @@ PACKAGES = sorted(
 )
 # What users import from the root, beside the names of the package itself.
 PUBLIC = {"batch", "chat", "client", "errors", "memory", "openai", "parameters", "responses", "transports"}
-FOLDERS = {"cli", "exchange", "openai_form", "serve", "trust"}
+FOLDERS = {"anthropic_form", "cli", "exchange", "openai_form", "serve", "trust"}
 FREE = {"__init__"}
 
 
@@ -109,8 +109,9 @@ def test_modules_of_a_package_import_only_from_those_above_them_in_its_map(packa
             assert not imported & APART[package] - {module}, path
 
 
-def test_form_of_openai_names_no_http_library_and_does_no_io() -> None:
-    for path in (PACKAGE / "openai_form").rglob("*.py"):
+@pytest.mark.parametrize("form", ["anthropic_form", "openai_form"])
+def test_form_names_no_http_library_and_does_no_io(form: str) -> None:
+    for path in (PACKAGE / form).rglob("*.py"):
         assert not _roots(path) & {"aiohttp", "asyncio", "httpx", "os", "pathlib", "socket", "starlette"}, path
 
 

@@ -6,7 +6,7 @@ handed to the caller.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from .._unique_json import RepeatedNameError, parse_unique_json
 from ..errors import SecurityError
 from ..exchange.protocol import NOT_SEALED, OF_THE_CLIENT, SECURITY_TIERS, check_security_tier
 
-_READ_HERE: Final = NOT_SEALED | {"model", "messages"}
+_READ_HERE: Final = frozenset(NOT_SEALED | {"model", "messages"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def read_chat_body(body: bytes, header_tiers: Sequence[str]) -> ChatBody:
     Raises:
         MalformedRequestError: The request cannot be sent, or not as its caller meant it.
     """
-    fields = _parsed(body)
+    fields = parsed_body(body, _READ_HERE)
     for name in sorted(OF_THE_CLIENT & fields.keys()):
         raise MalformedRequestError(f"{name} has no place in a request's body: it is a setting of what sends it", name)
     stream = fields.get("stream")
@@ -44,18 +44,26 @@ def read_chat_body(body: bytes, header_tiers: Sequence[str]) -> ChatBody:
         raise MalformedRequestError("stream must be true or false", "stream")
     return ChatBody(
         payload={name: value for name, value in fields.items() if name not in NOT_SEALED},
-        security_tier=_tier([*header_tiers, fields.get("security_tier")]),
+        security_tier=tier_named([*header_tiers, fields.get("security_tier")]),
         stream=bool(stream),
         include_usage=_include_usage(fields),
     )
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
-    """Return a body as a dict. The parser's errors hold the whole body, so they do not leave this function."""
+def parsed_body(body: bytes, read_here: Collection[str]) -> dict[str, Any]:
+    """Return a body as a dict. The parser's errors hold the whole body, so they do not leave this function.
+
+    Args:
+        body: JSON in UTF-8.
+        read_here: The fields that an error may name. Any other name is content.
+
+    Raises:
+        MalformedRequestError: It is no JSON object, or an object in it has a name twice.
+    """
     try:
         parsed = parse_unique_json(body.decode("utf-8"))
     except RepeatedNameError as error:
-        parsed = MalformedRequestError(str(error), error.name if error.name in _READ_HERE else None)
+        parsed = MalformedRequestError(str(error), error.name if error.name in read_here else None)
     except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, MalformedRequestError):
@@ -65,8 +73,15 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _tier(named: Sequence[Any]) -> str | None:
-    """Return the tier that is named. Two different tiers are refused, because one of them may be a mistake."""
+def tier_named(named: Sequence[Any]) -> str | None:
+    """Return the security tier that is named; None if none is.
+
+    Args:
+        named: What the headers and the body give.
+
+    Raises:
+        MalformedRequestError: There is no such tier; or two different ones, of which one may be a mistake.
+    """
     tiers = [tier for tier in named if tier is not None]
     try:
         for tier in tiers:

@@ -29,8 +29,22 @@ def streamed(response: Mapping[str, Any], include_usage: bool) -> Iterator[bytes
     Raises:
         ValueError: As from `chunks_of`, for the first piece.
     """
-    pieces = _joined_events(as_sse(chunks_of(response, include_usage)))
-    return chain([next(pieces)], _to_the_end(pieces))
+    error = error_object(502, UNWRITABLE_WORDS, code=UNWRITABLE_CODE)
+    return in_pieces(as_sse(chunks_of(response, include_usage)), b"data: " + utf8_json({"error": error}) + b"\n\n")
+
+
+def in_pieces(events: Iterable[bytes], last_of_unwritable: bytes) -> Iterator[bytes]:
+    """Return events in pieces of a useful size, which are made as they are read.
+
+    Args:
+        events: Server-sent events.
+        last_of_unwritable: The event that ends the stream if something after the first piece cannot be written.
+
+    Raises:
+        ValueError: As from the events of the first piece.
+    """
+    pieces = _joined_events(events)
+    return chain([next(pieces)], _to_the_end(pieces, last_of_unwritable))
 
 
 def as_sse(chunks: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
@@ -50,9 +64,8 @@ def _joined_events(events: Iterable[bytes]) -> Iterator[bytes]:
     yield bytes(piece)
 
 
-def _to_the_end(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _to_the_end(pieces: Iterator[bytes], last_of_unwritable: bytes) -> Iterator[bytes]:
     try:
         yield from pieces
     except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
-        error = error_object(502, UNWRITABLE_WORDS, code=UNWRITABLE_CODE)
-        yield b"data: " + utf8_json({"error": error}) + b"\n\n"
+        yield last_of_unwritable

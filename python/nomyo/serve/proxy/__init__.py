@@ -22,6 +22,7 @@ Modules, from the ground up; each imports only from those above it:
     slots         bounds the requests at the router, and those that wait
     form_request  checks what a caller asks for, before anything is sealed
     completions   the endpoints that take a request and seal it: `POST /v1/chat/completions`
+    token_counts  `POST /v1/messages/count_tokens`
     metrics       what the proxy counts, for Prometheus
     page_files    the files of the chat page, read once
     router_key    the fingerprint of the router's key

@@ -18,13 +18,15 @@ from starlette.types import Scope
 from nomyo import SecureCompletionClient, __version__, get_memory_protection_info
 from nomyo._api_form import ApiForm
 from nomyo._warn import log_named
+from nomyo.anthropic_form.messages_form import MessagesForm
+from nomyo.anthropic_form.model_list import model_list, model_object
 from nomyo.openai_form.chat_form import ChatForm
 from nomyo.serve.access_log import AccessLog
 from nomyo.serve.bearer import BearerTokens
 from nomyo.serve.log import REFUSALS_LOGGED, BoundedLog
 from nomyo.serve.proxy.completions import Completions
 from nomyo.serve.proxy.config import ProxyConfig
-from nomyo.serve.proxy.forms import Forms
+from nomyo.serve.proxy.forms import Forms, speaks_anthropic
 from nomyo.serve.proxy.guard import Guard
 from nomyo.serve.proxy.hosts import Hosts
 from nomyo.serve.proxy.metrics import CONTENT_TYPE, Metrics
@@ -33,11 +35,14 @@ from nomyo.serve.proxy.page_files import PageFile, page_files
 from nomyo.serve.proxy.refusal import Refusal
 from nomyo.serve.proxy.router_key import RouterKey
 from nomyo.serve.proxy.slots import Slots
+from nomyo.serve.proxy.token_counts import TokenCounts
 
 _log = log_named("nomyo.proxy")
 _COMPLETIONS: Final = "/v1/chat/completions"
-_FORMS: Final[dict[str, ApiForm[Any]]] = {_COMPLETIONS: ChatForm()}
+_MESSAGES: Final = "/v1/messages"
+_FORMS: Final[dict[str, ApiForm[Any]]] = {_COMPLETIONS: ChatForm(), _MESSAGES: MessagesForm()}
 """The paths that take a request for a model, each with the form in which it is asked and answered there."""
+_COUNTS: Final = "/v1/messages/count_tokens"
 _MODELS: Final = "/v1/models"
 _HEALTH: Final = "/healthz"
 _METRICS: Final = "/metrics"
@@ -57,7 +62,7 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
     metrics = Metrics(slots)
     page = page_files()
     forms = Forms(_FORMS)
-    own_paths = frozenset({*_FORMS, _MODELS, _HEALTH, _METRICS, _STATUS, *page})
+    own_paths = frozenset({*_FORMS, _COUNTS, _MODELS, _HEALTH, _METRICS, _STATUS, *page})
 
     refusals = BoundedLog(_log, REFUSALS_LOGGED)
 
@@ -78,6 +83,7 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
                 Route(path, Completions(config, client, slots, form, refused), methods=["POST"])
                 for path, form in _FORMS.items()
             ),
+            Route(_COUNTS, TokenCounts(config, client, slots, refused), methods=["POST"]),
             Route(_MODELS, models.all, methods=["GET"]),
             Route(_MODELS + "/{name:path}", models.one, methods=["GET"]),
             Route(_HEALTH, _health, methods=["GET"]),
@@ -123,7 +129,9 @@ class _Models:
         self._names = names
         self._refused = refused
 
-    async def all(self, _request: Request) -> Response:
+    async def all(self, request: Request) -> Response:
+        if speaks_anthropic(request.scope):
+            return JSONResponse(model_list(self._names.listed, self._created))
         return JSONResponse({"object": "list", "data": model_objects(self._names.listed, self._created)})
 
     async def one(self, request: Request) -> Response:
@@ -131,6 +139,8 @@ class _Models:
         if not self._names.knows(name):
             missing = Refusal(404, "model_not_found", "The proxy lists no such model", param="model")
             return self._refused(missing, request.scope)
+        if speaks_anthropic(request.scope):
+            return JSONResponse(model_object(name, self._created))
         return JSONResponse(model_objects([name], self._created)[0])
 
 
@@ -185,5 +195,6 @@ def _file(file: PageFile) -> Endpoint:
 def _refusal_of(error: HTTPException) -> Refusal:
     """Give Starlette's own refusals (404, 405) OpenAI's form."""
     if error.status_code == 404:
-        return Refusal(404, "unknown_path", f"The proxy offers POST {_COMPLETIONS} and GET {_MODELS}, not this path")
+        offered = f"POST {', '.join(_FORMS)} and GET {_MODELS}"
+        return Refusal(404, "unknown_path", f"The proxy offers {offered}, not this path")
     return Refusal(error.status_code, "method_not_allowed", "The proxy does not offer this method here")

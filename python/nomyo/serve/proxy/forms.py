@@ -1,18 +1,29 @@
-"""Which form a path of the proxy speaks. A refusal has the form of its path, also if no such path is offered."""
+"""Which form a caller of the proxy speaks. A refusal has that form, too.
+
+Most paths have one form. What is under several (`/v1/models`) is given in Anthropic's to a caller that sends
+`anthropic-version`, as its SDKs do with each request, and otherwise in OpenAI's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from nomyo._api_form import ApiForm
+from nomyo.anthropic_form.messages_form import MessagesForm
 from nomyo.openai_form.chat_form import ChatForm
 
 
+def speaks_anthropic(scope: Scope) -> bool:
+    """Return whether the headers of a request say that its caller reads Anthropic's form."""
+    return "anthropic-version" in Headers(scope=scope)
+
+
 class Forms:
-    """The forms by path; for all other paths, that of chat completions.
+    """The forms by path; for all other paths, by the headers of the request.
 
     Args:
         by_path: A path's form holds for everything below the path, too.
@@ -20,7 +31,7 @@ class Forms:
 
     def __init__(self, by_path: Mapping[str, ApiForm[Any]]) -> None:
         self._by_path = by_path
-        self._other = ChatForm()
+        self._others: tuple[ApiForm[Any], ApiForm[Any]] = (ChatForm(), MessagesForm())
 
     def of(self, scope: Scope) -> ApiForm[Any]:
         """Return the form of a request."""
@@ -28,4 +39,4 @@ class Forms:
         for known, form in self._by_path.items():
             if path == known or path.startswith(known + "/"):
                 return form
-        return self._other
+        return self._others[speaks_anthropic(scope)]

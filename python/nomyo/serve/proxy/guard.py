@@ -76,6 +76,22 @@ class Guard:
         self._hosts.check(headers, scope["server"][1])
         if scope["path"] in self._open_paths:
             return
-        if not self._tokens.admit(authorization_of(headers)):
+        if not self._tokens.admit(_authorization(headers)):
             raise Refusal(401, "invalid_token", "The proxy's token is missing or wrong: it is what nomyo proxy printed")
         note_token(scope)
+
+
+def _authorization(headers: Headers) -> str | None:
+    """Return a request's `Authorization`, or the one that its `x-api-key` stands for: Anthropic's programs send that.
+
+    Raises:
+        Refusal: Both are given, and say different tokens.
+    """
+    authorization = authorization_of(headers)
+    keys = [f"Bearer {key.strip()}" for key in headers.getlist("x-api-key")]
+    if not keys:
+        return authorization
+    given = headers.getlist("Authorization")
+    if len(keys) > 1 or given not in ([], keys):
+        raise Refusal(401, "two_tokens", "Authorization and x-api-key must not say different tokens, nor several")
+    return keys[0]

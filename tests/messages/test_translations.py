@@ -1,0 +1,139 @@
+"""The table of translations between Messages and chat completions, each way, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+from anthropic.lib.streaming._messages import accumulate_event
+
+from nomyo._api_form import MalformedRequestError, UnfitAnswerError
+from nomyo.anthropic_form.body import MessagesRequest
+from nomyo.anthropic_form.message import MAX_CALLS
+from nomyo.anthropic_form.messages_form import MessagesForm
+from support.server_events import events_in
+
+TABLE: dict[str, Any] = json.loads((Path(__file__).parent / "translations.json").read_text())
+UNLESS_SAID: dict[str, Any] = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
+FORM = MessagesForm()
+
+
+def _read(fields: dict[str, Any]) -> MessagesRequest:
+    return FORM.read(json.dumps(UNLESS_SAID | fields).encode(), [])
+
+
+def _body(completion: Any, request: MessagesRequest) -> bytes:
+    body = FORM.answer(completion, request).body
+    return body if isinstance(body, bytes) else b"".join(body)
+
+
+def test_table_is_as_long_as_promised() -> None:
+    assert min(len(TABLE["requests"]), len(TABLE["answers"])) >= 60
+    for name in ("requests", "refused_requests", "answers", "unfit_answers"):
+        names = [case["name"] for case in TABLE[name]]
+        assert len(set(names)) == len(names)
+
+
+def test_request_becomes_a_chat_completion(subtests: pytest.Subtests) -> None:
+    for case in TABLE["requests"]:
+        with subtests.test(case["name"]):
+            read = _read(case["messages_request"])
+            assert read.payload == UNLESS_SAID | case["chat_request"]
+            assert list(read.left_out) == case.get("left_out", [])
+            assert read.stream is bool(case["messages_request"].get("stream"))
+
+
+def test_request_that_cannot_be_translated_is_refused_with_the_path(subtests: pytest.Subtests) -> None:
+    for case in TABLE["refused_requests"]:
+        with subtests.test(case["name"]):
+            with pytest.raises(MalformedRequestError) as refused:
+                _read(case["messages_request"])
+            assert (refused.value.param, str(refused.value)) == (case["param"], case["error"])
+            body = FORM.refusal(400, str(refused.value), {}, param=refused.value.param).body
+            assert isinstance(body, bytes)
+            assert json.loads(body) == {
+                "type": "error",
+                "error": {"type": "invalid_request_error", "message": f"{case['param']}: {case['error']}"},
+            }
+
+
+def test_completion_becomes_a_message(subtests: pytest.Subtests) -> None:
+    for case in TABLE["answers"]:
+        with subtests.test(case["name"]):
+            request = _read(case.get("messages_request", {}))
+            message = json.loads(_body(case["chat_completion"], request))
+            assert message == case["message"]
+            anthropic.types.Message.model_validate(message)
+
+
+def test_stream_is_put_together_to_the_same_message_by_the_sdk(subtests: pytest.Subtests) -> None:
+    for case in TABLE["answers"]:
+        with subtests.test(case["name"]):
+            request = _read({**case.get("messages_request", {}), "stream": True})
+            events = events_in(_body(case["chat_completion"], request))
+            assert all(name == event["type"] for name, event in events)
+            message: Any = None
+            buffers: dict[int, bytes] = {}
+            for _, event in events:
+                message = accumulate_event(event=event, current_snapshot=message, json_bufs=buffers)
+            put_together = message.model_dump(mode="json", exclude_none=True, warnings=False)
+            expected = anthropic.types.Message.model_validate(case["message"]).model_dump(
+                mode="json", exclude_none=True
+            )
+            assert put_together == expected
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_completion_without_a_clear_meaning_is_refused(subtests: pytest.Subtests, stream: bool) -> None:
+    for case in TABLE["unfit_answers"]:
+        with subtests.test(case["name"]):
+            with pytest.raises(UnfitAnswerError) as unfit:
+                FORM.answer(case["chat_completion"], _read({"stream": stream}))
+            assert str(unfit.value) == case["error"]
+
+
+def test_body_that_is_no_json_object_is_refused() -> None:
+    for body in (b"", b"[]", b"\xff", b'{"model": "m", "model": "n"}', b"[" * 100_000):
+        with pytest.raises(MalformedRequestError):
+            FORM.read(body, [])
+
+
+@pytest.mark.parametrize("tiers", [["low"], ["high", "standard"]])
+def test_tier_that_is_none_is_refused(tiers: list[str]) -> None:
+    with pytest.raises(MalformedRequestError, match="tier"):
+        FORM.read(json.dumps(UNLESS_SAID).encode(), tiers)
+
+
+def test_tier_is_read_from_header_or_body() -> None:
+    assert FORM.read(json.dumps(UNLESS_SAID).encode(), ["high"]).security_tier == "high"
+    assert _read({"security_tier": "maximum"}).security_tier == "maximum"
+
+
+def test_numbers_that_json_does_not_know_become_null() -> None:
+    function = {"name": "f", "arguments": '{"a": NaN, "b": [-Infinity, 1e999]}'}
+    completion = {"choices": [{"message": {"tool_calls": [{"id": "call_1", "function": function}]}}]}
+
+    message = json.loads(_body(completion, _read({})), parse_constant=lambda name: pytest.fail(name))
+    stream = events_in(_body(completion, _read({"stream": True})))
+
+    assert message["content"][0]["input"] == {"a": None, "b": [None, None]}
+    assert '{"a":null,"b":[null,null]}' in [event.get("delta", {}).get("partial_json") for _, event in stream]
+
+
+@pytest.mark.parametrize("calls", [1, MAX_CALLS])
+def test_stream_is_bounded_by_its_answer(calls: int) -> None:
+    completion: Any = {"choices": [{"message": {"tool_calls": [{"function": {"name": "a"}}] * calls}}]}
+
+    stream = _body(completion, _read({"stream": True}))
+
+    assert len(stream) <= 8 * len(json.dumps(completion)) + 320 * 1024
+
+
+def test_more_calls_than_a_message_may_have_are_refused() -> None:
+    completion: Any = {"choices": [{"message": {"tool_calls": [{"function": {"name": "a"}}] * (MAX_CALLS + 1)}}]}
+
+    with pytest.raises(UnfitAnswerError, match="1025 tool calls"):
+        FORM.answer(completion, _read({}))
