@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from itertools import product
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -26,6 +25,7 @@ from nomyo.exchange.http import environment
 from nomyo.serve.router.running import RunningRouter
 from support import silent
 from support.twins import Twin
+from support.waiting import until
 
 HELLO = [{"role": "user", "content": "Hello"}]
 INTERRUPTIONS = 150
@@ -158,13 +158,33 @@ def handle_by(raised: type[Exception], _number: int, _frame: FrameType | None) -
     raise raised("the caller's own")
 
 
+def ring_within(function: str) -> None:
+    """Send the alarm to the first thread as soon as it is in a function of httpcore, or of what httpcore calls."""
+    first = threading.main_thread().ident
+    assert first is not None
+
+    def is_there() -> bool:
+        frame = sys._current_frames()[first]
+        module = frame.f_globals["__name__"]
+        return module in ("httpcore._backends.sync", "socket", "ssl") and frame.f_code.co_name == function
+
+    until(is_there, timeout_s=TIMEOUT_S)
+    signal.pthread_kill(first, signal.SIGALRM)
+
+
 @pytest.mark.parametrize(
-    ("phase", "raised"),
-    [*product(["connect", "tls", "first byte", "data"], [TimeoutError, ConnectionError]), ("data", ValueError)],
+    ("phase", "function", "raised"),
+    [
+        ("connect", "create_connection", TimeoutError),
+        ("tls", "do_handshake", TimeoutError),
+        ("first byte", "read", TimeoutError),
+        ("data", "read", ConnectionError),
+        ("data", "read", ValueError),
+    ],
 )
 @pytest.mark.parametrize("kind", [HandlingObject, lambda raised: partial(handle_by, raised)], ids=["object", "partial"])
 def test_error_of_a_signal_handler_is_the_callers_within_a_client_of_the_caller(
-    router: RunningRouter, key_directory: Path, phase: str, kind: Callable[..., Any], raised: type[Exception]
+    router: RunningRouter, key_directory: Path, phase: str, function: str, raised: type[Exception], kind: Any
 ) -> None:
     with (
         silent.PHASES[phase](router.url) as scene,
@@ -172,13 +192,14 @@ def test_error_of_a_signal_handler_is_the_callers_within_a_client_of_the_caller(
         nomyo.SyncSecureChatCompletion(
             scene.url, True, key_dir=key_directory, timeout=TIMEOUT_S, http_client=client
         ) as chat,
-        alarm(raised) as ring,
+        ThreadPoolExecutor(1) as thread,
+        alarm(raised),
     ):
         signal.signal(signal.SIGALRM, kind(raised))
-        ring(0.2)
+        rings = thread.submit(ring_within, function)
         with pytest.raises(raised, match=r"^the caller's own$") as caught:
             chat.create(model="m", messages=HELLO)
-        ring(0)
+        rings.result()
     assert caught.value.__context__ is None
 
 
