@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ CONCURRENCIES = (1, 8, 32, 128, 256)
 ROUNDS = 3
 SECONDS = 4.0
 REQUESTS_OF_MEMORY = 100_000
+NO_MORE: Mapping[str, Any] = {}
 
 
 def measure() -> dict[str, Any]:
@@ -55,10 +57,13 @@ def best_of(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(best.values())
 
 
-def run(client: str, replay: Replay, concurrency: int, **until: float) -> dict[str, Any]:
-    """Run a client in its own environment; what `load.py` says."""
+def run(
+    client: str, replay: Replay, concurrency: int, more: Mapping[str, Any] = NO_MORE, **until: float
+) -> dict[str, Any]:
+    """Run a client, with `more` options, in its own environment; what `load.py` says."""
     options = replay.options(**({} if client == "nomyo 0.2.9" else {"max_connections": max(100, concurrency)}))
     job = {"client": client, "options": options, "concurrency": concurrency, "text": TEXT, **until}
+    job["options"] |= more
     command = [str(CLIENTS[client]), str(HERE / "load.py")]
     finished = subprocess.run(
         command, input=json.dumps(job), env=replay.environment, capture_output=True, text=True, check=True

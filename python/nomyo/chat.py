@@ -57,6 +57,8 @@ class _ChatCompletion(Generic[ClientT]):
         known_routers: KeyDir | None = None,
         max_connections: int = 100,
         pad_requests: bool = False,
+        audit_log: KeyDir | None = None,
+        audit_model: bool = False,
         http_client: httpx.AsyncClient | httpx.Client | None = None,
     ) -> None:
         """Make a client; its key pair is opened or generated in the background.
@@ -90,6 +92,9 @@ class _ChatCompletion(Generic[ClientT]):
                 at once. The rest wait, with nothing sealed yet.
             pad_requests: Seal spaces behind each request, up to the next size of the Padmé scheme (at most 12 % more),
                 so that its length says less; and ask the router to do the same with its answer.
+            audit_log: A file that gets a line of evidence for each request, hash-chained and without content, before
+                the answer is handed out.
+            audit_model: Name the model in these lines.
             http_client: Your own `httpx.AsyncClient` (`httpx.Client` for the sync client), for proxies,
                 certificates and the like. It stays yours to close. Redirects are not followed in any case. If its
                 transport is not httpx's own, that transport decides how `timeout` bounds the headers.
@@ -116,6 +121,8 @@ class _ChatCompletion(Generic[ClientT]):
             known_routers=known_routers,
             max_connections=max_connections,
             pad_requests=pad_requests,
+            audit_log=audit_log,
+            audit_model=audit_model,
             http_client=http_client,
         )
         check_client(settings, stacklevel=4)

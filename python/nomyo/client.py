@@ -30,6 +30,7 @@ from .exchange.signatures import refuse_unknown, shows_options
 from .exchange.startup import check_client
 from .exchange.tracebacks import clears_traceback
 from .responses import ChatCompletionResponse, SecureResponse
+from .trust.auditor import auditor_of
 from .trust.judge import judge_of
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class _CompletionClient:
     def with_same_keys(self, settings: Settings) -> Self:
         """Make a client for another router that uses this client's key pair, and does not wipe it when it ends."""
         client = type(self).__new__(type(self))
-        client.start(settings, self._exchange.with_same_keys(settings, judge_of(settings)))
+        exchange = self._exchange.with_same_keys(settings, judge_of(settings), auditor_of(settings))
+        client.start(settings, exchange)
         return client
 
     def __repr__(self) -> str:
@@ -100,7 +102,9 @@ class _CompletionClient:
     def start(self, settings: Settings, exchange: Exchange | None = None) -> None:
         """Open the keys and the connection pool; called once, by the constructors."""
         self._http = self._open_http(settings)
-        self._exchange = Exchange(settings, judge=judge_of(settings)) if exchange is None else exchange
+        if exchange is None:
+            exchange = Exchange(settings, judge=judge_of(settings), recorder=auditor_of(settings))
+        self._exchange = exchange
         weakref.finalize(self, self._http.close)
 
     @staticmethod

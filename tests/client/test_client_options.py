@@ -39,6 +39,8 @@ DEFAULTS: dict[str, Any] = {
     "known_routers": None,
     "max_connections": 100,
     "pad_requests": False,
+    "audit_log": None,
+    "audit_model": False,
     "http_client": None,
 }
 POSITIONAL = {

@@ -132,6 +132,8 @@ def given(key_directory: Path, tmp_path: Path) -> dict[str, Any]:
         "known_routers": str(tmp_path / "known_routers"),
         "max_connections": 3,
         "pad_requests": True,
+        "audit_log": str(tmp_path / "audit"),
+        "audit_model": True,
     }
     assert values.keys() == DEFAULTS.keys() - {"http_client"}
     assert all(value != DEFAULTS[name] for name, value in values.items())

@@ -70,6 +70,12 @@ class RouterOptions:
         bool,
         typer.Option("--pad-requests", help="Pad requests inside the seal, and ask for padded answers."),
     ] = False
+    audit_log: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Add a hash-chained line to this file for each request.")
+    ] = None
+    audit_model: Annotated[bool, typer.Option("--audit-model", help="Name the model in the lines of --audit-log.")] = (
+        False
+    )
     timeout: Annotated[
         float,
         typer.Option(

@@ -5,6 +5,7 @@ Modules, from the ground up; each imports only from those above it:
     loop_local         one object for each event loop and owner; it goes when either does
     slots              concurrency slots: at most N requests are sealed, sent and opened at once
     effects            what a flow may ask of its driver; no repr of one shows its content
+    evidence           what of a call can be kept as evidence
     workers            three thread pools: for RSA work, for key generation (half a second and more), for files
     trace              the debug log: sizes, times, statuses
     tracebacks         clears local variables from the tracebacks of errors that leave the package
@@ -16,6 +17,7 @@ Modules, from the ground up; each imports only from those above it:
     wrong_address      what is said of an address at which no router answers
     protocol           URLs, headers, bounds, statuses and errors of the wire
     call               one chat request: what of it is sealed, and what says where and how it travels
+    recorder           what keeps evidence of calls
     loopback           whether a host is this machine
     paths              paths that a user gives, fixed before the working directory changes
     passwords          a key pair's password, from a file into locked memory

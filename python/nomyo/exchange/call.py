@@ -10,6 +10,7 @@ from .. import _core
 from .._warn import warn_once
 from ..responses import ChatCompletionResponse, SecureResponse
 from .effects import Timeouts
+from .evidence import Exchanged
 from .protocol import NOT_SEALED, PAYLOAD_LIMIT_BYTES, check_header_value, check_security_tier
 
 _NEW_ID: Final[Any] = object()
@@ -40,7 +41,17 @@ class Tally:
 class Call:
     """One chat request. Its repr shows nothing of it, because debugging tools print local variables of a traceback."""
 
-    __slots__ = ("api_key", "is_small", "payload", "payload_id", "security_tier", "tally", "timeouts", "wants_stream")
+    __slots__ = (
+        "api_key",
+        "evidence",
+        "is_small",
+        "payload",
+        "payload_id",
+        "security_tier",
+        "tally",
+        "timeouts",
+        "wants_stream",
+    )
 
     def __init__(
         self,
@@ -69,6 +80,8 @@ class Call:
         self.timeouts = timeouts
         self.tally: Tally | None = None
         """Filled while the call is under way, if somebody records spans."""
+        self.evidence: list[Exchanged] | None = None
+        """What the call exchanges, if somebody keeps that."""
         self.is_small: bool | None = None
         """Whether the payload is sealed without a thread; None until `Envelopes` has measured it."""
 

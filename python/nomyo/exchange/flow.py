@@ -15,11 +15,13 @@ from .call import Call
 from .client_keys import ClientKeys, KeyPair
 from .effects import Flow, Request, Response, TakeSlot
 from .envelope import Envelopes
+from .evidence import Exchanged
 from .key_judge import KeyJudge
 from .lifetime import Lifetime
 from .new_keys import new_keys
 from .paths import KeyDir, absolute_path
 from .protocol import completion_headers, completion_request, error_for, usable_body
+from .recorder import Recorder
 from .server_key import ServerKey
 from .settings import Password, Settings
 from .spans import traced
@@ -37,13 +39,20 @@ _MAY_BE_STALE_KEY = 400
 class Exchange:
     """What one client says to one router: its keys, the router's key, and the flows that use them."""
 
-    def __init__(self, settings: Settings, keys: ClientKeys | None = None, judge: KeyJudge | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keys: ClientKeys | None = None,
+        judge: KeyJudge | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         """Use the key pair of another exchange, or start opening one of our own in the background; see `ClientKeys`.
 
         Args:
             settings: The client's.
             keys: Those of the other exchange.
             judge: Is asked about each key that the router shows.
+            recorder: Keeps evidence of each call.
         """
         self.settings = settings
         self._log = settings.log
@@ -53,10 +62,11 @@ class Exchange:
         self._attempts = Attempts(settings, self._lifetime)
         self._server_key = ServerKey(settings, self._attempts, judge)
         self._envelopes = Envelopes(settings)
+        self._recorder = recorder
 
-    def with_same_keys(self, settings: Settings, judge: KeyJudge | None) -> Exchange:
+    def with_same_keys(self, settings: Settings, judge: KeyJudge | None, recorder: Recorder | None) -> Exchange:
         """Return an exchange with another router that uses this one's key pair, and leaves it as it is at its end."""
-        return Exchange(settings, self._keys, judge)
+        return Exchange(settings, self._keys, judge, recorder)
 
     def check_usable(self) -> None:
         """Refuse to go on after `dispose` or in a forked child; see `Lifetime.check`."""
@@ -70,11 +80,17 @@ class Exchange:
 
     def send(self, call: Call) -> Flow[ChatCompletionResponse]:
         """Seal a request, send it, and open the answer."""
-        return self._answer(call, self._envelopes.open)
+        return self._recorded(call, self._answer(call, self._envelopes.open))
 
     def send_secret(self, call: Call) -> Flow[SecureResponse]:
         """Do what `send` does, with the answer opened into locked memory."""
-        return self._answer(call, self._envelopes.open_secret)
+        return self._recorded(call, self._answer(call, self._envelopes.open_secret))
+
+    def _recorded(self, call: Call, flow: Flow[AnswerT]) -> Flow[AnswerT]:
+        if self._recorder is None:
+            return flow
+        self._check_sendable(call)  # what cannot be sent leaves no evidence
+        return self._recorder.recorded(call, flow)
 
     def _answer(
         self, call: Call, open_package: Callable[[bytes, _core.PrivateKey, str], Flow[AnswerT]]
@@ -181,7 +197,14 @@ class Exchange:
         package = yield from self._envelopes.seal(call, server_key)
         if call.tally is not None:
             call.tally.request_bytes = len(package)
-        return (yield from self._attempts.send(self._request(call, pair, package), call.tally))
+        exchanged = None
+        if call.evidence is not None:
+            exchanged = Exchanged(package, server_key, pair.private_key.public_key)
+            call.evidence.append(exchanged)
+        response = yield from self._attempts.send(self._request(call, pair, package), call.tally)
+        if exchanged is not None:
+            exchanged.response = response
+        return response
 
     def _request(self, call: Call, pair: KeyPair, package: bytes) -> Request:
         api_key = call.api_key if call.api_key is not None else self.settings.api_key

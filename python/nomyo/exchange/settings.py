@@ -58,6 +58,8 @@ class ClientOptions(TypedDict, total=False):
     known_routers: KeyDir | None
     max_connections: int
     pad_requests: bool
+    audit_log: KeyDir | None
+    audit_model: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class Settings:
     known_routers: KeyDir | None = None
     max_connections: int = 100
     pad_requests: bool = False
+    audit_log: KeyDir | None = None
+    audit_model: bool = False
     http_client: Any = None
     lacks_api_key: bool = field(init=False, default=False)
     """Whether neither the caller nor the environment gave an API key. The caller's `""` counts as given."""
@@ -105,9 +109,11 @@ class Settings:
             raise ValueError("secure_memory must be True, False or 'require'")
         check_key_size(self.key_size)
         self._set("made_in", working_directory())
-        for name in ("allow_http", "debug", "pad_requests"):
+        for name in ("allow_http", "debug", "pad_requests", "audit_model"):
             _check_type(name, getattr(self, name), bool)
         self._set("key_dir", _fixed("key_dir", self.key_dir))
+        if self.audit_log is not None:
+            self._set("audit_log", absolute_path("audit_log", self.audit_log))
         if self.rotation_target is not None:
             self._set("key_rotation_dir", _fixed("key_rotation_dir", self.key_rotation_dir))
         if self.known_routers is not None:
