@@ -15,7 +15,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node screenshots reference-page clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node screenshots reference-page clean
 
 setup: build
 
@@ -71,6 +71,11 @@ soak: build
 	  tests/keys/test_rotation_under_load.py tests/batch/test_batch_resume.py -k 'rotate or killed'
 	NOMYO_SOAK_EXAMPLES=1 $(BIN)/python -m pytest -q -p no:benchmark tests/protocol/test_json_read.py tests/protocol/test_json_written.py
 	NOMYO_SOAK_S=$(SOAK_S) $(BIN)/python tests/support/hostile_crowd.py
+
+# Mutations of quotes, which the verifier must refuse and survive. FUZZ_S: for how many seconds.
+FUZZ_S ?= 1800
+fuzz: $(VENV)/ready
+	NOMYO_FUZZ_S=$(FUZZ_S) $(CARGO_TEST) --test attestation mutations -- --nocapture
 
 # The arena's sources under a model checker: every order in which two threads can go through them.
 test-arena-model:

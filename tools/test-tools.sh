@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make test-all` uses beside Python and Rust, where it is missing and apt-get has it: gdb writes core dumps, strace counts
-# and fails system calls, openssl reads key files, curl and OpenAI's SDK for Node.js (20 or later) talk to the proxy, Chromium opens
+# and fails system calls, openssl reads key files, swtpm and tpm2-tools make quotes of a TPM, curl and OpenAI's SDK for Node.js (20 or later) talk to the proxy, Chromium opens
 # its page. None of them is part of a Rust or Python image.
 has() {
     for program in "$@"; do
@@ -13,6 +13,8 @@ packages=
 has gcore || packages="$packages gdb"
 has strace || packages="$packages strace"
 has openssl || packages="$packages openssl"
+has swtpm || packages="$packages swtpm"
+has tpm2_quote || packages="$packages tpm2-tools"
 has curl || packages="$packages curl"
 has npm || packages="$packages npm"
 has chromium chromium-browser google-chrome || packages="$packages chromium"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import (
     APIConnectionError,
     APIError,
+    AttestationError,
     AuthenticationError,
     BatchError,
     ConfigurationError,
@@ -32,6 +33,7 @@ except ImportError as _error:
 
     raise ImportError(f"there is not enough memory to load nomyo: {MORE_MEMORY} ({_error})") from None
 from ._core import SecureBuffer, harden_process
+from .attestation import Attestation
 from .responses import ChatCompletionResponse, SecureResponse
 
 harden_process.__module__ = "nomyo"  # where users find it: the errors that CPython makes of its arguments name it
@@ -82,6 +84,8 @@ _NAMES_OF_JAVASCRIPT = {
 __all__ = [
     "APIConnectionError",
     "APIError",
+    "Attestation",
+    "AttestationError",
     "AuthenticationError",
     "BatchError",
     "ChatCompletionResponse",

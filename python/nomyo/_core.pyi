@@ -9,38 +9,17 @@ from typing_extensions import Buffer
 
 _T = TypeVar("_T")
 
+# Packed, because a stub cannot be split.
+# fmt: off
 __all__ = [
-    "KeyFilesCondition",
-    "PageLock",
-    "PrivateKey",
-    "PublicKey",
-    "SecureBuffer",
-    "all_locked",
-    "can_lock",
-    "check_payload",
-    "cpu_features",
-    "crypto_version",
-    "dumpable",
-    "fits",
-    "harden_process",
-    "in_locked_memory",
-    "is_encrypted_key_file",
-    "load_key_directory",
-    "load_key_pair",
-    "memory_status",
-    "new_payload_id",
-    "open_bytes",
-    "open_key_directory",
-    "open_package",
-    "open_secret",
-    "refused_calls",
-    "replace_key_pair",
-    "rotate_key_directory",
-    "seal",
-    "seal_bytes",
-    "warm_up",
+    "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked", "can_lock",
+    "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement", "examine_quote", "fits",
+    "harden_process", "in_locked_memory", "is_certificate", "is_encrypted_key_file", "load_key_directory",
+    "load_key_pair", "memory_status", "new_payload_id", "open_bytes", "open_key_directory", "open_package",
+    "open_secret", "refused_calls", "replace_key_pair", "rotate_key_directory", "seal", "seal_bytes", "warm_up",
     "write_key_directory",
 ]
+# fmt: on
 
 @final
 class PublicKey:
@@ -293,7 +272,10 @@ def fits(payload: dict[str, Any], limit_bytes: int) -> bool:
     """Return whether `seal` would accept this payload with this limit."""
 
 def open_package(
-    package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None
+    package: Buffer,
+    key: PrivateKey,
+    object_type: type[dict[str, Any]] | None = None,
+    judge: Callable[[Any], object] | None = None,
 ) -> tuple[Any, str, int | float | None]:
     """Open a package. Returns (the JSON object, the algorithm's name, `processed_at` of the outer object).
 
@@ -304,6 +286,9 @@ def open_package(
 
     The plaintext is in locked memory, is checked there before the first Python object is made, and is wiped before this
     returns. Other threads get the GIL in turn meanwhile.
+
+    If `judge` is given, it is called with `_metadata` (None if it is missing) before any other Python object is made of
+    the plaintext; what it raises ends the opening, and the plaintext is wiped.
 
     Raises the same SecurityError for every failure up to the tag, another that says "not JSON" if the tag is genuine
     but the plaintext is no such object, and DisposedError if the key was wiped.
@@ -392,3 +377,24 @@ def cpu_features() -> dict[str, bool]:
 
 def crypto_version() -> str:
     """Return the name and version of the crypto library."""
+
+def examine_quote(
+    quote: bytes, signature: bytes, public: bytes, qualifying_data: bytes, pcrs: list[tuple[str, int, bytes]]
+) -> tuple[dict[str, tuple[bool | None, str]], str | None]:
+    """Examine a TPM's quote: TPMS_ATTEST, TPMT_SIGNATURE, TPM2B_PUBLIC, and PCRs as (bank, index, value).
+
+    Returns (findings, fingerprint). The findings are a dict of (True, False or None, reason) for the checks
+    "signature", "quote", "fresh", "key_attributes", "selection" and "digest", in this order; the reason is empty for
+    True. The fingerprint is that of the key's SPKI DER, or None if there is no key. Raises ValueError for a bank other
+    than "sha256", "sha384" and "sha512".
+    """
+
+def examine_endorsement(public: bytes, chain: list[bytes], roots: list[bytes], now_s: int) -> tuple[bool | None, str]:
+    """Check whether certificates lead from a key to a root that somebody trusts.
+
+    Args: TPM2B_PUBLIC; the certificates in DER, the key's own first; the roots in DER; the time in Unix seconds.
+    Returns (True, False or None, reason).
+    """
+
+def is_certificate(der: bytes) -> bool:
+    """Return whether bytes are one certificate in DER."""

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._create_many import Result, run_many, run_many_async
 from ._create_request import prepare, settings_for
+from .attestation import Attestation, AttestationMode, PolicySource
 from .client import SecureCompletionClient, SyncSecureCompletionClient
-from .exchange.call import Call
+from .exchange.call import SMALL_MODEL, Call
 from .exchange.own_names import shows_own_name
 from .exchange.paths import KeyDir
 from .exchange.settings import DEFAULT_BASE_URL, DEFAULT_KEY_DIR, Password, SecureMemory, Settings, client_repr
@@ -55,6 +56,8 @@ class _ChatCompletion(Generic[ClientT]):
         server_key_ttl: float = 300.0,
         server_key_fingerprint: str | Collection[str] | None = None,
         known_routers: KeyDir | None = None,
+        attestation: AttestationMode = "check",
+        attestation_policy: PolicySource | None = None,
         max_connections: int = 100,
         pad_requests: bool = False,
         audit_log: KeyDir | None = None,
@@ -88,6 +91,9 @@ class _ChatCompletion(Generic[ClientT]):
             known_routers: A file in which the first key of each router is remembered; another key later is a
                 `SecurityError`, unless it is accepted (`nomyo trust accept`). Pins take precedence over it. Processes
                 may share the file. Its directory must exist.
+            attestation: Of a router's TPM. "check" notes it in `response.attestation`, "require" refuses answers whose
+                verdict is worse than the policy's `least`, "ignore" does not look. None proves whose machine it is.
+            attestation_policy: What that is compared with: a mapping, or a TOML file's path (docs/attestation.md).
             max_connections: How many connections are open at once, and how many requests are sealed, sent and opened
                 at once. The rest wait, with nothing sealed yet.
             pad_requests: Seal spaces behind each request, up to the next size of the Padmé scheme (at most 12 % more),
@@ -119,6 +125,8 @@ class _ChatCompletion(Generic[ClientT]):
             server_key_ttl=server_key_ttl,
             server_key_fingerprint=server_key_fingerprint,
             known_routers=known_routers,
+            attestation=attestation,
+            attestation_policy=attestation_policy,
             max_connections=max_connections,
             pad_requests=pad_requests,
             audit_log=audit_log,
@@ -191,7 +199,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
         messages: Messages | None = None,
         **params: Any,
     ) -> ChatCompletionResponse:
-        """Send an encrypted chat completion request.
+        """Send an encrypted chat completion request; return the decrypted response.
 
         Args:
             request: The request as one mapping, instead of keywords or beside them.
@@ -203,16 +211,13 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
                 `base_url` sends this one request elsewhere, through a temporary client with the same key pair,
                 and `security_tier` is "standard", "high" or "maximum".
 
-        Returns:
-            The decrypted response.
-
         Raises:
             TypeError, ValueError: The request is incomplete, not JSON, or larger than 10 MiB (the
                 message names the path); or the tier does not exist.
             APIError: The router refused, by its status; see `nomyo.errors`.
             APIConnectionError: No answer came.
-            SecurityError: Plain HTTP, a value that cannot be a header, pins, key files or an answer
-                that cannot be opened.
+            SecurityError: Plain HTTP, a value that cannot be a header, pins, key files, an answer that cannot be
+                opened, or an attestation that is worse than required (AttestationError).
             OSError: The key directory cannot be made, read or written to.
             DisposedError: The client was disposed of.
         """
@@ -236,7 +241,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
         messages: Messages | None = None,
         **params: Any,
     ) -> SecureResponse:
-        """Send an encrypted request whose answer never becomes a Python string.
+        """Send an encrypted request whose answer never becomes a Python string: it is in locked memory until closed.
 
         With `SecureBuffer`s for the strings of the request, no secret of the conversation is ever outside of
         locked memory:
@@ -248,9 +253,6 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
 
         Args:
             request: As in `create`, and so are `model`, `messages` and `params`.
-
-        Returns:
-            The answer in locked memory, until it is closed.
 
         Raises:
             MemoryError: There is no memory for the answer.
@@ -291,6 +293,15 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
         """
         self._client.check_usable()
         return run_many_async(self.create, requests, concurrency, ordered)
+
+    @clears_traceback
+    async def attest(self, *, model: str = SMALL_MODEL) -> Attestation:
+        """Ask for the attestation of the router's TPM before the first prompt leaves, by a request for one token.
+
+        Raises:
+            NomyoError, OSError: As in `create`.
+        """
+        return await self._client.attest(model=model)
 
     async def aclose(self) -> None:
         """Do what `dispose` does, and wait until the connections are closed."""
@@ -335,8 +346,7 @@ class SyncSecureChatCompletion(_ChatCompletion[SyncSecureCompletionClient]):
         with self._temporary_client(base_url) as temporary, temporary as client:
             return client.send(call)
 
-    # It awaits nothing, in spite of its name. Both clients have the same methods: a program that calls this alias, too,
-    # changes from one client to the other by `await` alone.
+    # It awaits nothing: a program that calls it changes from one client to the other by `await` alone.
     acreate = create
 
     @typed_parameters
@@ -366,6 +376,11 @@ class SyncSecureChatCompletion(_ChatCompletion[SyncSecureCompletionClient]):
         """
         self._client.check_usable()
         return run_many(self.create, requests, concurrency, ordered)
+
+    @clears_traceback
+    def attest(self, *, model: str = SMALL_MODEL) -> Attestation:
+        """Ask for the attestation of the router's TPM; see `SecureChatCompletion.attest`."""
+        return self._client.attest(model=model)
 
     def close(self) -> None:
         """Do what `dispose` does."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from .exchange.call import Call
+from .attestation import Attestation
+from .exchange.call import SMALL_MODEL, Call, attestation_call
 from .exchange.driver import run_async, run_sync
 from .exchange.flow import Exchange
 from .exchange.http import AsyncHttp, SyncHttp
@@ -183,8 +184,7 @@ class SecureCompletionClient(_CompletionClient):
             password: Opens the private key.
 
         Raises:
-            SecurityError: The files cannot be opened, or do not belong together.
-            OSError: The files cannot be read.
+            SecurityError, OSError: The files cannot be read or opened, or do not belong together.
             DisposedError: The client was disposed of.
         """
         await run_async(self._exchange.load_keys(private_key_path, public_key_path, password), self._http)
@@ -194,8 +194,7 @@ class SecureCompletionClient(_CompletionClient):
         """Wait until there is a key pair, as each request does. So errors of its files come before the first request.
 
         Raises:
-            SecurityError: The key directory cannot be used, or a password is wrong.
-            OSError: A file cannot be read or written.
+            SecurityError, OSError: The key directory or a file cannot be used, or a password is wrong.
             DisposedError: The client was disposed of.
         """
         await run_async(self._exchange.keys_ready(), self._http)
@@ -205,17 +204,13 @@ class SecureCompletionClient(_CompletionClient):
         """Wait until the router's key is known; the requests that follow need not ask for it.
 
         Raises:
-            SecurityError, APIError, APIConnectionError: As in `fetch_server_public_key`.
-            DisposedError: The client was disposed of.
+            SecurityError, APIError, APIConnectionError, DisposedError: As in `fetch_server_public_key`.
         """
         await run_async(self._exchange.server_key_ready(), self._http)
 
     @clears_traceback
     async def fetch_server_public_key(self) -> str:
-        """Ask the router for its public key.
-
-        Returns:
-            The key as SPKI PEM.
+        """Ask the router for its public key; return it as SPKI PEM.
 
         Raises:
             SecurityError: Plain HTTP without `allow_http`, no acceptable key, or a key that matches no pin.
@@ -226,19 +221,15 @@ class SecureCompletionClient(_CompletionClient):
 
     @clears_traceback
     async def encrypt_payload(self, payload: Mapping[str, Any]) -> bytes:
-        """Seal a payload for the router.
+        """Seal a payload for the router; return the package, ready to be sent.
 
         Args:
             payload: The chat request; a `SecureBuffer` (UTF-8) may stand for any string in it.
 
-        Returns:
-            The package, ready to be sent.
-
         Raises:
             TypeError, ValueError: The payload is not a mapping, empty, not JSON, or larger than 10 MiB;
                 the message names the path.
-            SecurityError, APIError, APIConnectionError: As in `fetch_server_public_key`.
-            DisposedError: The client was disposed of.
+            SecurityError, APIError, APIConnectionError, DisposedError: As in `fetch_server_public_key`.
         """
         return await run_async(self._exchange.seal(Call(payload)), self._http)
 
@@ -281,6 +272,11 @@ class SecureCompletionClient(_CompletionClient):
             DisposedError: The client was disposed of.
         """
         return await self.send(Call(payload, payload_id, api_key, security_tier))
+
+    @clears_traceback
+    async def attest(self, *, model: str = SMALL_MODEL) -> Attestation:
+        """Ask for the attestation of the router's TPM by one small request; see `SecureChatCompletion.attest`."""
+        return await run_async(self._exchange.attest(attestation_call(model)), self._http)
 
     async def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""
@@ -374,6 +370,11 @@ class SyncSecureCompletionClient(_CompletionClient):
     ) -> ChatCompletionResponse:
         """Seal, send and open; see `SecureCompletionClient.send_secure_request`."""
         return self.send(Call(payload, payload_id, api_key, security_tier))
+
+    @clears_traceback
+    def attest(self, *, model: str = SMALL_MODEL) -> Attestation:
+        """Ask for the attestation of the router's TPM; see `SecureCompletionClient.attest`."""
+        return run_sync(self._exchange.attest(attestation_call(model)), self._http)
 
     def send(self, call: Call) -> ChatCompletionResponse:
         """Send a prepared call; see `send_secure_request`."""

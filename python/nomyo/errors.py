@@ -11,6 +11,7 @@
     ├── APIConnectionError           no answer: network failure or timeout
     │   └── ConfigurationError           a variable, file or proxy of this machine stands in the way; never retried
     ├── SecurityError                plain HTTP, header injection, pins, keys, every failure to open a package
+    │   └── AttestationError             the router's attestation is worse than `attestation="require"` accepts
     ├── DisposedError                the client was disposed of
     └── BatchError                   a batch cannot begin, or stopped before its end
 
@@ -152,6 +153,21 @@ class ConfigurationError(APIConnectionError):
 
 class SecurityError(NomyoError):
     """Going on would have been unsafe, or a package or key could not be opened."""
+
+
+class AttestationError(SecurityError):
+    """Attestation is required, and that of the answer is worse than the policy's least verdict.
+
+    The answer was wiped: nothing of it was handed out.
+
+    Args:
+        message: The verdict, and why.
+        attestation: What was found, an `Attestation`.
+    """
+
+    def __init__(self, message: str, *, attestation: Any = None) -> None:
+        super().__init__(message)
+        self.attestation = attestation
 
 
 class DisposedError(NomyoError):

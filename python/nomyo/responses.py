@@ -14,6 +14,8 @@ from ._counts import count
 from ._finite_json import text_json
 from ._near_names import suggestion
 from ._printable import printable_id
+from .attestation import Attestation
+from .attestation.found import attestation_in
 
 # Fields that a chat completion may leave out. Read as attributes they are None then, so that
 # `if message.tool_calls:` works whatever the model did; any other missing name is an error.
@@ -22,6 +24,7 @@ _OPTIONAL_FIELDS: Final = frozenset(
         "_metadata",
         "audio",
         "annotations",
+        "attestation",
         "content",
         "cuda_device",
         "finish_reason",
@@ -34,6 +37,7 @@ _OPTIONAL_FIELDS: Final = frozenset(
         "service_tier",
         "system_fingerprint",
         "tool_calls",
+        "tpm_attestation",
         "usage",
     }
 )
@@ -164,6 +168,13 @@ class ChatCompletionResponse(Level):
     system_fingerprint: str | None
     _metadata: Metadata
 
+    @property
+    def attestation(self) -> Attestation | None:
+        """What was found about the router's TPM; None if nobody looked (`attestation="ignore"`)."""
+        if not isinstance(self.get("attestation"), Attestation) and "_metadata" in self:
+            return attestation_in(self["_metadata"])
+        raise AttributeError  # a field of a level below: `__getattr__` reads it
+
 
 if TYPE_CHECKING:
 
@@ -233,6 +244,8 @@ if TYPE_CHECKING:
         security_tier: str | None
         memory_protection: Level | None
         cuda_device: Level | None
+        tpm_attestation: Level | None
+        attestation: Attestation | None
 
 else:
     Choice = AnswerMessage = ToolCall = CalledFunction = ChatCompletionResponse
@@ -261,6 +274,11 @@ class SecureResponse:
     """That of `choices[0]`."""
     metadata: Metadata
     """`_metadata` of the response, with what the client adds to it."""
+
+    @property
+    def attestation(self) -> Attestation | None:
+        """What was found about the router's TPM; None if nobody looked (`attestation="ignore"`)."""
+        return attestation_in(self.metadata)
 
     def __init__(self, json: SecureBuffer, content: SecureBuffer | None, plain: dict[str, Any]) -> None:
         self.json = json

@@ -37,6 +37,8 @@ DEFAULTS: dict[str, Any] = {
     "server_key_ttl": 300.0,
     "server_key_fingerprint": None,
     "known_routers": None,
+    "attestation": "check",
+    "attestation_policy": None,
     "max_connections": 100,
     "pad_requests": False,
     "audit_log": None,

@@ -17,7 +17,7 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"_near_names", "_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
-    {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "memory"},
+    {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "attestation", "memory"},
     {"responses"},
     {"_create_many", "_terminal_text", "exchange"},
     {"trust"},
@@ -39,7 +39,18 @@ PACKAGES = sorted(
     init.parent.relative_to(PACKAGE).as_posix() for init in PACKAGE.rglob("__init__.py") if init.parent != PACKAGE
 )
 # What users import from the root, beside the names of the package itself.
-PUBLIC = {"batch", "chat", "client", "errors", "memory", "openai", "parameters", "responses", "transports"}
+PUBLIC = {
+    "attestation",
+    "batch",
+    "chat",
+    "client",
+    "errors",
+    "memory",
+    "openai",
+    "parameters",
+    "responses",
+    "transports",
+}
 FOLDERS = {"anthropic_form", "cli", "exchange", "openai_form", "serve", "trust"}
 FREE = {"__init__"}
 

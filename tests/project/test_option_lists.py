@@ -130,6 +130,8 @@ def given(key_directory: Path, tmp_path: Path) -> dict[str, Any]:
         "server_key_ttl": 1.0,
         "server_key_fingerprint": "SHA256:" + "A" * 43,
         "known_routers": str(tmp_path / "known_routers"),
+        "attestation": "require",
+        "attestation_policy": {"keys": ["SHA256:" + "A" * 43]},
         "max_connections": 3,
         "pad_requests": True,
         "audit_log": str(tmp_path / "audit"),

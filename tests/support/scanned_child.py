@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from nomyo import NomyoError, SecureBuffer, SecureByteContext, SecureResponse, _core
+from nomyo import AttestationError, NomyoError, SecureBuffer, SecureByteContext, SecureResponse, _core
 from nomyo.batch import read as read_batch
 from nomyo.cli import main as main_of_nomyo
 from nomyo.cli.password_prompt import ask
@@ -273,6 +273,21 @@ def refused_answers(child: Child) -> None:
             child.kept.append(error)
         else:
             raise AssertionError("the answer should have been refused")
+
+
+@work
+def refused_attestations(child: Child) -> None:
+    """Answers are refused for their router's attestation, in both forms, and the errors kept."""
+    chat = child.chat(attestation="require")
+    for messages in child.messages():
+        for method in (chat.create, chat.create_secure):
+            try:
+                child.twin.call(method, model="m", messages=messages)
+            except AttestationError as error:
+                child.kept.append(error)
+            else:
+                raise AssertionError("the answer should have been refused")
+    child.kept.append(chat)
 
 
 @work

@@ -69,7 +69,7 @@ def test_line_says_what_was_exchanged_and_nothing_of_the_content(
         "status": 200,
         "response_bytes": len(answers[0]),
         "response_sha256": hashlib.sha256(answers[0]).hexdigest(),
-        "attestation": None,
+        "attestation": "absent",
     }
     assert not re.search("the-", log.read_text())
     assert log.stat().st_mode & 0o777 == 0o600

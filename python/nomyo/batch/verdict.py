@@ -11,6 +11,7 @@ from nomyo.batch.records import BadRow
 from nomyo.errors import (
     APIConnectionError,
     APIError,
+    AttestationError,
     AuthenticationError,
     ConfigurationError,
     DisposedError,
@@ -51,7 +52,7 @@ def verdict(error: Exception) -> Verdict:
     too long. It is judged as the row's fault, so that one row cannot hold up all others. An error in answer to the
     request for the router's key says nothing about a row.
     """
-    if isinstance(error, (AuthenticationError, ConfigurationError, DisposedError)):
+    if isinstance(error, (AttestationError, AuthenticationError, ConfigurationError, DisposedError)):
         return Verdict.STOP
     # A login page of this network, say, or another key of the router: not the row's fault.
     if isinstance(error, SecurityError) and (error.no_router or error.router_key):

@@ -20,9 +20,10 @@ from nomyo.exchange.protocol import check_header_value
 from nomyo.serve.listener import Listener
 from nomyo.serve.log import LogLevel, log_to_stderr
 from nomyo.serve.router.app import create_app
-from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
+from nomyo.serve.router.config import RateLimit, RouterConfig, TpmConfig, UpstreamConfig
 from nomyo.serve.router.protection import memory_protection
 from nomyo.serve.router.router import Router
+from nomyo.serve.router.tpm import TpmError
 from nomyo.serve.server import serve
 
 _Ready: TypeAlias = Callable[[str, str], str]
@@ -113,6 +114,16 @@ def router(
         str | None, typer.Option(metavar="NAME", help="Environment variable that holds the bearer token for it.")
     ] = None,
     upstream_timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Seconds for its whole answer.")] = 600.0,
+    tpm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TPM",
+            help="TPM 2.0 whose quote each answer brings: a device, or swtpm:HOST:PORT; needs tpm2-tools.",
+        ),
+    ] = None,
+    tpm_pcrs: Annotated[
+        str, typer.Option(metavar="PCRS", help="PCRs that it quotes; several banks joined by +.")
+    ] = "sha256:0,7,10",
     log_level: Annotated[
         LogLevel, typer.Option(metavar="info|warning|error", help="What the log on stderr tells.")
     ] = LogLevel.INFO,
@@ -132,6 +143,7 @@ def router(
             api_keys=frozenset(api_key or ()),
             tier_models=_tier_models(tier_model or ()),
             rate_limit=_rate_limit(rate_limit, burst, burst_window),
+            tpm=None if tpm is None else TpmConfig(tpm, tpm_pcrs),
             upstream=_upstream(upstream, upstream_api_key, upstream_api_key_env, upstream_timeout),
         )
     except ValueError as error:
@@ -147,7 +159,11 @@ def _run(config: RouterConfig, ready: _Ready) -> int:
     except OSError as error:
         _log.warning("core dumps and ptrace could not be switched off: %s", error.strerror)
     _warn_of_plain_http(config)
-    running = Router(config)
+    try:
+        running = Router(config)
+    except (OSError, TpmError) as error:
+        report(NAME, failure_text(error))
+        return FAILED
     if not memory_protection()["memory_locking"]:
         _log.warning("working memory could not be locked and may reach swap: `nomyo doctor` says what would help")
     try:

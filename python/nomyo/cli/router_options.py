@@ -28,6 +28,14 @@ class Tier(StrEnum):
     MAXIMUM = "maximum"
 
 
+class Attest(StrEnum):
+    """What is done with the attestation of a router's TPM."""
+
+    IGNORE = "ignore"
+    CHECK = "check"
+    REQUIRE = "require"
+
+
 SecurityTier: TypeAlias = Annotated[
     Tier | None,
     typer.Option(
@@ -60,6 +68,17 @@ class RouterOptions:
             " `nomyo trust`.",
         ),
     ] = None
+    attestation: Annotated[
+        Attest,
+        typer.Option(
+            metavar="ignore|check|require",
+            help="What is done with the attestation of the router's TPM: nothing; noted; required.",
+            case_sensitive=False,
+        ),
+    ] = Attest.CHECK
+    attestation_policy: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="TOML file that it is compared with.")
+    ] = None
     key_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Use the key pair there; by default, a new one in memory.")
     ] = None
@@ -91,6 +110,7 @@ class RouterOptions:
         return {
             **{each.name: getattr(self, each.name) for each in fields(self) if each.name in known},
             "router_url": DEFAULT_BASE_URL if self.base_url is None else self.base_url,
+            "attestation": self.attestation.value,
             "server_key_fingerprint": self.server_key_fingerprint or None,
             "key_rotation_dir": self.key_dir,
             "secure_memory": "require" if self.require_locked_memory else True,

@@ -20,6 +20,8 @@ _NO_STREAM: Final = (
     "stream=True: the answer comes back whole all the same, because it is sealed as a whole;"
     " the clients of nomyo.openai make a stream of it"
 )
+SMALL_MODEL: Final = "Qwen/Qwen3-0.6B"
+"""The service's smallest model."""
 _PARSED: Final = """\
 response_format must be JSON, not the class {name}; nomyo.openai makes an answer an object of it:
     from nomyo.openai import OpenAI  # or AsyncOpenAI
@@ -119,6 +121,11 @@ class Call:
             TypeError, ValueError: The payload is not JSON, or too large; the message names the path.
         """
         _core.check_payload(self.payload, limit_bytes=PAYLOAD_LIMIT_BYTES)
+
+
+def attestation_call(model: str) -> Call:
+    """Return a small request, whose answer brings the router's attestation."""
+    return Call({"model": model, "messages": [{"role": "user", "content": "."}], "max_tokens": 1})
 
 
 def _sealed_part(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from .. import _core
+from ..attestation import Attestation
+from ..attestation.judge import Judge
 from ..memory import warn_of_unlocked
 from ..responses import ChatCompletionResponse, SecureResponse
 from .call import Call
@@ -33,6 +35,7 @@ class Envelopes:
         self._log = settings.log
         self._secure_memory = settings.secure_memory
         self._pads = settings.pad_requests
+        self._judge = Judge(settings.attestation, settings.policy)
 
     def check(self, call: Call) -> Flow[None]:
         """Raise what `seal` would raise for this payload, without sealing it.
@@ -64,14 +67,17 @@ class Envelopes:
 
         Raises:
             SecurityError: It cannot be opened; or locked memory is required, and there is none.
+            AttestationError: Attestation is required, and that of the answer is worse. No content became an object.
             DisposedError: The key was wiped.
         """
+        required = self._judge.required(payload_id)
         with timed(self._log, "opened"):
             response, algorithm, processed_at = yield from self._in_thread(
-                _core.open_package, package, key, ChatCompletionResponse
+                _core.open_package, package, key, ChatCompletionResponse, required
             )
         add_metadata(response, payload_id, algorithm, processed_at)
         assert isinstance(response, ChatCompletionResponse)
+        self._judge.note(response["_metadata"], payload_id, required)
         return response
 
     def open_secret(self, package: Buffer, key: _core.PrivateKey, payload_id: str) -> Flow[SecureResponse]:
@@ -80,9 +86,22 @@ class Envelopes:
             json, content, rest, algorithm, processed_at = yield from self._in_thread(
                 _core.open_secret, package, key, ChatCompletionResponse
             )
-        warn_of_unlocked(self._secure_memory, json, content, stacklevel=2)
         add_metadata(rest, payload_id, algorithm, processed_at)
-        return SecureResponse(json, content, rest)
+        response = SecureResponse(json, content, rest)
+        try:
+            warn_of_unlocked(self._secure_memory, json, content, stacklevel=2)
+            required = self._judge.required(payload_id)
+            if required is not None:
+                required(rest["_metadata"])
+            self._judge.note(rest["_metadata"], payload_id, required)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def attestation_of(self, response: ChatCompletionResponse) -> Attestation:
+        """Return the attestation of an answer, whatever the client does with those of others."""
+        return self._judge.of(response["_metadata"])
 
     def _is_small(self, call: Call) -> bool:
         """Return whether sealing takes less time than waking a thread; measured once for each call."""

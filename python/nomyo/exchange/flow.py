@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import _core
 from .._warn import warn
-from ..errors import APIConnectionError, APIError, SecurityError
+from ..attestation import Attestation
+from ..errors import APIConnectionError, APIError, AttestationError, SecurityError
 from ..memory import check_nothing_unlocked
 from ..responses import ChatCompletionResponse, SecureResponse
 from .attempts import Attempts
@@ -34,6 +35,22 @@ AnswerT = TypeVar("AnswerT", ChatCompletionResponse, SecureResponse)
 
 _MAY_BE_STALE_KEY = 400
 """What the router answers to a package that it cannot open: it may have changed its key since it gave us one."""
+
+
+def _judged(call: Call, opening: Flow[AnswerT]) -> Flow[AnswerT]:
+    """Open an answer; if somebody keeps evidence of the call, note the verdict on the router's attestation."""
+    if not call.evidence:
+        return (yield from opening)
+    found: Attestation | None = None
+    try:
+        answer = yield from opening
+        found = answer.attestation
+    except AttestationError as error:
+        found = error.attestation
+        raise
+    finally:
+        call.evidence[-1].attestation = None if found is None else found.verdict
+    return answer
 
 
 class Exchange:
@@ -92,6 +109,11 @@ class Exchange:
         self._check_sendable(call)  # what cannot be sent leaves no evidence
         return self._recorder.recorded(call, flow)
 
+    def attest(self, call: Call) -> Flow[Attestation]:
+        """Send a request for the attestation of its answer alone."""
+        answer = yield from self.send(call)
+        return self._envelopes.attestation_of(answer)
+
     def _answer(
         self, call: Call, open_package: Callable[[bytes, _core.PrivateKey, str], Flow[AnswerT]]
     ) -> Flow[AnswerT]:
@@ -102,7 +124,7 @@ class Exchange:
                 yield from self.keys_ready()
                 with self._keys.lease() as pair:
                     package = yield from self._answer_to(call, pair, server_key)
-                    answer = yield from open_package(package, pair.private_key, call.payload_id)
+                    answer = yield from _judged(call, open_package(package, pair.private_key, call.payload_id))
             if call.tally is not None:
                 call.tally.answer = answer
             return answer

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from .._checks import check_int, check_number
 from .._core import SecureBuffer
+from ..attestation import MODES, AttestationMode, PolicySource
+from ..attestation.policy import NO_POLICY, Policy, read_policy
 from .effects import Timeouts
 from .loopback import is_loopback
 from .paths import KeyDir, absolute_path, working_directory
@@ -56,6 +58,8 @@ class ClientOptions(TypedDict, total=False):
     server_key_ttl: float
     server_key_fingerprint: str | Collection[str] | None
     known_routers: KeyDir | None
+    attestation: AttestationMode
+    attestation_policy: PolicySource | None
     max_connections: int
     pad_requests: bool
     audit_log: KeyDir | None
@@ -81,6 +85,8 @@ class Settings:
     server_key_ttl: float = 300.0
     server_key_fingerprint: str | Collection[str] | None = None
     known_routers: KeyDir | None = None
+    attestation: AttestationMode = "check"
+    attestation_policy: PolicySource | None = None
     max_connections: int = 100
     pad_requests: bool = False
     audit_log: KeyDir | None = None
@@ -92,6 +98,8 @@ class Settings:
     """The working directory in which the client was made; None if that was gone."""
     pins: frozenset[str] = field(init=False, default=frozenset())
     """Fingerprints, one of which the router's key must have; empty for no pinning."""
+    policy: Policy = field(init=False, default=NO_POLICY)
+    """What attestations are compared with."""
 
     def __post_init__(self) -> None:
         """Fill in what the environment gives, and check each option.
@@ -100,6 +108,7 @@ class Settings:
             ValueError: An option is out of range, or the URL is not an http(s) URL.
             TypeError: An option has the wrong type.
             SecurityError: The API key cannot be sent as an HTTP header.
+            OSError: The file of the policy cannot be read.
         """
         self._set("base_url", router_address(self.base_url))
         self._set("lacks_api_key", self.api_key is None and not os.environ.get("NOMYO_API_KEY"))
@@ -109,6 +118,11 @@ class Settings:
             raise ValueError("secure_memory must be True, False or 'require'")
         check_key_size(self.key_size)
         self._set("made_in", working_directory())
+        if self.attestation not in MODES:
+            raise ValueError(f"attestation must be one of {', '.join(MODES)}")
+        if isinstance(self.attestation_policy, (str, os.PathLike)):
+            self._set("attestation_policy", absolute_path("attestation_policy", self.attestation_policy))
+        self._set("policy", read_policy(self.attestation_policy))
         for name in ("allow_http", "debug", "pad_requests", "audit_model"):
             _check_type(name, getattr(self, name), bool)
         self._set("key_dir", _fixed("key_dir", self.key_dir))

@@ -3,6 +3,7 @@
 mod all_locks;
 pub mod arena;
 mod armor;
+pub mod attestation;
 pub mod buffer;
 pub mod crypto;
 pub mod envelope;

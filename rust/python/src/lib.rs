@@ -6,6 +6,7 @@
 //! - no content enters an exception, a message or a `repr`;
 //! - no copy of a text stays in Python's heap, except for the objects that the caller passes or gets.
 
+mod attestation;
 mod detached;
 mod errors;
 mod exported;
@@ -40,6 +41,8 @@ const REFUSED_RANDOM: &str = "the system refuses random numbers to this process:
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::attestation::{examine_endorsement, examine_quote, is_certificate};
     #[pymodule_export]
     use super::key_files::{
         KeyFilesCondition, is_encrypted_key_file, load_key_directory, load_key_pair,

@@ -4,13 +4,15 @@ use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
 use crate::exported::{Exported, type_name};
 use crate::json::check::check_object;
+use crate::json::parts::find_parts;
 use crate::json::read::{check_stack, read_value};
 use crate::json::sink::Measure;
+use crate::json::walk::Syntax;
 use crate::json::write::write_payload;
 use crate::keys::{PrivateKey, PublicKey};
 use nomyo_core::crypto::rsa;
 use nomyo_core::envelope::{Number, Sealed, Sealer};
-use nomyo_core::{package, stack};
+use nomyo_core::{Error, arena, package, stack};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -69,12 +71,16 @@ pub fn fits(payload: &Bound<'_, PyAny>, limit_bytes: usize) -> bool {
 /// infinities are read as Python's `json` reads them. Raises the same SecurityError for every failure up to the tag,
 /// another that says "not JSON" if the tag is genuine but the plaintext is no such object, and DisposedError if the key
 /// was wiped.
+///
+/// If `judge` is given, it is called with `_metadata` (None if it is missing) before any other Python object is made of
+/// the plaintext; what it raises ends the opening, and the plaintext is wiped.
 #[pyfunction]
-#[pyo3(signature = (package, key, object_type = None))]
+#[pyo3(signature = (package, key, object_type = None, judge = None))]
 pub fn open_package<'py>(
     package: &Bound<'py, PyAny>,
     key: &Bound<'py, PrivateKey>,
     object_type: Option<&Bound<'py, PyType>>,
+    judge: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<(Bound<'py, PyAny>, &'static str, Bound<'py, PyAny>)> {
     let py = package.py();
     let object_type = dict_type(py, object_type)?;
@@ -85,9 +91,25 @@ pub fn open_package<'py>(
         .detach_counted(|| open_text(content, &key))
         .or_raise(py)?;
     check_stack(levels).or_raise(py)?;
+    if let Some(judge) = judge {
+        judge.call1((metadata(&text, &object_type)?,))?;
+    }
     let object = stack::scrubbed(|| read_value(&object_type, &mut text))?;
     py.detach_counted(|| drop(text));
     Ok((object, package::ALGORITHM, python_number(py, processed_at)?))
+}
+
+/// Makes Python objects of `_metadata` alone, None if it is missing; the text stays as it is.
+fn metadata<'py>(text: &[u8], object_type: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = object_type.py();
+    let place = stack::scrubbed(|| find_parts(text));
+    let place = place.map_err(|Syntax| Error::NotJson).or_raise(py)?;
+    let Some(place) = place.metadata else {
+        return Ok(py.None().into_bound(py));
+    };
+    let mut part = arena::zeroed(place.len()).or_raise(py)?;
+    part.copy_from_slice(&text[place]);
+    stack::scrubbed(|| read_value(object_type, &mut part))
 }
 
 /// Returns the class for JSON objects: `object_type`, or `dict` if it is None. TypeError if it is no subclass of dict.

@@ -21,14 +21,15 @@ Modules, from the ground up; each imports only from those above it:
     tool_arguments  arguments for a tool call, made from the tool's JSON Schema
     echo            the built-in model
     upstream        another model: an OpenAI-compatible server
+    tpm             quotes of a TPM, by tpm2-tools
     router          one request from sealed bytes to sealed bytes
     app             the router as an ASGI application
     running         a whole router in a thread
 """
 
 from nomyo.serve.router.app import create_app
-from nomyo.serve.router.config import RateLimit, RouterConfig, UpstreamConfig
+from nomyo.serve.router.config import RateLimit, RouterConfig, TpmConfig, UpstreamConfig
 from nomyo.serve.router.router import Router
 from nomyo.serve.router.running import RunningRouter
 
-__all__ = ["RateLimit", "Router", "RouterConfig", "RunningRouter", "UpstreamConfig", "create_app"]
+__all__ = ["RateLimit", "Router", "RouterConfig", "RunningRouter", "TpmConfig", "UpstreamConfig", "create_app"]

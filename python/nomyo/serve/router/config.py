@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +15,10 @@ from nomyo.serve.listener import Listener
 SECURITY_TIERS: Final = ("standard", "high", "maximum")
 DEFAULT_TIER: Final = "standard"
 MEBIBYTE: Final = 1024 * 1024
+_SWTPM: Final = re.compile(r"swtpm:([A-Za-z0-9.-]+):([1-9][0-9]{0,4})")
+_PCR: Final = "(?:[0-9]|1[0-9]|2[0-3])"
+_BANK: Final = f"sha(?:256|384|512):{_PCR}(?:,{_PCR})*"
+_PCRS: Final = re.compile(f"{_BANK}(?:\\+{_BANK})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,41 @@ class UpstreamConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TpmConfig:
+    """A TPM 2.0 whose quotes the router adds to its answers.
+
+    Args:
+        address: A device (`/dev/tpmrm0`), or `swtpm:HOST:PORT`.
+        pcrs: The PCRs that are quoted, as tpm2-tools have them: a bank and its PCRs; several joined by `+`.
+        key: The kind of key that is made for each request: "ecc" (P-256), or "rsa" (2048 bits), which takes longer.
+    """
+
+    address: str
+    pcrs: str = "sha256:0,7,10"
+    key: str = "ecc"
+
+    def __post_init__(self) -> None:
+        if not self.address.startswith("/") and not _SWTPM.fullmatch(self.address):
+            raise ValueError(f"the TPM must be a device or swtpm:HOST:PORT, not {self.address!r}")
+        if not _PCRS.fullmatch(self.pcrs) or not _are_distinct(self.pcrs):
+            raise ValueError("PCRs are selected as in sha256:0,7,10 (sha256, sha384 or sha512; 0 to 23; each once)")
+        if self.key not in ("ecc", "rsa"):
+            raise ValueError(f"the TPM's key must be ecc or rsa, not {self.key!r}")
+
+    @property
+    def tcti(self) -> str:
+        """The address in tpm2-tools' form."""
+        swtpm = _SWTPM.fullmatch(self.address)
+        return f"swtpm:host={swtpm[1]},port={swtpm[2]}" if swtpm else f"device:{self.address}"
+
+
+def _are_distinct(pcrs: str) -> bool:
+    selections = [each.split(":") for each in pcrs.split("+")]
+    lists = [indices.split(",") for _, indices in selections]
+    return len({bank for bank, _ in selections}) == len(selections) and all(len({*one}) == len(one) for one in lists)
+
+
+@dataclass(frozen=True, slots=True)
 class RouterConfig:
     """All settings of a router.
 
@@ -82,6 +122,7 @@ class RouterConfig:
         tier_models: The models that each security tier allows. A tier that is not named allows all.
         rate_limit: The limit of each API key, or of each address if no key came; None for no limit.
         upstream: The server that answers; None for the built-in echo model.
+        tpm: The TPM that attests; None for none.
         max_plaintext_bytes: The largest decrypted request.
         max_response_bytes: The largest answer before it is sealed.
         max_requests_in_flight: How many requests are answered at once; further ones get 503.
@@ -97,6 +138,7 @@ class RouterConfig:
     tier_models: Mapping[str, frozenset[str]] = field(default_factory=dict)
     rate_limit: RateLimit | None = None
     upstream: UpstreamConfig | None = None
+    tpm: TpmConfig | None = None
     max_plaintext_bytes: int = 10 * MEBIBYTE
     max_response_bytes: int = 32 * MEBIBYTE
     max_requests_in_flight: int = 1024

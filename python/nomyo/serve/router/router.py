@@ -32,6 +32,7 @@ from nomyo.serve.router.keys import KeyRing
 from nomyo.serve.router.limits import RateLimiter
 from nomyo.serve.router.protection import cuda_device, memory_protection
 from nomyo.serve.router.refusal import NOT_MENDED, Refusal
+from nomyo.serve.router.tpm import Tpm
 from nomyo.serve.router.upstream import Upstream
 
 _log = log_named("nomyo.router")
@@ -47,6 +48,16 @@ class ChatModel(Protocol):
         """Close the connections."""
 
 
+class Attester(Protocol):
+    """What attests the router's machine."""
+
+    def attestation(self, payload_id: str) -> dict[str, Any]:
+        """Return `tpm_attestation` for a request. It is called in a worker thread."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
 class Router:
     """A router's state: its keys, its limits, and the model that answers.
 
@@ -55,10 +66,21 @@ class Router:
     Args:
         config: Its settings.
         clock: Returns monotonic seconds, for key rotation and rate limits.
+        attester: Attests this machine in each answer, instead of the TPM of `config`.
+
+    Raises:
+        TpmError, OSError: The TPM cannot be used.
     """
 
-    def __init__(self, config: RouterConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: RouterConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        attester: Attester | None = None,
+    ) -> None:
         self.config = config
+        self._attester = Tpm(config.tpm) if attester is None and config.tpm is not None else attester
         self.answers: Counter[tuple[str, int]] = Counter()
         """How many answers were sent, by path and status; a path that does not exist counts as `-`."""
         self.keys = KeyRing(
@@ -96,6 +118,8 @@ class Router:
     def close(self) -> None:
         """Wipe every key."""
         self.keys.close()
+        if self._attester is not None:
+            self._attester.close()
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -143,7 +167,7 @@ class Router:
         check_chat_request(request)
         check_model_allowed(request["model"], head.security_tier, self.config.tier_models)
         completion = await self._model.complete(request)
-        return await self._seal(completion | {"_metadata": _metadata(head)}, head)
+        return await self._seal(completion | {"_metadata": _metadata(head) | await self._attested(head)}, head)
 
     async def _rotate_or_keep(self) -> None:
         try:
@@ -158,6 +182,11 @@ class Router:
         except SecurityError:
             pass
         raise Refusal(400, "Failed to decrypt the request")
+
+    async def _attested(self, head: RequestHead) -> dict[str, Any]:
+        if self._attester is None:
+            return {}
+        return {"tpm_attestation": await anyio.to_thread.run_sync(self._attester.attestation, head.payload_id)}
 
     async def _seal(self, completion: dict[str, Any], head: RequestHead) -> bytes:
         def sealed() -> bytes:

@@ -10,6 +10,7 @@
 pub mod aead;
 pub(crate) mod base64;
 pub(crate) mod cbc;
+pub mod certificates;
 mod cipher;
 pub(crate) mod constant_time;
 pub mod cpu;
@@ -18,6 +19,7 @@ pub mod hooks;
 pub(crate) mod pbkdf2;
 pub mod random;
 pub mod rsa;
+pub mod signature;
 mod version;
 
 pub use version::version;
