@@ -41,7 +41,8 @@ class NomyoError(Exception):
     no_router: bool = False
     """Whether no router answers at the address: the request for its key brought something else."""
     router_key: bool = False
-    """Whether the router's key was refused: it matches no pin, or is not the one that the router is known by."""
+    """Whether no key of the router was accepted: it matches no pin, or is not the one that the router is known by, or
+    what is known cannot be trusted."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)

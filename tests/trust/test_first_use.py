@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,7 @@ def test_another_key_is_refused_before_anything_is_sealed_for_it(
     assert changed.running.fingerprint in words
     assert SEEN.search(words)
     assert "Ask the operator" in words
-    assert f"`nomyo trust accept {changed.url} --known-routers {path}`" in words
+    assert f"`nomyo trust accept {changed.url} {other_key.fingerprint} --known-routers {path}`" in words
     assert refused.value.__context__ is None
     assert len(changed.posts) == sent
     assert judged(path) == ["first-use", "changed"]
@@ -227,6 +229,7 @@ def test_damaged_file_is_refused_and_kept(
         ask(twin, changed.url, key_dir=key_directory, known_routers=path)
 
     assert path.read_bytes() == content
+    assert refused.value.router_key
     assert refused.value.__context__ is None
     assert changed.posts == []
 
@@ -261,6 +264,46 @@ def test_directory_that_is_missing_is_an_error_of_this_machine(
         ask(twin, changed.url, key_dir=key_directory, known_routers=tmp_path / "missing" / "known_routers")
 
     assert changed.posts == []
+
+
+def test_file_system_without_locks_is_refused(
+    twin: Twin, changed: FaultyRouter, key_directory: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    client = twin.client(changed.url, key_dir=key_directory, known_routers=path)
+    twin.call(client.wait_for_keys)
+    monkeypatch.setattr("nomyo._files.file_systems.fcntl.flock", refuse)
+    with pytest.raises(nomyo.ConfigurationError, match=r"known_routers: .*known_routers\.log: No locks available"):
+        twin.call(client.fetch_server_public_key)
+
+    assert not path.exists()
+
+
+def test_error_of_a_signal_handler_stays_itself(
+    changed: FaultyRouter, key_directory: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise TimeoutError("the limit of a task queue")
+
+    monkeypatch.setattr(KnownRouters, "judge", interrupted)
+    with (
+        nomyo.SyncSecureCompletionClient(changed.url, True, key_dir=key_directory, known_routers=path) as client,
+        pytest.raises(TimeoutError, match="task queue"),
+    ):
+        client.fetch_server_public_key()
+
+
+def test_clients_of_many_threads_share_one_file(changed: FaultyRouter, key_directory: Path, path: Path) -> None:
+    def fetch(_: int) -> None:
+        with nomyo.SyncSecureCompletionClient(changed.url, True, key_dir=key_directory, known_routers=path) as client:
+            client.fetch_server_public_key()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(fetch, range(8)))
+
+    assert judged(path) == ["first-use"]
 
 
 def test_key_of_a_temporary_client_is_judged_too(

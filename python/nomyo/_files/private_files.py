@@ -74,26 +74,25 @@ def locked_file(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def check_private(descriptor: int, path: Path, kind: int = stat.S_IFREG) -> None:
-    """Refuse a file or a directory that others could change.
+def check_private(descriptor: int, path: Path) -> None:
+    """Refuse a file that others could change.
 
     Args:
         descriptor: The open file.
         path: Its path, for the error.
-        kind: `stat.S_IFREG` or `stat.S_IFDIR`.
 
     Raises:
-        SecurityError: It is not of this kind, not this user's, open to others, or a file with a second name.
+        SecurityError: It is no regular file, not this user's, open to others, or has a second name.
     """
     found = os.fstat(descriptor)
     fault = None
-    if stat.S_IFMT(found.st_mode) != kind:
+    if not stat.S_ISREG(found.st_mode):
         fault = "it is no regular file"
     elif hasattr(os, "geteuid") and found.st_uid != os.geteuid():
         fault = "it belongs to another user"
     elif os.name == "posix" and stat.S_IMODE(found.st_mode) & _OTHERS:
         fault = f"other users may open it: its mode is {stat.S_IMODE(found.st_mode):04o}, and must be 0600"
-    elif kind == stat.S_IFREG and found.st_nlink > 1:
+    elif found.st_nlink > 1:
         fault = "it has a second name (a hard link)"
     if fault is not None:
         raise refusal(path, fault)

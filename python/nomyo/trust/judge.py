@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nomyo._system_errors import is_of_the_system
-from nomyo.errors import ConfigurationError
+from nomyo.errors import ConfigurationError, SecurityError
 from nomyo.exchange.key_judge import KeyJudge
 from nomyo.exchange.settings import Settings
 from nomyo.trust.key_log import Judgement
@@ -44,9 +44,15 @@ class _Judge:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Make an error of the system one of a setting of this machine: no request can go on until it is mended."""
+        """Have each error tell that it concerns every request.
+
+        An error of the system becomes one of a setting of this machine: no request can go on until it is mended.
+        """
         try:
             yield
+        except SecurityError as error:
+            error.router_key = True
+            raise
         except OSError as error:
             if not is_of_the_system(error):  # a handler of a signal raised it
                 raise

@@ -170,13 +170,11 @@ class KnownRouters:
         else:
             expected = " nor ".join(f"not {each.fingerprint}, added {each.since}" for each in known.added)
         option = "" if self._is_default else f" --known-routers {shlex.quote(str(self.path))}"
-        error = SecurityError(
+        return SecurityError(
             f"the router {router} shows the key {fingerprint}, {expected} ({self.path}): its operator has replaced it,"
             " or somebody stands between you and the router. Ask the operator for the fingerprint of the present key;"
-            f" if it is this one, `nomyo trust accept {address}{option}` goes on with it"
+            f" if it is this one, `nomyo trust accept {address} {fingerprint}{option}` goes on with it"
         )
-        error.router_key = True
-        return error
 
 
 class _Change:
