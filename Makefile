@@ -15,7 +15,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node screenshots reference-page clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node agents screenshots reference-page clean
 
 setup: build
 
@@ -53,7 +53,7 @@ test-all: build
 	$(BIN)/python tests/support/coverage_floor.py
 
 # Two at a time: what comes by network (test-tools installs by apt-get) beside what is compiled.
-test-needs: test-tools test-rust ray test-arena-model openai wheel reference node
+test-needs: test-tools test-rust ray test-arena-model openai wheel reference node agents
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
@@ -117,6 +117,13 @@ tests/node/node_modules/ready: tests/node/package-lock.json | test-tools
 	cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 
+# Coding agents as published, which tests launch: their programs for Linux on x86-64 alone, which need no script to be installed.
+agents: tests/agents/node_modules/ready
+
+tests/agents/node_modules/ready: tests/agents/package-lock.json
+	cd tests/agents && npm ci --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
 # The programs of others that tests use.
 test-tools: prerequisites
 	@tools/test-tools.sh
@@ -168,4 +175,4 @@ prove: build reference
 	$(BIN)/python tests/support/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(LOWEST) tests/node/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(LOWEST) tests/node/node_modules tests/agents/node_modules dist target

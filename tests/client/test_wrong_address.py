@@ -17,7 +17,7 @@ import typer
 import nomyo
 import nomyo.batch
 from nomyo import cli
-from nomyo.cli import proxy
+from nomyo.cli import proxy_client
 from nomyo.exchange.wrong_address import PLAIN_HTTP
 from nomyo.serve.proxy.failures import refusal_for
 from support.raw_server import framed, raw_server
@@ -218,7 +218,7 @@ def test_plain_http_that_nobody_permitted_is_told_in_the_same_words(
 
 def test_proxy_refuses_plain_http_in_the_same_words() -> None:
     with pytest.raises(typer.BadParameter, match=re.escape(PLAIN_HTTP)):
-        proxy._client(router_url="http://127.0.0.1:9", key_dir=None)
+        proxy_client.proxy_client(router_url="http://127.0.0.1:9", key_dir=None)
 
 
 # A router that may well be there: in trouble, or behind something that refuses

@@ -32,7 +32,7 @@ LAYERS = [
 BETWEEN_EQUALS: set[tuple[str, str]] = set()
 # Within a package, its map gives the order; these know nothing of each other all the same.
 APART = {
-    "cli": {"batch", "chat", "demo", "doctor", "keys", "models", "proxy", "router", "trust"},
+    "cli": {"batch", "chat", "demo", "doctor", "keys", "launch", "models", "proxy", "router", "trust"},
     "serve": {"proxy", "router"},
 }
 PACKAGES = sorted(

@@ -21,6 +21,7 @@ from nomyo.batch.client_options import BatchOptions, as_of_client
 from nomyo.cli import proxy as proxy_command
 from nomyo.cli.batch import command as batch_command
 from nomyo.cli.chat import command as chat_command
+from nomyo.cli.launch import command as launch_command
 from nomyo.cli.router_options import RouterOptions
 from nomyo.exchange.settings import ClientOptions, Settings
 from nomyo.transports import AsyncSecureTransport, SecureTransport
@@ -198,7 +199,7 @@ def test_commands_take_what_makes_sense_there() -> None:
     assert taken == DEFAULTS.keys() - NOT_FOR_ALL_COMMANDS
 
 
-@pytest.mark.parametrize("command", [chat_command, batch_command, proxy_command])
+@pytest.mark.parametrize("command", [chat_command, batch_command, proxy_command, launch_command])
 def test_command_that_speaks_to_a_router_has_its_options(command: ModuleType) -> None:
     parameters = typer.main.get_command(command.app).params
 

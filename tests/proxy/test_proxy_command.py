@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nomyo.cli import main
+from nomyo.cli import main, proxy_client
 from nomyo.cli import proxy as proxy_command
 from nomyo.errors import SecurityError
 from nomyo.serve.router.running import RunningRouter
@@ -203,7 +203,7 @@ def test_core_dumps_are_off_before_there_is_a_key(monkeypatch: pytest.MonkeyPatc
         raise SecurityError("enough")
 
     monkeypatch.setattr(proxy_command._core, "harden_process", lambda: done.append("hardened"))  # type: ignore[attr-defined]
-    monkeypatch.setattr(proxy_command, "SecureCompletionClient", client)
+    monkeypatch.setattr(proxy_client, "SecureCompletionClient", client)
     with pytest.raises(SystemExit):
         main(["proxy"])
     assert done == ["hardened", "client"]

@@ -11,6 +11,7 @@ Modules, from the ground up; each imports only from those above it, and no subco
     model_options    the options that name models
     router_options   the options of every command that speaks to a router
     command_app      help with the sections of a man page, failures in words, exit codes
+    proxy_client     the client of a proxy that a command runs
     password_prompt  asks for a password without echo
     key_password     the password of a key pair: from a file, or asked for
     tls_files        the TLS files that a command serves with
@@ -20,6 +21,7 @@ Modules, from the ground up; each imports only from those above it, and no subco
     trust            the keys by which routers are known
     demo             an encrypted chat on this machine, and what the wire saw
     proxy            an OpenAI-compatible server on this machine
+    launch           a coding agent whose requests to its model are sealed
     models           the models that the proxy lists
     router           a router for local work
     doctor           how well this machine can protect secrets

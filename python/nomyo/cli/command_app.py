@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from http import HTTPStatus
+from itertools import takewhile
 from typing import Any, Final
 
 import typer
@@ -143,7 +144,7 @@ def run(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
         name: The command as it is typed: "nomyo chat".
     """
     warnings.showwarning = lambda message, *_, **__: report(name, f"warning: {message}")
-    as_json = "--json" in arguments
+    as_json = "--json" in own_words(arguments)
     try:
         code = app(args=list(arguments), prog_name=name, standalone_mode=False)
     except _UsageError as error:
@@ -154,6 +155,11 @@ def run(app: typer.Typer, arguments: Sequence[str], name: str) -> int:
             write_stderr("Aborted!")
         raise SystemExit(FAILED) from None
     raise SystemExit(code or 0)
+
+
+def own_words(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the words before `--`: what stands after it may be another program's."""
+    return [*takewhile(lambda word: word != "--", arguments)]
 
 
 def _report_wrong_use(error: Any, *, as_json: bool) -> None:

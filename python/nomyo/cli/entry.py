@@ -44,6 +44,7 @@ _COMMANDS: Final = {
     "trust": _Command("nomyo.cli.trust.command", "The keys by which routers are known, and their log", "cli"),
     "demo": _Command("nomyo.cli.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
     "proxy": _Command("nomyo.cli.proxy", "An OpenAI-compatible server here, sealed from here on", "serve"),
+    "launch": _Command("nomyo.cli.launch.command", "A coding agent whose requests to its model are sealed", "serve"),
     "models": _Command("nomyo.cli.models", "The models that the proxy lists", "serve"),
     "router": _Command("nomyo.cli.router", "A router for local work; not for production", "serve"),
     "doctor": _Command("nomyo.cli.doctor.command", "How well this machine can protect secrets in memory"),

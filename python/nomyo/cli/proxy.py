@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import warnings
 import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -29,11 +28,10 @@ from nomyo.cli.command_app import (
     run,
 )
 from nomyo.cli.model_options import MODEL_VARIABLE, PROXY_MODEL_VARIABLES, Aliases, Models, names_of_models
+from nomyo.cli.proxy_client import proxy_client
 from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.streams import is_stdout_error
 from nomyo.cli.tls_files import refuse_unusable_tls_files
-from nomyo.exchange.http.environment import ssl_context
-from nomyo.exchange.wrong_address import PLAIN_HTTP
 from nomyo.serve.listener import Listener
 from nomyo.serve.log import LogLevel, log_to_stderr
 from nomyo.serve.proxy.app import create_app
@@ -153,7 +151,7 @@ def proxy(
             max_waiting=queue,
         )
         refuse_unusable_tls_files("nomyo proxy", config.listener)
-        client = _client(
+        client = proxy_client(
             **router.of_client(),
             max_retries=max_retries,
             max_connections=concurrency,
@@ -186,26 +184,6 @@ def _harden() -> None:
         _core.harden_process()
     except OSError as error:
         _log.warning("core dumps and ptrace could not be switched off: %s", error.strerror)
-
-
-def _client(**options: Any) -> SecureCompletionClient:
-    """Return a client whose warnings go to the log, as messages without file and line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        client = SecureCompletionClient(**options)
-    if client.settings.plain_http and not client.settings.allow_http:
-        client.dispose()
-        raise typer.BadParameter(PLAIN_HTTP)
-    try:
-        ssl_context(client.settings)  # also reads the environment's proxy: a setting that cannot work fails here
-    except NomyoError:
-        client.dispose()
-        raise
-    for warning in caught:
-        _log.warning("%s", warning.message)
-    if not client.settings.api_key and not client.settings.needs_api_key:  # which is among the warnings
-        _log.warning("NOMYO_API_KEY is not set: the router may refuse every request")
-    return client
 
 
 @dataclass(frozen=True, slots=True)

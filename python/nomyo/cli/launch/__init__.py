@@ -1,0 +1,15 @@
+"""`nomyo launch`: a coding agent whose requests to its model are sealed, for as long as it runs.
+
+Promises, each held by a test: what the agent asks its model leaves this machine sealed; no file of the user's is read
+or changed by us; the agent gets neither the router's API key nor, on a command line, the proxy's token; what the agent
+ends with, the command ends with, and neither the agent nor the proxy outlives it.
+
+Modules, from the ground up; each imports only from those above it:
+
+    agent         what an agent is told, and what is known of one
+    opencode      opencode
+    agents        the agents that there are, by the names of their programs
+    surroundings  the environment of an agent's process
+    process       the agent's process: its signals, its terminal, its end
+    command       options in, an agent's exit code out
+"""

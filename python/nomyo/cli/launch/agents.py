@@ -1,0 +1,17 @@
+"""The agents that there are, by the names of their programs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from nomyo.cli.launch.opencode import OPENCODE
+
+
+class AgentName(StrEnum):
+    """The names, as they are typed."""
+
+    OPENCODE = "opencode"
+
+
+AGENTS: Final = {AgentName.OPENCODE: OPENCODE}
