@@ -28,6 +28,7 @@ pytestmark = pytest.mark.outside("npm")
 
 INSTALLED = Path(__file__).parents[1] / "agents" / "node_modules"
 NOWHERE = "http://127.0.0.1:9/v1"
+CLAUDE_SETTINGS = {"model": "other", "env": {"ANTHROPIC_BASE_URL": NOWHERE, "ANTHROPIC_MODEL": "other"}}
 OPENCODE_SETTINGS = {
     "$schema": "https://opencode.ai/config.json",  # which it would add
     "model": "other/model",
@@ -51,6 +52,13 @@ class Real:
 
 
 AGENTS = {
+    "claude": Real(
+        "@anthropic-ai/claude-code-linux-x64/claude",
+        ("--allowedTools", "Bash", "--permission-mode", "acceptEdits", "--print"),
+        ("Bash", {"command": f"cat {SOURCE}", "description": "Read the note"}),
+        ("Write", {"file_path": COPY, "content": "TEXT"}),
+        (".claude/settings.json", json.dumps(CLAUDE_SETTINGS)),
+    ),
     "opencode": Real(
         "opencode-linux-x64/bin/opencode",
         ("run", "--auto"),

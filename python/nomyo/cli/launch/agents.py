@@ -5,13 +5,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from nomyo.cli.launch.claude import CLAUDE
 from nomyo.cli.launch.opencode import OPENCODE
 
 
 class AgentName(StrEnum):
     """The names, as they are typed."""
 
+    CLAUDE = "claude"
     OPENCODE = "opencode"
 
 
-AGENTS: Final = {AgentName.OPENCODE: OPENCODE}
+AGENTS: Final = {AgentName.CLAUDE: CLAUDE, AgentName.OPENCODE: OPENCODE}
