@@ -38,15 +38,19 @@ def ascii_json(value: Any, **form: Any) -> str:
     return _written(value, **form)
 
 
-def utf8_json(value: Any) -> bytes:
-    """Return a value as JSON in UTF-8, in one line without spaces.
+def utf8_json(value: Any, indent: int | None = None) -> bytes:
+    """Return a value as JSON in UTF-8, without spaces between its parts.
+
+    Args:
+        value: As for `ascii_json`.
+        indent: None writes one line; 0 begins a line at each value.
 
     Lone surrogates, which UTF-8 does not have, and characters that end a line for some readers are written as escapes.
 
     Raises:
         ValueError: As from `ascii_json`.
     """
-    text = _written(value, separators=(",", ":"), ensure_ascii=False)
+    text = _written(value, separators=(",", ":"), indent=indent, ensure_ascii=False)
     for character, escape in _LINE_ENDS.items():
         text = text.replace(character, escape)
     return text.encode("utf-8", "backslashreplace")  # writes lone surrogates as \udXXX, which is JSON's form, too

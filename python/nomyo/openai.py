@@ -1,4 +1,4 @@
-"""The OpenAI SDK's own clients, whose chat completions travel encrypted.
+"""The OpenAI SDK's own clients, whose chat completions and responses travel encrypted.
 
     from nomyo.openai import OpenAI
 
@@ -182,7 +182,8 @@ class _EncryptedClient:
         Raises:
             openai.OpenAIError: Always.
         """
-        raise openai.OpenAIError("only chat completions travel encrypted: WebSockets are not offered; nothing was sent")
+        words = "only chat completions and responses travel encrypted: WebSockets are not offered; nothing was sent"
+        raise openai.OpenAIError(words)
 
     def _validate_headers(self, *_: object) -> None:
         """Let requests go without a key, to a router that wants none; the SDK would not."""
@@ -190,7 +191,7 @@ class _EncryptedClient:
 
 @shows_own_name
 class OpenAI(_EncryptedClient, openai.OpenAI):
-    """`openai.OpenAI`, whose chat completions travel encrypted; for any number of threads."""
+    """`openai.OpenAI`, whose chat completions and responses travel encrypted; for any number of threads."""
 
     @staticmethod
     def _make_http_client(settings: Settings, security_tier: str | None) -> _SharedHttpClient:
@@ -200,7 +201,7 @@ class OpenAI(_EncryptedClient, openai.OpenAI):
 
 @shows_own_name
 class AsyncOpenAI(_EncryptedClient, openai.AsyncOpenAI):
-    """`openai.AsyncOpenAI`, whose chat completions travel encrypted."""
+    """`openai.AsyncOpenAI`, whose chat completions and responses travel encrypted."""
 
     @staticmethod
     def _make_http_client(settings: Settings, security_tier: str | None) -> _AsyncSharedHttpClient:

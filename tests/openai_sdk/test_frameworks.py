@@ -27,6 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 SUITE = [
     "test_openai.py",
     "test_openai_failures.py",
+    "test_openai_responses.py",
     "test_openai_secrecy.py",
     "test_openai_streams.py",
     "test_transports.py",

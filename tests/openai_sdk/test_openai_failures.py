@@ -261,7 +261,8 @@ def test_mistake_in_a_request_is_a_bad_request_and_nothing_is_sent(
 
 ENDPOINTS: dict[str, Callable[[Any], tuple[Callable[..., Any], dict[str, Any]]]] = {
     "embeddings": lambda client: (client.embeddings.create, {"model": "m", "input": "canary"}),
-    "responses": lambda client: (client.responses.create, {"model": "m", "input": "canary"}),
+    "stored response": lambda client: (client.responses.retrieve, {"response_id": "canary"}),
+    "tokens of an input": lambda client: (client.responses.input_tokens.count, {"model": "m", "input": "canary"}),
     "completions": lambda client: (client.completions.create, {"model": "m", "prompt": "canary"}),
     "files": lambda client: (client.files.create, {"file": b"canary", "purpose": "batch"}),
     "images": lambda client: (client.images.generate, {"prompt": "canary"}),

@@ -20,7 +20,7 @@ import pytest
 import nomyo
 from nomyo.serve.router.running import RunningRouter
 from nomyo.transports import AsyncSecureTransport, SecureTransport
-from nomyo.transports.request import ChatRequest
+from nomyo.transports.request import SealedRequest
 from support.faults import Answer, FaultyRouter
 from support.process import output_of
 from support.tap import Tap
@@ -245,7 +245,7 @@ def test_error_keeps_no_payload_alive(side: Side) -> None:
     trace, held = raised.value.__traceback__, []
     while trace is not None:
         if "/nomyo/" in trace.tb_frame.f_code.co_filename:
-            held += [value for value in trace.tb_frame.f_locals.values() if isinstance(value, ChatRequest)]
+            held += [value for value in trace.tb_frame.f_locals.values() if isinstance(value, SealedRequest)]
         trace = trace.tb_next
     assert held == []
 

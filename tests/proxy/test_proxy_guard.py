@@ -42,7 +42,7 @@ def proxy(router: RunningRouter, key_directory: Path) -> Iterator[Proxy]:
 )
 def test_without_the_token_there_is_no_answer(proxy: Proxy, authorization: str | None) -> None:
     refused = (401, "authentication_error", "invalid_token")
-    for path in ("/v1/models", "/metrics", "/nomyo/status", "/nothing", "/v1/chat/completions", "//"):
+    for path in ("/v1/models", "/metrics", "/nomyo/status", "/nothing", "/v1/chat/completions", "/v1/responses", "//"):
         assert error_of(proxy.get(path, authorization=authorization)) == refused
     answer = proxy.post(chat(), authorization=authorization)
     assert error_of(answer) == refused

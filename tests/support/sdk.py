@@ -7,6 +7,8 @@ import gc
 from collections.abc import Callable
 from typing import Any
 
+import openai
+
 import nomyo.openai
 
 
@@ -15,6 +17,8 @@ class Sdk:
 
     name: str
     client_class: type[Any]
+    plain_client_class: type[Any]
+    """The SDK's own, which knows nothing of us."""
 
     def __init__(self) -> None:
         self._made: list[Any] = []
@@ -36,6 +40,14 @@ class Sdk:
         """Ask for a stream, and return the completion that the SDK puts together from it."""
         raise NotImplementedError
 
+    def events(self, client: Any, **request: Any) -> list[Any]:
+        """Ask for the stream of a response, and return its events."""
+        raise NotImplementedError
+
+    def response_put_together(self, client: Any, **request: Any) -> Any:
+        """Ask for the stream of a response, and return the response that the SDK puts together from it."""
+        raise NotImplementedError
+
     def close(self) -> None:
         for client in self._made:
             self.call(client.close)
@@ -44,6 +56,7 @@ class Sdk:
 class SyncSdk(Sdk):
     name = "sync"
     client_class = nomyo.openai.OpenAI
+    plain_client_class = openai.OpenAI
 
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return method(*args, **kwargs)
@@ -56,10 +69,19 @@ class SyncSdk(Sdk):
         with client.chat.completions.stream(**request) as stream:
             return stream.get_final_completion()
 
+    def events(self, client: Any, **request: Any) -> list[Any]:
+        with client.responses.create(stream=True, **request) as stream:
+            return list(stream)
+
+    def response_put_together(self, client: Any, **request: Any) -> Any:
+        with client.responses.stream(**request) as stream:
+            return stream.get_final_response()
+
 
 class AsyncSdk(Sdk):
     name = "async"
     client_class = nomyo.openai.AsyncOpenAI
+    plain_client_class = openai.AsyncOpenAI
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,6 +104,21 @@ class AsyncSdk(Sdk):
         async def run() -> Any:
             async with client.chat.completions.stream(**request) as stream:
                 return await stream.get_final_completion()
+
+        return self._runner.run(run())
+
+    def events(self, client: Any, **request: Any) -> list[Any]:
+        async def run() -> Any:
+            async with await client.responses.create(stream=True, **request) as stream:
+                return [event async for event in stream]
+
+        events: list[Any] = self._runner.run(run())
+        return events
+
+    def response_put_together(self, client: Any, **request: Any) -> Any:
+        async def run() -> Any:
+            async with client.responses.stream(**request) as stream:
+                return await stream.get_final_response()
 
         return self._runner.run(run())
 

@@ -40,7 +40,7 @@ class MessagesForm:
         message = message_of(completion, request)
         try:
             if request.stream:
-                return Answer(200, {**_STREAM}, in_pieces(as_sse(events_of(message)), _last_event()))
+                return Answer(200, {**_STREAM}, in_pieces(as_sse(events_of(message)), _last_event))
             return Answer(200, {**_JSON}, utf8_json(message))
         except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
             pass

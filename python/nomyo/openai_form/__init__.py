@@ -1,4 +1,6 @@
-"""OpenAI's form of chat completions, for the transports and the proxy. It does no I/O and knows no HTTP library.
+"""OpenAI's forms, chat completions and Responses, for the transports and the proxy.
+
+They do no I/O and know no HTTP library.
 
 Modules, from the ground up; each imports only from those above it:
 
@@ -8,4 +10,5 @@ Modules, from the ground up; each imports only from those above it:
     event_stream  these chunks as server-sent events, made piece by piece
     answer        a whole HTTP answer: a completion as JSON or as a stream, or an error
     chat_form     chat completions as one of the forms that the transports and the proxy take
+    responses     Responses, translated to chat completions and back
 """

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from .._api_form import Answer, UnfitAnswerError
 from .._finite_json import utf8_json
-from .chunks import UnstreamableError
 from .error import UNWRITABLE_WORDS, error_object
 from .event_stream import streamed
 
@@ -32,11 +31,33 @@ def completion_answer(completion: Mapping[str, Any], *, stream: bool, include_us
         UnstreamableError: The completion cannot be a stream.
         UnwritableAnswerError: The completion cannot be written as JSON.
     """
+    if stream:
+        return stream_answer(lambda: streamed(completion, include_usage))
+    return json_answer(lambda: completion)
+
+
+def json_answer(make: Callable[[], Mapping[str, Any]]) -> Answer:
+    """Return what a function makes, as JSON.
+
+    Raises:
+        UnfitAnswerError: As from the function; or an `UnwritableAnswerError`: it cannot be written as JSON.
+    """
+    return _written(_JSON, lambda: utf8_json(make()))
+
+
+def stream_answer(make: Callable[[], Iterator[bytes]]) -> Answer:
+    """Return the server-sent events that a function makes.
+
+    Raises:
+        UnfitAnswerError: As from the function; or an `UnwritableAnswerError`: the first of them cannot be written.
+    """
+    return _written(_STREAM, make)
+
+
+def _written(headers: Mapping[str, str], make: Callable[[], bytes | Iterator[bytes]]) -> Answer:
     try:
-        if stream:
-            return Answer(200, {**_STREAM}, streamed(completion, include_usage))
-        return Answer(200, {**_JSON}, utf8_json(completion))
-    except UnstreamableError:
+        return Answer(200, {**headers}, make())
+    except UnfitAnswerError:
         raise
     except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
         pass

@@ -5,7 +5,7 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html; `[DONE]`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
 
@@ -29,16 +29,15 @@ def streamed(response: Mapping[str, Any], include_usage: bool) -> Iterator[bytes
     Raises:
         ValueError: As from `chunks_of`, for the first piece.
     """
-    error = error_object(502, UNWRITABLE_WORDS, code=UNWRITABLE_CODE)
-    return in_pieces(as_sse(chunks_of(response, include_usage)), b"data: " + utf8_json({"error": error}) + b"\n\n")
+    return in_pieces(as_sse(chunks_of(response, include_usage)), _last_chunk)
 
 
-def in_pieces(events: Iterable[bytes], last_of_unwritable: bytes) -> Iterator[bytes]:
+def in_pieces(events: Iterable[bytes], last_of_unwritable: Callable[[], bytes]) -> Iterator[bytes]:
     """Return events in pieces of a useful size, which are made as they are read.
 
     Args:
         events: Server-sent events.
-        last_of_unwritable: The event that ends the stream if something after the first piece cannot be written.
+        last_of_unwritable: Makes the event that ends the stream if something after the first piece cannot be written.
 
     Raises:
         ValueError: As from the events of the first piece.
@@ -64,8 +63,13 @@ def _joined_events(events: Iterable[bytes]) -> Iterator[bytes]:
     yield bytes(piece)
 
 
-def _to_the_end(pieces: Iterator[bytes], last_of_unwritable: bytes) -> Iterator[bytes]:
+def _to_the_end(pieces: Iterator[bytes], last_of_unwritable: Callable[[], bytes]) -> Iterator[bytes]:
     try:
         yield from pieces
     except ValueError:  # an integer of more digits than Python writes (sys.set_int_max_str_digits)
-        yield last_of_unwritable
+        yield last_of_unwritable()
+
+
+def _last_chunk() -> bytes:
+    error = error_object(502, UNWRITABLE_WORDS, code=UNWRITABLE_CODE)
+    return b"data: " + utf8_json({"error": error}) + b"\n\n"

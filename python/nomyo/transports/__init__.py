@@ -2,10 +2,10 @@
 
     client = httpx.Client(transport=SecureTransport(), timeout=60.0)
 
-A transport answers `POST {base_url}/chat/completions` (or `/v1/chat/completions`) by an encrypted exchange with the
-router, and refuses everything else before anything leaves. It takes requests of httpx and of httpx2, so whatever lets
-its HTTP client be given (LangChain, LlamaIndex, instructor, the OpenAI SDK) becomes private by that. For the SDK
-itself, `nomyo.openai` is the shorter way. See docs/openai.md.
+A transport answers `POST {base_url}/chat/completions` and `POST {base_url}/responses` (with or without `/v1`) by an
+encrypted exchange with the router, and refuses everything else before anything leaves. It takes requests of httpx and
+of httpx2, so whatever lets its HTTP client be given (LangChain, LlamaIndex, instructor, the OpenAI SDK) becomes private
+by that. For the SDK itself, `nomyo.openai` is the shorter way. See docs/openai.md.
 
 Modules, from the ground up; each imports only from those above it:
 

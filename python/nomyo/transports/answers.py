@@ -19,10 +19,8 @@ from typing import Any
 
 import httpx
 
-from .._api_form import Answer
+from .._api_form import LEFT_OUT_HEADER, Answer, ApiForm, RequestT, UnfitAnswerError
 from ..errors import APIConnectionError, APIError, ConfigurationError
-from ..openai_form.answer import UnwritableAnswerError, completion_answer, error_answer
-from ..openai_form.chunks import UnstreamableError
 from ..openai_form.error import UNWRITABLE_CODE, named_in
 
 
@@ -66,28 +64,29 @@ def _stream_class(library: Any) -> type[Any]:
     return Pieces
 
 
-def answer_with(completion: Mapping[str, Any], request_id: str, *, stream: bool, include_usage: bool) -> Answer:
-    """Return a completion as JSON or as a stream; if it cannot be written so, an error."""
+def answer_with(completion: Mapping[str, Any], request_id: str, form: ApiForm[RequestT], read: RequestT) -> Answer:
+    """Return a completion in the form that its caller wants; if it cannot be written so, an error."""
     try:
-        answer = completion_answer(completion, stream=stream, include_usage=include_usage)
-    except (UnstreamableError, UnwritableAnswerError) as error:
+        answer = form.answer(completion, read)
+    except UnfitAnswerError as error:
         # Asking again would bring the same, and a bill.
         headers = {"X-Request-ID": request_id, "X-Should-Retry": "false"}
-        return error_answer(502, str(error), headers, code=UNWRITABLE_CODE)
-    return replace(answer, headers={**answer.headers, "X-Request-ID": request_id})
+        return form.refusal(502, str(error), headers, code=UNWRITABLE_CODE)
+    left_out = {LEFT_OUT_HEADER: ", ".join(read.left_out)} if read.left_out else {}
+    return replace(answer, headers={**answer.headers, **left_out, "X-Request-ID": request_id})
 
 
-def refusal(status: int, words: str) -> Answer:
+def refusal(form: ApiForm[Any], status: int, words: str, *, param: str | None = None) -> Answer:
     """Return the answer to a request that is not sent on. Another attempt would be refused, too."""
-    return error_answer(status, f"{words}; nothing was sent", {"X-Should-Retry": "false"})
+    return form.refusal(status, f"{words}; nothing was sent", {"X-Should-Retry": "false"}, param=param)
 
 
-def answer_for(error: Exception, request_id: str) -> Answer | None:
+def answer_for(error: Exception, request_id: str, form: ApiForm[Any]) -> Answer | None:
     """Return the answer for an error of the exchange; None if an exception must be raised instead."""
     if isinstance(error, (TypeError, ValueError)):
-        return refusal(400, str(error))
+        return refusal(form, 400, str(error))
     if isinstance(error, APIError):
-        return _answer_of_router(error, request_id)
+        return _answer_of_router(error, request_id, form)
     return None
 
 
@@ -101,7 +100,7 @@ def exception_for(error: Exception, request: httpx.Request) -> Exception:
     return failure
 
 
-def _answer_of_router(error: APIError, request_id: str) -> Answer:
+def _answer_of_router(error: APIError, request_id: str, form: ApiForm[Any]) -> Answer:
     headers = {"X-Request-ID": request_id}
     if error.retry_after is not None:
         headers["Retry-After"] = error.retry_after
@@ -109,7 +108,7 @@ def _answer_of_router(error: APIError, request_id: str) -> Answer:
     if status is None or status < 400:  # no completion, whatever it is: a client must not take it for one
         status = 502
         headers["X-Should-Retry"] = "false"
-    return error_answer(status, error.message, headers, named=named_in(error.error_details))
+    return form.refusal(status, error.message, headers, named=named_in(error.error_details))
 
 
 def _known_to_sdk(error: Exception) -> Exception:

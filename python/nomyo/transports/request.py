@@ -1,8 +1,9 @@
-"""Reads an HTTP request: a chat completion, or something else that is refused before anything leaves.
+"""Reads an HTTP request: one for a model, or something else that is refused before anything leaves.
 
 Rules:
 
-- Only chat completions at the router's own address are accepted, because all else would travel in clear text.
+- Only chat completions and Responses at the router's own address are accepted, because all else would travel in clear
+  text. The path tells the form.
 - Only the header for the security tier counts, and `Authorization` if the API key is taken from it. No header is sent
   on.
 - Things that would be ignored are refused instead: a query, another address or tier, `api_key` and `base_url` in the
@@ -13,35 +14,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
-from .._api_form import Answer, MalformedRequestError
+from .._api_form import Answer, ApiForm, FormRequest, MalformedRequestError
 from ..exchange.call import Call
 from ..exchange.effects import Timeouts
-from ..openai_form.body import read_chat_body
+from ..openai_form.chat_form import ChatForm
+from ..openai_form.responses.form import ResponsesForm
 from .answers import refusal
 
 NOWHERE_URL: Final = "https://sealed.invalid/v1"
 """An address that only a transport answers: no resolver knows a name below `invalid` (RFC 2606, section 2)."""
 
-_PATHS: Final = ("/chat/completions", "/v1/chat/completions")
+_CHAT: Final = ChatForm()
+_FORMS: Final[dict[str, ApiForm[Any]]] = {"/chat/completions": _CHAT, "/responses": ResponsesForm()}
 _NOWHERE: Final = httpx.URL(NOWHERE_URL)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ChatRequest:
+class SealedRequest:
     """A chat completion to send, and the form in which its caller wants the answer."""
 
     call: Call
-    stream: bool
-    include_usage: bool
+    form: ApiForm[Any]
+    read: FormRequest
 
 
 def read_request(
     request: httpx.Request, body: bytes, router: httpx.URL, api_key: str | None, security_tier: str | None
-) -> ChatRequest | Answer:
+) -> SealedRequest | Answer:
     """Return the chat completion that a request holds, or the answer that refuses it.
 
     Args:
@@ -51,18 +54,18 @@ def read_request(
         api_key: The API key for the router; None for the client's own.
         security_tier: The tier of a request that names none.
     """
-    words = _fault_of_address(request, router)
-    if words is not None:
-        return refusal(404, words)
-    if request.url.query:
-        return refusal(400, "a query (extra_query, default_query) cannot travel with a sealed request")
+    form = _form_at(request, router)
+    if isinstance(form, str):
+        return refusal(_CHAT, 404, form)
+    if request.url.query and request.url.query.decode("ascii", "replace") not in form.ignored_queries:
+        return refusal(form, 400, "a query (extra_query, default_query) cannot travel with a sealed request")
     try:
-        wanted = read_chat_body(body, request.headers.get_list("X-Security-Tier"))
+        read = form.read(body, request.headers.get_list("X-Security-Tier"))
     except MalformedRequestError as error:
-        return refusal(400, str(error))
-    tier = wanted.security_tier or security_tier
-    call = Call(wanted.payload, api_key=api_key, security_tier=tier, timeouts=_timeouts(request))
-    return ChatRequest(call, stream=wanted.stream, include_usage=wanted.include_usage)
+        return refusal(form, 400, str(error), param=error.param)
+    tier = read.security_tier or security_tier
+    call = Call(read.payload, api_key=api_key, security_tier=tier, timeouts=_timeouts(request))
+    return SealedRequest(call, form, read)
 
 
 def bearer_token(headers: Mapping[str, str]) -> str:
@@ -71,15 +74,16 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
-def _fault_of_address(request: httpx.Request, router: httpx.URL) -> str | None:
+def _form_at(request: httpx.Request, router: httpx.URL) -> ApiForm[Any] | str:
+    """Return the form of a request by its path; if nothing is offered there, the words that say so."""
     target = httpx.URL(str(request.url))
     base = next((base for base in (router, _NOWHERE) if _origin(base) == _origin(target)), None)
     if base is None:
         return f"this client speaks to {router} alone: make another one for another base_url"
     prefix = base.path.rstrip("/")
-    if request.method != "POST" or target.path not in [prefix + path for path in _PATHS]:
-        return "only chat completions travel encrypted: this endpoint is not offered"
-    return None
+    path = target.path.removeprefix(prefix).removeprefix("/v1") if target.path.startswith(prefix) else ""
+    form = _FORMS.get(path) if request.method == "POST" else None
+    return form or "only chat completions and responses travel encrypted: this endpoint is not offered"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

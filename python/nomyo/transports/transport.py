@@ -18,7 +18,7 @@ from ..exchange.startup import check_client
 from ..exchange.tracebacks import clears_traceback
 from ..responses import ChatCompletionResponse
 from .answers import answer_for, answer_with, exception_for, response_of
-from .request import NOWHERE_URL, ChatRequest, read_request
+from .request import NOWHERE_URL, SealedRequest, read_request
 
 # Errors that are not bugs of ours: the router's answer, the network, a mistake in the request, the key files.
 _EXPECTED = (NomyoError, TypeError, ValueError, OSError)
@@ -111,7 +111,7 @@ class _Transport:
         """Return the API key of one request; None for the transport's own."""
         return None
 
-    def _read(self, request: httpx.Request, body: bytes) -> ChatRequest | Answer:
+    def _read(self, request: httpx.Request, body: bytes) -> SealedRequest | Answer:
         return read_request(request, body, self._router, self._api_key_for(request), self._security_tier)
 
 
@@ -127,21 +127,21 @@ class SecureTransport(_Transport, httpx.BaseTransport):
 
     @clears_traceback
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a chat completion by an encrypted exchange, and refuse everything else.
+        """Answer a request for a model by an encrypted exchange, and refuse everything else.
 
         Raises:
             httpx.ConnectError, httpx.ReadTimeout: No answer came. Of httpx2, if the request is.
             SecurityError, ConfigurationError, DisposedError, OSError: As from `SecureChatCompletion.create`; if the
                 OpenAI SDK is loaded, these are `openai.OpenAIError` too.
         """
-        chat = self._read(request, request.read())
-        if isinstance(chat, Answer):
-            return response_of(chat, request)
-        return _response(request, chat, self._outcome(chat))
+        sealed = self._read(request, request.read())
+        if isinstance(sealed, Answer):
+            return response_of(sealed, request)
+        return _response(request, sealed, self._outcome(sealed))
 
-    def _outcome(self, chat: ChatRequest) -> ChatCompletionResponse | Exception:
+    def _outcome(self, sealed: SealedRequest) -> ChatCompletionResponse | Exception:
         try:
-            return self._client.send(chat.call)
+            return self._client.send(sealed.call)
         except _EXPECTED as error:
             return error.with_traceback(None)
 
@@ -162,15 +162,15 @@ class AsyncSecureTransport(_Transport, httpx.AsyncBaseTransport):
 
     @clears_traceback
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a chat completion by an encrypted exchange; see `SecureTransport.handle_request`."""
-        chat = self._read(request, await request.aread())
-        if isinstance(chat, Answer):
-            return response_of(chat, request)
-        return _response(request, chat, await self._outcome(chat))
+        """Answer a request for a model by an encrypted exchange; see `SecureTransport.handle_request`."""
+        sealed = self._read(request, await request.aread())
+        if isinstance(sealed, Answer):
+            return response_of(sealed, request)
+        return _response(request, sealed, await self._outcome(sealed))
 
-    async def _outcome(self, chat: ChatRequest) -> ChatCompletionResponse | Exception:
+    async def _outcome(self, sealed: SealedRequest) -> ChatCompletionResponse | Exception:
         try:
-            return await self._client.send(chat.call)
+            return await self._client.send(sealed.call)
         except _EXPECTED as error:
             return error.with_traceback(None)
 
@@ -179,13 +179,14 @@ class AsyncSecureTransport(_Transport, httpx.AsyncBaseTransport):
         await self._client.aclose()
 
 
-def _response(request: httpx.Request, chat: ChatRequest, outcome: ChatCompletionResponse | Exception) -> httpx.Response:
+def _response(
+    request: httpx.Request, sealed: SealedRequest, outcome: ChatCompletionResponse | Exception
+) -> httpx.Response:
     """Return the response for an outcome, or raise; outside of any `except` block, so that the error has no context."""
-    request_id = chat.call.payload_id
+    request_id = sealed.call.payload_id
     if not isinstance(outcome, Exception):
-        answer = answer_with(outcome, request_id, stream=chat.stream, include_usage=chat.include_usage)
-        return response_of(answer, request)
-    refused = answer_for(outcome, request_id)
+        return response_of(answer_with(outcome, request_id, sealed.form, sealed.read), request)
+    refused = answer_for(outcome, request_id, sealed.form)
     if refused is None:
         raise exception_for(outcome, request)
     return response_of(refused, request)

@@ -21,6 +21,7 @@ from nomyo._warn import log_named
 from nomyo.anthropic_form.messages_form import MessagesForm
 from nomyo.anthropic_form.model_list import model_list, model_object
 from nomyo.openai_form.chat_form import ChatForm
+from nomyo.openai_form.responses.form import ResponsesForm
 from nomyo.serve.access_log import AccessLog
 from nomyo.serve.bearer import BearerTokens
 from nomyo.serve.log import REFUSALS_LOGGED, BoundedLog
@@ -40,9 +41,15 @@ from nomyo.serve.proxy.token_counts import TokenCounts
 _log = log_named("nomyo.proxy")
 _COMPLETIONS: Final = "/v1/chat/completions"
 _MESSAGES: Final = "/v1/messages"
-_FORMS: Final[dict[str, ApiForm[Any]]] = {_COMPLETIONS: ChatForm(), _MESSAGES: MessagesForm()}
+_RESPONSES: Final = "/v1/responses"
+_FORMS: Final[dict[str, ApiForm[Any]]] = {
+    _COMPLETIONS: ChatForm(),
+    _RESPONSES: ResponsesForm(),
+    _MESSAGES: MessagesForm(),
+}
 """The paths that take a request for a model, each with the form in which it is asked and answered there."""
 _COUNTS: Final = "/v1/messages/count_tokens"
+_ALL_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _MODELS: Final = "/v1/models"
 _HEALTH: Final = "/healthz"
 _METRICS: Final = "/metrics"
@@ -84,6 +91,7 @@ def create_app(config: ProxyConfig, client: SecureCompletionClient) -> Starlette
                 for path, form in _FORMS.items()
             ),
             Route(_COUNTS, TokenCounts(config, client, slots, refused), methods=["POST"]),
+            Route(_RESPONSES + "/{rest:path}", _nothing_stored(refused), methods=_ALL_METHODS),
             Route(_MODELS, models.all, methods=["GET"]),
             Route(_MODELS + "/{name:path}", models.one, methods=["GET"]),
             Route(_HEALTH, _health, methods=["GET"]),
@@ -142,6 +150,14 @@ class _Models:
         if speaks_anthropic(request.scope):
             return JSONResponse(model_object(name, self._created))
         return JSONResponse(model_objects([name], self._created)[0])
+
+
+def _nothing_stored(refused: Callable[[Refusal, Scope], Response]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        words = "No response is stored here, so there is none to fetch, list, cancel or count by its ID"
+        return refused(Refusal(404, "not_stored", words), request.scope)
+
+    return endpoint
 
 
 async def _health(_request: Request) -> Response:

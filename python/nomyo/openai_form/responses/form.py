@@ -1,0 +1,45 @@
+"""Responses as one of the forms that the transports and the proxy take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..._api_form import Answer
+from ..answer import error_answer, json_answer, stream_answer
+from .event_lines import streamed_response
+from .request import ResponsesRequest, read_responses_request
+from .response_object import response_of
+
+
+class ResponsesForm:
+    """OpenAI's Responses; see `ApiForm`."""
+
+    ignored_queries: Final[frozenset[str]] = frozenset()
+
+    def read(self, body: bytes, header_tiers: Sequence[str]) -> ResponsesRequest:
+        """Read a body; see `read_responses_request`."""
+        return read_responses_request(body, header_tiers)
+
+    def answer(self, completion: Mapping[str, Any], request: ResponsesRequest) -> Answer:
+        """Return the answer to a request: a response as JSON, or as a stream of events.
+
+        Raises:
+            UnfitAnswerError: It is not clear what the model said, or the response cannot be written as JSON.
+        """
+        if request.stream:
+            return stream_answer(lambda: streamed_response(response_of(completion, request)))
+        return json_answer(lambda: response_of(completion, request))
+
+    def refusal(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str],
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        named: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Return an error, which has the form of those of chat completions; see `error_answer`."""
+        return error_answer(status, message, headers, param=param, code=code, named=named)
