@@ -6,6 +6,7 @@ Modules, from the ground up; each imports only from those above it:
     chain            files of hash-chained lines of JSON: many processes append to one, and anybody can verify it
     audit_log        the audit log of this process: lines are gathered, and written in groups off the event loop
     auditor          writes the evidence of a client's calls into its audit log
+    audit_summary    verifies an audit log, and sums up what it says
     router_name      the name of a router among those that are known: host and port
     key_log          every key that was seen of each router, and how it was judged
     key_file         the file of known routers: its form, read strictly and replaced in one step

@@ -172,10 +172,21 @@ def links(path: Path, kind: str) -> Iterator[Found]:
         OSError: It cannot be read.
     """
     with private_file(path) as descriptor, naming(path), open(descriptor, "rb", closefd=False) as file:
-        yield from _verified(file, path, kind)
+        yield from verified(file, path, kind)
 
 
-def _verified(file: BinaryIO, path: Path, kind: str) -> Iterator[Found]:
+def verified(file: BinaryIO, path: Path, kind: str) -> Iterator[Found]:
+    """Do what `links` does with an open file: a copy that somebody else sent, for example.
+
+    Args:
+        file: The file, at its beginning.
+        path: Its path, for errors.
+        kind: What the file holds.
+
+    Raises:
+        SecurityError: A line does not follow from those before it.
+        OSError: The file cannot be read.
+    """
     chain = _before_the_first(kind)
     torn, torn_line = b"", 0
     for number, line in enumerate(_lines(file), 1):

@@ -5,5 +5,6 @@ Modules, from the ground up; each imports only from those above it:
     group        the group itself, and what its subcommands share
     known_keys   the subcommands that show and change what is known
     logged_keys  the subcommands that read and verify the key log
+    evidence     the subcommand that verifies an audit log
     command      the command, with all of them
 """
