@@ -29,6 +29,14 @@ pytestmark = pytest.mark.outside("npm")
 INSTALLED = Path(__file__).parents[1] / "agents" / "node_modules"
 NOWHERE = "http://127.0.0.1:9/v1"
 CLAUDE_SETTINGS = {"model": "other", "env": {"ANTHROPIC_BASE_URL": NOWHERE, "ANTHROPIC_MODEL": "other"}}
+CODEX_SETTINGS = f"""
+model = "other"
+model_provider = "other"
+[model_providers.other]
+name = "other"
+base_url = "{NOWHERE}"
+"""
+PATCH = f"apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: {COPY}\n+TEXT\n*** End Patch\nEOF\n"
 OPENCODE_SETTINGS = {
     "$schema": "https://opencode.ai/config.json",  # which it would add
     "model": "other/model",
@@ -58,6 +66,15 @@ AGENTS = {
         ("Bash", {"command": f"cat {SOURCE}", "description": "Read the note"}),
         ("Write", {"file_path": COPY, "content": "TEXT"}),
         (".claude/settings.json", json.dumps(CLAUDE_SETTINGS)),
+    ),
+    "codex": Real(
+        "@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex",
+        # Its sandbox needs rights that containers seldom have.
+        ("exec", "--skip-git-repo-check", "--sandbox", "danger-full-access"),
+        ("exec_command", {"cmd": f"cat {SOURCE}"}),
+        ("exec_command", {"cmd": PATCH}),  # of a model that it does not know it takes a patch as a command
+        (".codex/config.toml", CODEX_SETTINGS),
+        frozenset({"api.github.com:443", "chatgpt.com:443", "github.com:443"}),  # lists of its plug-ins
     ),
     "opencode": Real(
         "opencode-linux-x64/bin/opencode",

@@ -7,6 +7,7 @@ ends with, the command ends with, and neither the agent nor the proxy outlives i
 Modules, from the ground up; each imports only from those above it:
 
     agent         what an agent is told, and what is known of one
+    codex         OpenAI's Codex
     claude        Anthropic's Claude Code
     opencode      opencode
     agents        the agents that there are, by the names of their programs

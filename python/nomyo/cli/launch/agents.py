@@ -6,14 +6,16 @@ from enum import StrEnum
 from typing import Final
 
 from nomyo.cli.launch.claude import CLAUDE
+from nomyo.cli.launch.codex import CODEX
 from nomyo.cli.launch.opencode import OPENCODE
 
 
 class AgentName(StrEnum):
     """The names, as they are typed."""
 
+    CODEX = "codex"
     CLAUDE = "claude"
     OPENCODE = "opencode"
 
 
-AGENTS: Final = {AgentName.CLAUDE: CLAUDE, AgentName.OPENCODE: OPENCODE}
+AGENTS: Final = {AgentName.CODEX: CODEX, AgentName.CLAUDE: CLAUDE, AgentName.OPENCODE: OPENCODE}

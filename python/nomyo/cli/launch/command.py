@@ -49,7 +49,7 @@ _CONNECTING_S: Final = 60.0
 app = command_app()
 _MANUAL = manual(
     examples={
-        "nomyo launch opencode --model Qwen/Qwen3-0.6B": "opencode in this terminal:",
+        "nomyo launch codex --model Qwen/Qwen3-0.6B": "Codex in this terminal:",
         "nomyo launch claude -m Qwen/Qwen3-0.6B -- --print 'What is in README?'": "One question to Claude Code:",
     },
     exit_codes={
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 @app.command(cls=_MANUAL)
 @takes_router_options
 def launch(
-    agent: Annotated[AgentName, typer.Argument(metavar="AGENT", help="claude or opencode.", show_default=False)],
+    agent: Annotated[AgentName, typer.Argument(metavar="AGENT", help="codex, claude or opencode.", show_default=False)],
     model: Model,
     arguments: Annotated[
         list[str] | None,
@@ -94,7 +94,7 @@ def launch(
         LogLevel, typer.Option(metavar="info|warning|error", help="What the proxy logs on stderr meanwhile.")
     ] = LogLevel.ERROR,
 ) -> None:
-    """Run a coding agent (claude or opencode) whose requests to its model are sealed on this machine.
+    """Run a coding agent (codex, claude or opencode) whose requests to its model are sealed on this machine.
 
     It starts a proxy of its own, for this agent alone, and ends it with the agent. All that the agent asks a model goes
     to --model. The agent finds the proxy by variables and options of this one process: no file of yours is read or
