@@ -18,11 +18,8 @@ Rules:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Unpack, cast
-
-import httpx
+from typing import Any, Final, Unpack
 
 try:
     import openai
@@ -35,42 +32,25 @@ except ModuleNotFoundError as error:
 if not hasattr(openai.OpenAI, "_auth_headers"):  # before 2.34 its requests and its WebSockets cannot be told apart
     raise ImportError("nomyo.openai needs version 2.34 or later of the OpenAI SDK: pip install 'nomyo[openai]'")
 
+from ._sdk_client import AsyncKeyedTransport, EncryptedClient, KeyedTransport, Sdk, SharedHttpClient
 from .exchange.own_names import shows_own_name
 from .exchange.protocol import SecurityTier
-from .exchange.settings import DEFAULT_BASE_URL, ClientOptions, SecureMemory, Settings
+from .exchange.settings import ClientOptions, SecureMemory
 from .exchange.signatures import shows_options
-from .exchange.startup import check_client
 from .exchange.tracebacks import clears_traceback
-from .transports import AsyncSecureTransport, SecureTransport
-from .transports.request import NOWHERE_URL, bearer_token
+from .transports.request import NOWHERE_URL
 
 __all__ = ["AsyncOpenAI", "OpenAI"]
 
 # Options of the SDK that lead to other services, each with an authentication of its own.
 _NOT_OFFERED: Final = ("provider", "workload_identity", "data_residency", "websocket_base_url")
-_NO_KEY: Final = "none"
 
 
-class _KeyFromHeader:
-    """For transports: the API key of a request is the one in its header, because the SDK can change keys."""
-
-    def _api_key_for(self, request: httpx.Request) -> str:
-        return bearer_token(request.headers)
-
-
-class _Transport(_KeyFromHeader, SecureTransport):
-    pass
-
-
-class _AsyncTransport(_KeyFromHeader, AsyncSecureTransport):
-    pass
-
-
-class _SharedHttpClient(openai.DefaultHttpxClient):
+class _SharedHttpClient(SharedHttpClient, openai.DefaultHttpxClient):
     """The HTTP client that a client of ours shares with its copies (`with_options`)."""
 
 
-class _AsyncSharedHttpClient(openai.DefaultAsyncHttpxClient):
+class _AsyncSharedHttpClient(SharedHttpClient, openai.DefaultAsyncHttpxClient):
     """The same with asyncio."""
 
 
@@ -88,12 +68,11 @@ class _Options(ClientOptions, total=False):
     _enforce_credentials: bool
 
 
-class _EncryptedClient:
+class _EncryptedClient(EncryptedClient):
     """What the async and the sync client add to the SDK's classes."""
 
-    api_key: str
+    _sdk = Sdk("OpenAI", openai.OpenAIError, "OPENAI_API_KEY", _NOT_OFFERED)
     websocket_base_url: Any
-    _custom_headers: Mapping[str, str]
 
     @clears_traceback
     @shows_options(_Options, timeout=openai.NOT_GIVEN)
@@ -128,52 +107,8 @@ class _EncryptedClient:
             SecurityError: The API key cannot be an HTTP header; or `secure_memory="require"` and memory cannot be
                 locked.
         """
-        ours, of_sdk = _sorted(options)
-        _refuse_other_services(of_sdk)
-        key = _api_key(api_key)
-        url = base_url
-        if not isinstance(http_client, (_SharedHttpClient, _AsyncSharedHttpClient)):
-            settings = Settings(
-                base_url=DEFAULT_BASE_URL if base_url is None else str(base_url),
-                allow_http=allow_http,
-                api_key="" if callable(key) else key,  # checked here; each request brings its own
-                secure_memory=secure_memory,
-                http_client=http_client,
-                **ours,
-            )
-            check_client(settings, stacklevel=4)
-            url = settings.base_url
-            http_client = self._make_http_client(settings, security_tier)
-        # The SDK reads the environment if it is given no key.
-        cast(Any, super()).__init__(
-            api_key=key or _NO_KEY,
-            base_url=url,
-            http_client=http_client,
-            default_headers=default_headers,
-            **of_sdk,
-        )
-        self._custom_headers = dict(default_headers or {})
+        self._open(api_key, base_url, allow_http, secure_memory, security_tier, http_client, default_headers, options)
         self.websocket_base_url = NOWHERE_URL
-        if not key:
-            self.api_key = ""
-
-    @staticmethod
-    def _make_http_client(settings: Settings, security_tier: str | None) -> Any:
-        raise NotImplementedError
-
-    if not TYPE_CHECKING:  # checkers know the SDK's own signature
-
-        def copy(self, *, http_client: Any = None, **options: Any) -> Any:
-            """Return a client with some options of the SDK's changed, which shares keys and connections with this one.
-
-            Raises:
-                openai.OpenAIError: An HTTP client is given: pins and all else of ours would not hold for it.
-            """
-            if http_client is not None:
-                raise openai.OpenAIError("a copy shares the connections: for another http_client, make another client")
-            return super().copy(**options)
-
-        with_options = copy
 
     @property
     def auth_headers(self) -> dict[str, str]:
@@ -185,49 +120,18 @@ class _EncryptedClient:
         words = "only chat completions and responses travel encrypted: WebSockets are not offered; nothing was sent"
         raise openai.OpenAIError(words)
 
-    def _validate_headers(self, *_: object) -> None:
-        """Let requests go without a key, to a router that wants none; the SDK would not."""
-
 
 @shows_own_name
 class OpenAI(_EncryptedClient, openai.OpenAI):
     """`openai.OpenAI`, whose chat completions and responses travel encrypted; for any number of threads."""
 
-    @staticmethod
-    def _make_http_client(settings: Settings, security_tier: str | None) -> _SharedHttpClient:
-        transport: Any = _Transport.from_settings(settings, security_tier)  # of httpx in name, and used by httpx2 too
-        return _SharedHttpClient(transport=transport)
+    _transport_class = KeyedTransport
+    _http_client_class = _SharedHttpClient
 
 
 @shows_own_name
 class AsyncOpenAI(_EncryptedClient, openai.AsyncOpenAI):
     """`openai.AsyncOpenAI`, whose chat completions and responses travel encrypted."""
 
-    @staticmethod
-    def _make_http_client(settings: Settings, security_tier: str | None) -> _AsyncSharedHttpClient:
-        transport: Any = _AsyncTransport.from_settings(settings, security_tier)
-        return _AsyncSharedHttpClient(transport=transport)
-
-
-def _sorted(options: _Options) -> tuple[ClientOptions, dict[str, Any]]:
-    """Return our options, and all others for the SDK, whose constructor refuses unknown ones."""
-    ours = {name: value for name, value in options.items() if name in ClientOptions.__annotations__}
-    return cast(ClientOptions, ours), {name: value for name, value in options.items() if name not in ours}
-
-
-def _api_key(given: str | Callable[[], Any] | None) -> str | Callable[[], Any]:
-    if given is not None:
-        return given
-    key = os.environ.get("NOMYO_API_KEY")
-    if not key:
-        raise openai.OpenAIError(
-            "the router's API key is missing: pass api_key, or set NOMYO_API_KEY. OPENAI_API_KEY is not read:"
-            " a key of OpenAI's has no business at another service. For a router that wants none, pass api_key=''"
-        )
-    return key
-
-
-def _refuse_other_services(options: Mapping[str, Any]) -> None:
-    for name in _NOT_OFFERED:
-        if options.get(name) not in (None, NOWHERE_URL):  # `copy` passes the client's own value, NOWHERE_URL
-            raise openai.OpenAIError(f"{name} leads around the router, in clear text: it cannot be used here")
+    _transport_class = AsyncKeyedTransport
+    _http_client_class = _AsyncSharedHttpClient

@@ -24,7 +24,8 @@ LAYERS = [
     {"client", "openai_form", "parameters"},
     {"_create_request", "anthropic_form"},
     {"chat", "transports"},
-    {"batch", "openai", "serve"},
+    {"_sdk_client"},
+    {"anthropic", "batch", "openai", "serve"},
     {"cli"},
     {"__main__"},
 ]
@@ -40,6 +41,7 @@ PACKAGES = sorted(
 )
 # What users import from the root, beside the names of the package itself.
 PUBLIC = {
+    "anthropic",
     "attestation",
     "batch",
     "chat",

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
 import typer
 
 import nomyo
+import nomyo.anthropic
 import nomyo.batch
 import nomyo.openai
 from nomyo.batch.client_options import BatchOptions, as_of_client
@@ -51,6 +53,7 @@ NOT_FOR_ALL_COMMANDS = {
 }
 PATIENT = {"timeout": 600.0}
 OF_SDK = {"base_url": None, "timeout": openai.NOT_GIVEN}
+OF_ANTHROPIC = {"base_url": None, "timeout": anthropic.NOT_GIVEN}
 OF_BATCH = {**PATIENT, "max_connections": 32}
 
 
@@ -72,6 +75,8 @@ def shown(made: Callable[..., Any]) -> dict[str, Any]:
         (AsyncSecureTransport, {"key_size", "max_retries"}, PATIENT),
         (nomyo.openai.OpenAI, {"key_size"}, OF_SDK),
         (nomyo.openai.AsyncOpenAI, {"key_size"}, OF_SDK),
+        (nomyo.anthropic.Anthropic, {"key_size"}, OF_ANTHROPIC),
+        (nomyo.anthropic.AsyncAnthropic, {"key_size"}, OF_ANTHROPIC),
         (nomyo.batch.run, set(), OF_BATCH),
         (nomyo.batch.run_async, set(), OF_BATCH),
     ],
@@ -104,12 +109,19 @@ def test_batch_has_as_many_connections_as_requests_at_once() -> None:
     assert inspect.signature(nomyo.batch.run).parameters["concurrency"].default == OF_BATCH["max_connections"]
 
 
-def test_options_of_the_sdk_are_those_that_it_has() -> None:
-    theirs = inspect.signature(openai.OpenAI).parameters
-    ours = {*inspect.signature(nomyo.openai.OpenAI).parameters, *nomyo.openai._Options.__annotations__}
+@pytest.mark.parametrize(
+    ("made", "module", "of_sdk"),
+    [
+        (nomyo.openai.OpenAI, nomyo.openai, openai.OpenAI),
+        (nomyo.anthropic.Anthropic, nomyo.anthropic, anthropic.Anthropic),
+    ],
+)
+def test_options_of_the_sdk_are_those_that_it_has(made: type, module: Any, of_sdk: type) -> None:
+    theirs = inspect.signature(of_sdk).parameters
+    ours = {*inspect.signature(made).parameters, *module._Options.__annotations__}
 
-    assert set(theirs) <= ours | set(nomyo.openai._NOT_OFFERED)
-    assert inspect.signature(nomyo.openai.OpenAI).parameters["max_retries"].default == theirs["max_retries"].default
+    assert {name for name in theirs if name != "_token_cache"} <= ours | set(module._NOT_OFFERED)
+    assert inspect.signature(made).parameters["max_retries"].default == theirs["max_retries"].default
 
 
 @pytest.fixture
@@ -150,6 +162,7 @@ def given(key_directory: Path, tmp_path: Path) -> dict[str, Any]:
         (nomyo.SyncSecureCompletionClient, lambda made: made.settings),
         (SecureTransport, lambda made: made._client.settings),
         (nomyo.openai.OpenAI, lambda made: made._client._transport._client.settings),
+        (nomyo.anthropic.Anthropic, lambda made: made._client._transport.transport._client.settings),
     ],
     ids=lambda value: value.__name__,
 )
@@ -157,7 +170,7 @@ def test_every_option_that_is_given_arrives(
     made: Callable[..., Any], settings_of: Callable[[Any], Settings], given: dict[str, Any]
 ) -> None:
     names = inspect.signature(made).parameters
-    of_sdk = {"timeout", "max_retries"} if made is nomyo.openai.OpenAI else set()
+    of_sdk = {"timeout", "max_retries"} if made in (nomyo.openai.OpenAI, nomyo.anthropic.Anthropic) else set()
     with httpx.Client() as http_client:
         values = {**given, "http_client": http_client}
         taken = {name: value for name, value in values.items() if name in shown(made)}
@@ -182,7 +195,9 @@ def test_every_option_of_a_batch_arrives(given: dict[str, Any]) -> None:
         client.dispose()
 
 
-@pytest.mark.parametrize("made", [nomyo.SecureCompletionClient, SecureTransport, nomyo.openai.OpenAI])
+@pytest.mark.parametrize(
+    "made", [nomyo.SecureCompletionClient, SecureTransport, nomyo.openai.OpenAI, nomyo.anthropic.Anthropic]
+)
 def test_option_that_there_is_not_is_named(made: type) -> None:
     with pytest.raises(TypeError, match=rf"^{made.__name__}.__init__\(\) got an unexpected keyword argument 'timout'"):
         made(api_key="", key_dir=None, timout=5)

@@ -21,6 +21,7 @@ EXAMPLES = examples_without_frameworks()
 # What the examples print, where the echo model fixes it.
 EXPECTED = {
     "README.md:0": "Hello! How are you?\n",
+    "docs/anthropic.md:0": "Hello from the SDK\n",
     "docs/batch.md:0": "1 answered, 0 failed, 0 left\n",
     "docs/batch.md:1": "",
     "docs/batch.md:2": "Hello\n",

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
 import nomyo
+import nomyo.anthropic
 import nomyo.batch
 import nomyo.openai
 import nomyo.transports
@@ -76,6 +78,7 @@ def test_every_public_name_has_a_heading(module: str) -> None:
         ("SecureCompletionClient", nomyo.SecureCompletionClient),
         ("nomyo.transports.AsyncSecureTransport", nomyo.transports.AsyncSecureTransport),
         ("nomyo.openai.AsyncOpenAI", nomyo.openai.AsyncOpenAI),
+        ("nomyo.anthropic.Anthropic", nomyo.anthropic.Anthropic),
         ("nomyo.batch.run_async", nomyo.batch.run_async),
         ("nomyo.batch.Limits", nomyo.batch.Limits),
         ("APIError", nomyo.APIError),
@@ -91,6 +94,8 @@ def test_table_has_every_option_and_its_default(heading: str, made: Callable[...
             assert table[name][1] == "required", name
         elif each.default is openai.NOT_GIVEN:
             assert table[name][1] == "`openai.NOT_GIVEN`"
+        elif each.default is anthropic.NOT_GIVEN:
+            assert table[name][1] == "`anthropic.NOT_GIVEN`"
         else:
             assert table[name][1] == f"`{each.default!r}`".replace("'", '"'), name
 

@@ -55,7 +55,7 @@ class Sdk:
 
 class SyncSdk(Sdk):
     name = "sync"
-    client_class = nomyo.openai.OpenAI
+    client_class: type[Any] = nomyo.openai.OpenAI
     plain_client_class = openai.OpenAI
 
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -80,7 +80,7 @@ class SyncSdk(Sdk):
 
 class AsyncSdk(Sdk):
     name = "async"
-    client_class = nomyo.openai.AsyncOpenAI
+    client_class: type[Any] = nomyo.openai.AsyncOpenAI
     plain_client_class = openai.AsyncOpenAI
 
     def __init__(self) -> None:

@@ -24,7 +24,15 @@ from reference_page.commands import commands
 from reference_page.markdown import Links, anchor, blocks, code, table
 from reference_page.source import exports, load, thing
 
-MODULES = ("nomyo", "nomyo.parameters", "nomyo.openai", "nomyo.transports", "nomyo.batch", "nomyo.batch.ray")
+MODULES = (
+    "nomyo",
+    "nomyo.parameters",
+    "nomyo.openai",
+    "nomyo.anthropic",
+    "nomyo.transports",
+    "nomyo.batch",
+    "nomyo.batch.ray",
+)
 _HEAD = """\
 # Reference
 

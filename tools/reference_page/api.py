@@ -31,8 +31,10 @@ _INTERNAL = {
     "start",
     "with_same_keys",
 }
-_SHARED = ("_", "Level")
+_SHARED = ("_", "EncryptedClient", "Level")
 """How classes begin that only share something among public ones."""
+_OF_SDKS = {"nomyo.openai._Options": "as in the OpenAI SDK", "nomyo.anthropic._Options": "as in Anthropic's SDK"}
+"""What is said of the options that are passed to an SDK, by the type that lists them."""
 _LINE = 96
 _INDENT = "    "
 _CONTEXTS = {"contextmanager": "AbstractContextManager", "asynccontextmanager": "AbstractAsyncContextManager"}
@@ -252,8 +254,7 @@ class Api:
         for key in keys(typed):
             if key.name not in without and not key.name.startswith("_"):
                 default = changed.get(key.name) or self._defaults.get(key.name, "")
-                of_sdk = key.parent is typed and typed.path == "nomyo.openai._Options"
-                meaning = "as in the OpenAI SDK" if of_sdk else None
+                meaning = _OF_SDKS.get(typed.path) if key.parent is typed else None
                 yield self._row(key.name, key.annotation, default, meaning, owner)
 
     def _row(

@@ -14,6 +14,7 @@ from .body import MessagesRequest, read_body_to_count, read_messages_body
 from .error import error_object
 from .events import as_sse, events_of
 from .message import message_of
+from .token_estimate import estimated_tokens
 
 _JSON: Final = {"Content-Type": "application/json"}
 # The header says that the whole answer existed before its first event, so that nobody takes the stream for incremental.
@@ -75,6 +76,10 @@ class TokenCountForm(MessagesForm):
             request: What `read` returned.
         """
         return Answer(200, {**_JSON}, utf8_json({"input_tokens": completion["usage"]["prompt_tokens"]}))
+
+    def estimate(self, request: MessagesRequest) -> Answer:
+        """Return the answer to a request with the estimate of its tokens; it takes about 0.1 s a megabyte."""
+        return self.answer({"usage": {"prompt_tokens": estimated_tokens(request.payload)}}, request)
 
 
 def _last_event() -> bytes:

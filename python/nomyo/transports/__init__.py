@@ -2,14 +2,14 @@
 
     client = httpx.Client(transport=SecureTransport(), timeout=60.0)
 
-A transport answers `POST {base_url}/chat/completions` and `POST {base_url}/responses` (with or without `/v1`) by an
+A transport answers `POST` to `{base_url}/chat/completions`, `/responses` and `/messages` (with or without `/v1`) by an
 encrypted exchange with the router, and refuses everything else before anything leaves. It takes requests of httpx and
 of httpx2, so whatever lets its HTTP client be given (LangChain, LlamaIndex, instructor, the OpenAI SDK) becomes private
-by that. For the SDK itself, `nomyo.openai` is the shorter way. See docs/openai.md.
+by that. For the SDKs themselves, `nomyo.openai` and `nomyo.anthropic` are the shorter way. See docs/openai.md.
 
 Modules, from the ground up; each imports only from those above it:
 
-    sdk_log    keeps the SDK's debug log of messages silent
+    sdk_log    keeps the debug logs of SDKs silent, which show messages
     answers    what the HTTP client gets: answers in OpenAI's form, and errors
     request    what a request asks for, or why it is refused
     transport  the two transports

@@ -15,13 +15,15 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
 from .._api_form import LEFT_OUT_HEADER, Answer, ApiForm, RequestT, UnfitAnswerError
 from ..errors import APIConnectionError, APIError, ConfigurationError
 from ..openai_form.error import UNWRITABLE_CODE, named_in
+
+_ROOTS_OF_ERRORS: Final = {"openai": "OpenAIError", "anthropic": "AnthropicError"}
 
 
 def response_of(answer: Answer, request: httpx.Request) -> httpx.Response:
@@ -112,18 +114,20 @@ def _answer_of_router(error: APIError, request_id: str, form: ApiForm[Any]) -> A
 
 
 def _known_to_sdk(error: Exception) -> Exception:
-    openai = sys.modules.get("openai")
-    if openai is None:
+    roots = tuple(
+        getattr(sys.modules[sdk], root) for sdk, root in _ROOTS_OF_ERRORS.items() if hasattr(sys.modules.get(sdk), root)
+    )
+    if not roots:
         return error
     arguments = (error.errno, error.strerror, error.filename) if isinstance(error, OSError) else error.args
-    known: Exception = _class_of_both(type(error), openai.OpenAIError)(*arguments)
+    known: Exception = _class_of_all(type(error), roots)(*arguments)
     return known
 
 
-def _class_of_both(ours: type[Exception], theirs: type[Exception]) -> type[Exception]:
-    """Return a class that derives from both errors. It is pickled as ours alone."""
+def _class_of_all(ours: type[Exception], theirs: tuple[type[Exception], ...]) -> type[Exception]:
+    """Return a class that derives from all these errors. It is pickled as ours alone."""
 
     def reduce(error: Exception) -> tuple[type[Exception], tuple[Any, ...]]:
         return ours, error.args
 
-    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__reduce__": reduce})
+    return type(ours.__name__, (ours, *theirs), {"__module__": ours.__module__, "__reduce__": reduce})

@@ -2,8 +2,8 @@
 
 Rules:
 
-- Only chat completions and Responses at the router's own address are accepted, because all else would travel in clear
-  text. The path tells the form.
+- Only chat completions, Responses and Messages at the router's own address are accepted, because all else would travel
+  in clear text. The path tells the form.
 - Only the header for the security tier counts, and `Authorization` if the API key is taken from it. No header is sent
   on.
 - Things that would be ignored are refused instead: a query, another address or tier, `api_key` and `base_url` in the
@@ -19,6 +19,7 @@ from typing import Any, Final
 import httpx
 
 from .._api_form import Answer, ApiForm, FormRequest, MalformedRequestError
+from ..anthropic_form.messages_form import MessagesForm, TokenCountForm
 from ..exchange.call import Call
 from ..exchange.effects import Timeouts
 from ..openai_form.chat_form import ChatForm
@@ -29,7 +30,13 @@ NOWHERE_URL: Final = "https://sealed.invalid/v1"
 """An address that only a transport answers: no resolver knows a name below `invalid` (RFC 2606, section 2)."""
 
 _CHAT: Final = ChatForm()
-_FORMS: Final[dict[str, ApiForm[Any]]] = {"/chat/completions": _CHAT, "/responses": ResponsesForm()}
+_MESSAGES: Final = MessagesForm()
+_FORMS: Final[dict[str, ApiForm[Any]]] = {
+    "/chat/completions": _CHAT,
+    "/responses": ResponsesForm(),
+    "/messages": _MESSAGES,
+    "/messages/count_tokens": TokenCountForm(),
+}
 _NOWHERE: Final = httpx.URL(NOWHERE_URL)
 
 
@@ -56,13 +63,16 @@ def read_request(
     """
     form = _form_at(request, router)
     if isinstance(form, str):
-        return refusal(_CHAT, 404, form)
+        asked_in = _MESSAGES if "anthropic-version" in request.headers else _CHAT
+        return refusal(asked_in, 404, form)
     if request.url.query and request.url.query.decode("ascii", "replace") not in form.ignored_queries:
         return refusal(form, 400, "a query (extra_query, default_query) cannot travel with a sealed request")
     try:
         read = form.read(body, request.headers.get_list("X-Security-Tier"))
     except MalformedRequestError as error:
         return refusal(form, 400, str(error), param=error.param)
+    if isinstance(form, TokenCountForm):
+        return form.estimate(read)
     tier = read.security_tier or security_tier
     call = Call(read.payload, api_key=api_key, security_tier=tier, timeouts=_timeouts(request))
     return SealedRequest(call, form, read)
@@ -83,7 +93,7 @@ def _form_at(request: httpx.Request, router: httpx.URL) -> ApiForm[Any] | str:
     prefix = base.path.rstrip("/")
     path = target.path.removeprefix(prefix).removeprefix("/v1") if target.path.startswith(prefix) else ""
     form = _FORMS.get(path) if request.method == "POST" else None
-    return form or "only chat completions and responses travel encrypted: this endpoint is not offered"
+    return form or "only chat completions, responses and messages travel encrypted: this endpoint is not offered"
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -1,8 +1,8 @@
-"""Keeps the OpenAI SDK from logging prompts and answers.
+"""Keeps the SDKs of OpenAI and Anthropic from logging prompts and answers.
 
-At DEBUG (`OPENAI_LOG=debug`), major 2 logs the options of every request, messages included, and errors that quote
-answers which it cannot read. A program that imports a transport wants privacy. So the loggers of the SDK that see
-content are silent at DEBUG from then on, for all clients. Retries (INFO) and warnings are still logged.
+At DEBUG (`OPENAI_LOG=debug`, `ANTHROPIC_LOG=debug`), they log the options of requests, messages included, and errors
+that quote answers which they cannot read. A program that imports a transport wants privacy. So the loggers of the SDKs
+that see content are silent at DEBUG from then on, for all clients. Retries (INFO) and warnings are still logged.
 """
 
 from __future__ import annotations
@@ -10,11 +10,17 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-_LOGGERS: Final = ("openai._base_client", "openai._response", "openai._legacy_response")
+_LOGGERS: Final = (
+    "openai._base_client",
+    "openai._response",
+    "openai._legacy_response",
+    "anthropic._base_client",
+    "anthropic._response",
+)
 
 
 def silence_debug_log() -> None:
-    """Drop the DEBUG lines of the SDK. Idempotent; the SDK need not be installed."""
+    """Drop the DEBUG lines of the SDKs. Idempotent; they need not be installed."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_above_debug)
 
