@@ -77,7 +77,7 @@ class RouterOptions:
         ),
     ] = Attest.CHECK
     attestation_policy: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="TOML file that it is compared with.")
+        Path | None, typer.Option(metavar="PATH", help="TOML file that it is compared with (`nomyo trust record`).")
     ] = None
     key_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Use the key pair there; by default, a new one in memory.")
