@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,15 +120,20 @@ def test_log_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str], defau
 
 
 def test_command_remembers_the_key_in_the_default_file_if_it_names_none(
-    faulty_router: FaultyRouter, key_directory: Path, default: Path, tmp_path: Path
+    faulty_router: FaultyRouter,
+    key_directory: Path,
+    default: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     router = router_name(faulty_router.url)
     own = tmp_path / "own"
-    command = [sys.executable, "-m", "nomyo", "chat", "-m", "m", "--base-url", faulty_router.url, "--allow-http"]
+    command = ["chat", "hello", "-m", "m", "--base-url", faulty_router.url, "--allow-http"]
     command += ["--key-dir", str(key_directory)]
     for option, file in [(["--known-routers"], default), (["--known-routers", str(own)], own)]:
-        done = subprocess.run([*command, "hello", *option], capture_output=True, text=True, timeout=60, check=False)
-        assert (done.returncode, done.stdout) == (0, "hello"), done.stderr
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, *option])
+        assert (end.value.code, capsys.readouterr().out) == (0, "hello")
         assert KnownRouters(file).of(router).key is not None
 
 
