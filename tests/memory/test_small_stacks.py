@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from nomyo.serve.router.running import RunningRouter
-from support.process import LIMITED, TOO_SMALL, output_of
-
-KIB = 1024
-# From 3.14 on, CPython keeps the low end of every stack for itself: twice its `_PyOS_STACK_MARGIN`, 16 KiB. It refuses
-# to call anything from there, in words of its own.
-KEPT_KIB = 32 if sys.version_info >= (3, 14) else 0
-OF_CPYTHON = "RecursionError: Stack overflow"
+from support.process import LIMITED, output_of
+from support.small_stacks import KIB, says_too_small, stack_bytes
 
 PROGRAM = """
 import sys, threading, warnings
@@ -46,17 +40,6 @@ def nested(levels):
 
 key = _core.PrivateKey.generate(2048)
 """
-
-
-def stack_bytes(usable_kib: int) -> str:
-    """Return how large a stack is of which programs can use so much."""
-    return str((usable_kib + KEPT_KIB) * KIB)
-
-
-def says_too_small(line: str) -> bool:
-    return line.startswith((TOO_SMALL, OF_CPYTHON) if KEPT_KIB else TOO_SMALL)
-
-
 OPERATIONS = """
 payload = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 package = _core.seal(payload, key.public_key)
@@ -80,7 +63,7 @@ in_thread(
 
 @pytest.mark.parametrize("stack_kib", [32, 64, 128])
 def test_every_operation_works_on_a_small_stack(stack_kib: int, tmp_path: Path) -> None:
-    said = output_of(PROGRAM + OPERATIONS, stack_bytes(stack_kib), str(tmp_path / "keys"))
+    said = output_of(PROGRAM + OPERATIONS, str(stack_bytes(stack_kib)), str(tmp_path / "keys"))
     assert said.splitlines() == ["True", "None", "True", "m", "True", "2048", "True", "True", "True", "True"]
 
 
@@ -99,13 +82,13 @@ in_thread(
 
 @pytest.mark.parametrize(("stack_kib", "levels"), [(32, 10), (64, 50), (256, 199)])
 def test_nested_json_is_written_and_read_as_far_as_the_stack_goes(stack_kib: int, levels: int) -> None:
-    said = output_of(PROGRAM + NESTED, stack_bytes(stack_kib), str(levels)).splitlines()
+    said = output_of(PROGRAM + NESTED, str(stack_bytes(stack_kib)), str(levels)).splitlines()
     assert said == ["None", "True", "hybrid-aes256-rsa4096", "None"]
 
 
 @pytest.mark.parametrize("stack_kib", [32, 48, 64])
 def test_json_that_is_nested_too_deep_for_the_stack_is_an_error_in_words(stack_kib: int) -> None:
-    said = output_of(PROGRAM + NESTED, stack_bytes(stack_kib), "199").splitlines()
+    said = output_of(PROGRAM + NESTED, str(stack_bytes(stack_kib)), "199").splitlines()
     # What is passed over, not read, needs no stack.
     assert [says_too_small(line) for line in said] == [True, True, True, False], said
     assert said[3] == "None"
@@ -146,7 +129,7 @@ with nomyo.SyncSecureChatCompletion(sys.argv[2], True, key_dir=sys.argv[3]) as c
 def test_client_of_a_thread_with_a_small_stack_gets_its_answer(
     stack_kib: int, router: RunningRouter, key_directory: Path
 ) -> None:
-    said = output_of(PROGRAM + CLIENT, stack_bytes(stack_kib), router.url, str(key_directory))
+    said = output_of(PROGRAM + CLIENT, str(stack_bytes(stack_kib)), router.url, str(key_directory))
     assert said.splitlines() == ["Hello", "Hello"]
 
 
@@ -170,5 +153,5 @@ in_thread(int(sys.argv[1]), fork_first)
 
 def test_child_that_a_thread_forked_knows_the_stack_of_that_thread() -> None:
     """In the child it is the first thread, whose stack would grow."""
-    bits, nested, ended = output_of(PROGRAM + FORKED, stack_bytes(64)).splitlines()
+    bits, nested, ended = output_of(PROGRAM + FORKED, str(stack_bytes(64))).splitlines()
     assert (bits, says_too_small(nested), ended) == ("2048", True, "0"), nested

@@ -14,10 +14,6 @@ from pathlib import Path
 LIMITED = [sys.executable, "-I", "-S", str(Path(__file__).with_name("limits.py"))]
 
 
-# How what finds too little stack ends, in a thread of a program.
-TOO_SMALL = "MemoryError: the stack of this thread is too small: give threads 256 KiB by threading.stack_size(262144)"
-
-
 def unmeasured() -> dict[str, str]:
     """Return the environment without what has coverage trace a child.
 
