@@ -32,6 +32,7 @@ from support.batch_scene import (
 )
 from support.process import LIMITED, under_memlock_limit
 from support.terminal import ENTER, in_terminal
+from support.unhardened import UNHARDENED
 from support.waiting import until
 
 ROWS = 40
@@ -342,7 +343,7 @@ def test_interruption_leaves_no_file(output: Path, archive: Path, tmp_path: Path
     output.write_bytes(output.read_bytes() * 500)  # 20,000 rows, which take seconds
     plain = tmp_path / "plain"
     words = [sys.executable, "-m", "nomyo", "batch", "open", str(output), "-o", str(plain), "--key-dir", str(archive)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*UNHARDENED, *words], stderr=subprocess.PIPE) as process:
         until(lambda: written_bytes(process.pid) > 50_000)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=20)

@@ -36,10 +36,12 @@ from support.proxied import TOKEN, chat, proxy_process, said_by
 from support.raw_client import connect
 from support.router_process import router_process
 from support.tls import Authority
+from support.unhardened import UNHARDENED
 from support.waiting import until
 
 DESCRIPTORS = 256
 FEW_DESCRIPTORS = [*LIMITED, f"--nofile={DESCRIPTORS}:{DESCRIPTORS}"]
+FEW_AND_COUNTED = [*FEW_DESCRIPTORS, *UNHARDENED]
 CROWD = 400
 LONGEST_LOG_BYTES = 4096
 
@@ -67,7 +69,7 @@ def descriptors_of(pid: int) -> int:
 
 
 def test_proxy_answers_those_with_its_token_amid_a_crowd(router: RunningRouter, key_directory: Path) -> None:
-    with proxy_process(router.url, key_directory, before=FEW_DESCRIPTORS) as proxy:
+    with proxy_process(router.url, key_directory, before=FEW_AND_COUNTED) as proxy:
         with crowd(proxy.url, "/v1/chat/completions"), ThreadPoolExecutor(8) as threads:
             answers = [threads.submit(proxy.post, chat(str(number))) for number in range(24)]
             assert [said_by(one.result()) for one in answers] == [str(number) for number in range(24)]
@@ -81,7 +83,7 @@ def test_proxy_answers_those_with_its_token_amid_a_crowd(router: RunningRouter, 
 
 
 def test_router_answers_those_with_its_token_amid_a_crowd(key_directory: Path) -> None:
-    with router_process("--api-key", TOKEN, before=FEW_DESCRIPTORS) as (process, url):
+    with router_process("--api-key", TOKEN, before=FEW_AND_COUNTED) as (process, url):
         with crowd(url, "/v1/chat/secure_completion"):
             with SyncSecureChatCompletion(url, allow_http=True, api_key=TOKEN, key_dir=key_directory) as client:
                 for number in range(8):
