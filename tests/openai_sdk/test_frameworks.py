@@ -83,7 +83,7 @@ def _answers(program: str) -> tuple[dict[str, Any], bytes]:
         return json.loads(printed.splitlines()[-1]), tap.seen
 
 
-@pytest.mark.parametrize("program", ["langchain_chat", "llama_index_chat", "instructor_chat"])
+@pytest.mark.parametrize("program", ["langchain_chat", "llama_index_chat", "instructor_chat", "agents_loop"])
 def test_program_runs_unseen(program: str) -> None:
     answers, wire = _answers(program)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import openai
+import openai.types.responses.tool_param
 import pydantic
 import pytest
 
 from nomyo import SecureCompletionClient
+from nomyo.openai_form.responses.form import ResponsesForm
 from nomyo.serve.listener import Listener
 from nomyo.serve.proxy import ProxyConfig, create_app
 from nomyo.serve.router.running import RunningRouter
@@ -268,3 +270,14 @@ def test_nothing_is_stored_that_could_be_fetched(sdk: Sdk, client_for: Way, faul
         with pytest.raises(openai.NotFoundError):
             sdk.call(method, "resp_1")
     assert faulty_router.received == []
+
+
+def test_every_kind_of_tool_that_the_sdk_knows_is_translated_or_left_out() -> None:
+    """A kind that is new in the SDK would be refused as unknown: it belongs into one of the two lists."""
+    union = openai.types.responses.tool_param.ToolParam
+    kinds = {kind for each in get_args(union) for kind in get_args(get_type_hints(each)["type"])}
+    assert {"function", "custom", "web_search"} <= kinds
+
+    for kind in kinds - {"function", "custom", "namespace"}:
+        body = json.dumps({"model": "m", "input": "Hi", "tools": [{"type": kind}, WEATHER]}).encode()
+        assert ResponsesForm().read(body, []).left_out == (kind,)

@@ -99,6 +99,24 @@ def test_wire_shows_nothing_of_it(got: dict[str, Any], router: FaultyRouter) -> 
     assert not any(needle.content in package for package in packages for needle in of_texts([PROMPT]))
 
 
+def test_responses_come_whole_streamed_and_through_the_helpers(proxy: Proxy, router: FaultyRouter) -> None:
+    router.reset()
+    told = json.loads(node(proxy, "responses.mjs", given=json.dumps({"prompt": PROMPT.content})))
+
+    assert told["whole"] == told["deltas"] == told["helper"] == PROMPT.content
+    assert (told["numbered"], told["status"]) == (True, "completed")
+    assert told["call"] == ["function_call", "get_weather", ["location"]]
+    assert told["answered"] == "The tool answered: rain"
+    assert told["parsed"] == {"name": "Zoë"}
+    assert (told["bad_request"]["name"], told["bad_request"]["param"]) == (
+        "BadRequestError",
+        "input[0].content[0].type",
+    )
+    assert (told["retrieved"]["name"], told["retrieved"]["code"]) == ("NotFoundError", "not_stored")
+    assert len(router.posts) == 6
+    assert not any(needle.content in post.body for post in router.posts for needle in of_texts([PROMPT]))
+
+
 def test_streams_are_put_together_to_the_whole_answer(proxy: Proxy, router: FaultyRouter) -> None:
     router.reset()
     answer_in_turn(router, (answer for answer in ANSWERS.values() for _ in ("whole", "stream")))
