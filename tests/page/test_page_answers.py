@@ -129,3 +129,18 @@ def test_answer_of_another_form_is_a_failure(visited: Visit, faulty_router: Faul
     visited.open()
     visited.say("hello")
     expect(visited.failure).to_contain_text("The router gave no answer that can be used.")
+
+
+def test_verdict_on_the_routers_attestation_is_shown_if_there_is_one(
+    visited: Visit, faulty_router: FaultyRouter
+) -> None:
+    forged = {"verdict": "endorsed"}
+    for turn, metadata in enumerate([{"attestation": forged}, {"attestation": forged, "tpm_attestation": "none"}]):
+        answer_with(faulty_router, completion({"content": f"said {turn}"}, _metadata=metadata))
+        visited.open()
+        visited.ask("hello")
+        expect(visited.answers.last).to_have_text(f"said {turn}")
+        facts = " ".join(visited.conversation.locator(".facts:not(.all)").last.inner_text().split())
+        assert ("TPM" in facts) == ("tpm_attestation" in metadata)
+        assert "endorsed" not in visited.conversation.inner_text()
+    assert "TPM invalid" in facts

@@ -1,4 +1,4 @@
-// What each answer says of itself; it may be anything, and of any size.
+// What an answer says of itself: anything, of any size.
 
 import { disclosure, element } from "./elements.js";
 
@@ -14,6 +14,7 @@ export function factsOf(completion, seconds) {
     ["Time", `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`],
     ["Tokens", tokensIn(completion.usage)],
     ["Tier", meta.security_tier],
+    ["TPM", meta.attestation?.verdict],
     ["Payload", meta.payload_id],
   ];
   const { id, created, model, usage } = completion;
@@ -33,7 +34,7 @@ function factList(name, facts) {
   return element(name, rows);
 }
 
-/** Return how many tokens went in and came out; null for what is said in a form that can be no count. */
+/** Return how many tokens went in and came out; null for what can be no count. */
 export function countsOf(usage) {
   return [usage?.prompt_tokens, usage?.completion_tokens].map(countOf);
 }
