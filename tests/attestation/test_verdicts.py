@@ -12,6 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nomyo.attestation import CHECKS, VERDICTS, Attestation
 from nomyo.attestation.judge import judge
@@ -272,3 +274,21 @@ class TestEndorsement:
         found = judge(WHOLE, PAYLOAD_ID, policy)
 
         assert (found.verdict, found.endorsement) == ("unpinned", None)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(WHOLE)), JSON, max_size=2))
+def test_whatever_comes_has_a_verdict(altered: dict[str, Any]) -> None:
+    assert judge({**WHOLE, **altered}, PAYLOAD_ID, read_policy({"pcrs": PCRS})).verdict in VERDICTS
+
+
+@given(JSON)
+def test_pcr_values_of_any_kind_have_a_verdict(value: Any) -> None:
+    for values in ({"sha256": value}, {"sha256": {"0": value}}):
+        assert judge({**WHOLE, "pcr_values": values}, PAYLOAD_ID).verdict == "invalid"

@@ -2,7 +2,7 @@
 //!
 //! It adapts and decides nothing. Its rules:
 //! - every byte that Rust allocates comes from the core's arena, which is locked, and wiped when it is freed;
-//! - the GIL is released around RSA, key generation, PBKDF2, files and large texts;
+//! - the GIL is released around RSA (but not to verify a quote, some 0.1 ms), key generation, PBKDF2, files and large texts;
 //! - no content enters an exception, a message or a `repr`;
 //! - no copy of a text stays in Python's heap, except for the objects that the caller passes or gets.
 
