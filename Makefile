@@ -163,6 +163,7 @@ bench: build reference $(BY_HAND)/ready
 	cargo run --release --locked --package nomyo-core --example arena_speed
 	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops --benchmark-json=target/micro.json
 	$(BIN)/python benches/report.py target/micro.json
+	PYTHONPATH=tests $(BIN)/python benches/translated.py
 
 # The protocol put together by hand, the other peer of the throughput run.
 $(BY_HAND)/ready: benches/by-hand-requirements.txt
