@@ -283,7 +283,7 @@ def test_answers_wait_for_their_lines_which_gather_while_the_loop_goes_on(
             await chat.create(QUESTION)
             descriptor = locked(log)
             asked = [asyncio.create_task(chat.create(QUESTION)) for _ in range(8)]
-            while not audit_log_at(str(log))._waiting or len(faulty_router.posts) < 9:
+            while not audit_log_at(str(log))._is_writing or len(faulty_router.posts) < 9:
                 await asyncio.sleep(0.01)
             assert not any(task.done() for task in asked)
             os.close(descriptor)

@@ -10,6 +10,7 @@ import asyncio
 import time
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
+from contextlib import suppress
 from typing import Any, TypeVar, assert_never
 
 from .._threads import submit_or_run
@@ -97,16 +98,28 @@ def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
 
 async def _until_done(future: Future[Any], timeout_s: float | None) -> None:
     """Wait for a future that others wait for too: if this task is cancelled, the future must not be."""
-    await asyncio.wait([asyncio.wrap_future(_mirror(future))], timeout=timeout_s)
+    done = _done_in_loop(future)
+    if timeout_s is None:
+        await done
+    else:
+        await asyncio.wait([done], timeout=timeout_s)
 
 
-def _mirror(future: Future[Any]) -> Future[None]:
-    """Return a future that ends with another: asyncio cancels it in the other's place."""
-    mirror: Future[None] = Future()
+def _done_in_loop(future: Future[Any]) -> asyncio.Future[None]:
+    """Return a future of the running loop that ends with another, and may be cancelled alone.
 
-    def finish(_: Future[Any]) -> None:
-        if mirror.set_running_or_notify_cancel():
-            mirror.set_result(None)
+    `asyncio.wrap_future` would cancel the other, too.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
 
-    future.add_done_callback(finish)
-    return mirror
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def wake(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(finish)
+
+    future.add_done_callback(wake)
+    return done

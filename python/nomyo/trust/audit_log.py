@@ -4,6 +4,8 @@ Rules:
 
 - One `AuditLog` for each file, whatever the number of clients: lines that gather while one group is written go into the
   next. Other processes append to the same file, under its lock.
+- A sync takes 0.2 ms of processor time. So there is one for each `GATHERED_S` at most, while more calls are under way
+  than wait for their lines. Once all wait, or if the last sync was long ago, there is nothing to gather.
 - A line that could not be written is owed. It is written before any other, and until then `check` fails, so that no
   further request is sent.
 - A forked child makes logs of its own; what its parent has gathered, its parent writes.
@@ -13,8 +15,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -24,6 +28,8 @@ from nomyo.exchange.workers import file_pool
 from nomyo.trust.chain import locked_chain
 
 KIND: Final = "nomyo audit 1"
+GATHERED_S: Final = 0.05
+"""The longest time for which a line waits for others."""
 
 Fault: TypeAlias = str | None
 Entry: TypeAlias = Callable[[], Mapping[str, Any]]
@@ -38,9 +44,13 @@ class AuditLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
-        """Held for moments, and never while a file is written."""
-        self._waiting: list[tuple[Entry | None, Future[Fault]]] = []
+        self._lock = threading.Condition(threading.Lock())
+        """Held for moments, and never while a file is written. Notified when every call that is under way waits."""
+        self._under_way = 0
+        self._written_at_s = -GATHERED_S
+        self._waiting: list[Entry | None] = []
+        self._outcome: Future[Fault] = Future()
+        """Of the lines that wait; one for all of them, since making and ending a future takes longer than a line."""
         self._is_writing = False
         self._owed: list[Mapping[str, Any]] = []
         self._is_sound = False
@@ -54,6 +64,18 @@ class AuditLog:
         """
         return None if self._is_sound else self._add(None)
 
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Count a call as under way for a block, in which its lines are added."""
+        with self._lock:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._wake()
+
     def add(self, entry: Entry) -> Future[Fault]:
         """Begin to write a line.
 
@@ -66,10 +88,11 @@ class AuditLog:
         return self._add(entry)
 
     def _add(self, entry: Entry | None) -> Future[Fault]:
-        outcome: Future[Fault] = Future()
         with self._lock:
-            self._waiting.append((entry, outcome))
+            self._waiting.append(entry)
+            outcome = self._outcome
             if self._is_writing:
+                self._wake()
                 return outcome
             self._is_writing = True
         submit_or_run(file_pool, self._write_waiting)
@@ -79,10 +102,13 @@ class AuditLog:
         """Write group after group, until no line waits."""
         while True:
             with self._lock:
+                self._lock.wait_for(self._has_gathered, self._written_at_s + GATHERED_S - time.monotonic())
                 group, self._waiting = self._waiting, []
                 if not group:
                     self._is_writing = False
                     return
+                outcome, self._outcome = self._outcome, Future()
+            self._written_at_s = time.monotonic()
             fault: Fault = "writing it was interrupted"
             try:
                 fault = self._write(group)
@@ -91,12 +117,18 @@ class AuditLog:
                 raise
             finally:
                 self._is_sound = fault is None
-                for _, outcome in group:
-                    outcome.set_result(fault)
+                outcome.set_result(fault)
 
-    def _write(self, group: list[tuple[Entry | None, Future[Fault]]]) -> Fault:
+    def _wake(self) -> None:
+        if self._has_gathered():
+            self._lock.notify()
+
+    def _has_gathered(self) -> bool:
+        return not self._waiting or len(self._waiting) >= self._under_way
+
+    def _write(self, group: list[Entry | None]) -> Fault:
         """Write the lines that are owed and those of a group; return why that failed."""
-        self._owed += [entry() for entry, _ in group if entry is not None]
+        self._owed += [entry() for entry in group if entry is not None]
         try:
             with locked_chain(self._path, KIND) as chained:
                 chained.append(self._owed)  # none at the first check, which finds a file of another form

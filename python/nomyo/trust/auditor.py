@@ -52,6 +52,10 @@ class Auditor:
         checked = self._log.check()
         if checked is not None:
             self._raise_of((yield from _outcome(checked)), sent=False)
+        with self._log.call():
+            return (yield from self._call(call, flow))
+
+    def _call(self, call: Call, flow: Flow[T]) -> Flow[T]:
         call.evidence = []
         began_s = time.monotonic()
         error: Exception | None = None
@@ -92,7 +96,7 @@ class Auditor:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "took_s": round(time.monotonic() - began_s, 3),
             "router": self._router,
-            "payload_id": printable(call.payload_id, _LONGEST_CHARS),
+            "payload_id": call.payload_id[:_LONGEST_CHARS],  # a header's value, which `Call.check` has seen
             "tier": None if call.security_tier is None else str(call.security_tier),
             **({"model": printable(model, _LONGEST_CHARS)} if self._shows_model and isinstance(model, str) else {}),
             "error": error,
