@@ -42,15 +42,14 @@ def message_of(completion: Mapping[str, Any], request: MessagesRequest) -> dict[
     """
     choice = _choice(completion)
     said = choice.get("message", choice.get("delta"))
-    if not isinstance(said, Mapping):
+    if not isinstance(said, dict):
         raise UnfitAnswerError("the router's answer has no message")
     cut_off = choice.get("finish_reason") == "length"
-    stem = _stem(completion)
-    calls = list(_calls(said, stem, cut_off))
+    calls = list(_calls(said, completion, cut_off))
     blocks = [*_thinking(said, request), *_texts(said), *calls]
     reason, sequence = _stop(choice, said, bool(calls), request)
     message = {
-        "id": _text(completion.get("id")) or f"msg_{stem}",
+        "id": _text(completion.get("id")) or f"msg_{_stem(completion)}",
         "type": "message",
         "role": "assistant",
         "model": _text(completion.get("model")) or request.payload["model"],
@@ -65,7 +64,7 @@ def message_of(completion: Mapping[str, Any], request: MessagesRequest) -> dict[
 def _choice(completion: Mapping[str, Any]) -> Mapping[str, Any]:
     choices = completion.get("choices")
     for choice in choices if isinstance(choices, list) else []:
-        if isinstance(choice, Mapping):
+        if isinstance(choice, dict):
             return choice
     raise UnfitAnswerError("the router's answer has no choices")
 
@@ -73,7 +72,7 @@ def _choice(completion: Mapping[str, Any]) -> Mapping[str, Any]:
 def _stem(completion: Mapping[str, Any]) -> str:
     """Return what IDs that are missing begin with: it differs from answer to answer."""
     metadata = completion.get("_metadata")
-    given = metadata.get("payload_id") if isinstance(metadata, Mapping) else None
+    given = metadata.get("payload_id") if isinstance(metadata, dict) else None
     return _NOT_OF_AN_ID.sub("", _text(given) or "answer")[:64]
 
 
@@ -98,7 +97,7 @@ def _texts(said: Mapping[str, Any]) -> Iterator[Block]:
             yield {"type": "text", "text": text}
 
 
-def _calls(said: Mapping[str, Any], stem: str, cut_off: bool) -> Iterator[Block]:
+def _calls(said: Mapping[str, Any], completion: Mapping[str, Any], cut_off: bool) -> Iterator[Block]:
     used: set[str] = set()
     for place, (given, function) in enumerate(_functions(said)):
         arguments = _input(function.get("arguments"))
@@ -111,21 +110,21 @@ def _calls(said: Mapping[str, Any], stem: str, cut_off: bool) -> Iterator[Block]
             raise UnfitAnswerError("a tool call in the router's answer has no name")
         call = _text(given)
         if not call or call in used:
-            call = f"toolu_{stem}_{place}"
+            call = f"toolu_{_stem(completion)}_{place}"
         used.add(call)
         yield {"type": "tool_use", "id": call, "name": name, "input": arguments}
 
 
-def _functions(said: Mapping[str, Any]) -> list[tuple[Any, Mapping[str, Any]]]:
+def _functions(said: Mapping[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
     """Return the calls of a message: the ID of each, and its function."""
     calls = said.get("tool_calls")
     if not isinstance(calls, list) or not calls:
         legacy = said.get("function_call")
-        return [(None, legacy)] if isinstance(legacy, Mapping) else []
+        return [(None, legacy)] if isinstance(legacy, dict) else []
     if len(calls) > MAX_CALLS:
         raise UnfitAnswerError(f"the router's answer has {len(calls)} tool calls: a message has {MAX_CALLS} at most")
-    functions = [(call.get("id"), call.get("function")) for call in calls if isinstance(call, Mapping)]
-    found = [(given, function) for given, function in functions if isinstance(function, Mapping)]
+    functions = [(call.get("id"), call.get("function")) for call in calls if isinstance(call, dict)]
+    found = [(given, {**function}) for given, function in functions if isinstance(function, dict)]
     if len(found) < len(calls):
         raise UnfitAnswerError("a tool call in the router's answer has no function")
     return found
@@ -141,7 +140,7 @@ def _input(arguments: Any) -> dict[str, Any] | None:
             parsed = json.loads(arguments)
         except (ValueError, RecursionError):
             parsed = None
-    return dict(parsed) if isinstance(parsed, Mapping) else None
+    return dict(parsed) if isinstance(parsed, dict) else None
 
 
 def _stop(
@@ -163,7 +162,7 @@ def _stop(
 
 def _usage(usage: Any) -> dict[str, Any]:
     """Return the counts. Anthropic counts what came from a cache apart from the other input."""
-    given = usage if isinstance(usage, Mapping) else {}
+    given = usage if isinstance(usage, dict) else {}
     prompt = count(given.get("prompt_tokens")) or 0
     cached = min(_detail(given, "prompt_tokens_details", "cached_tokens") or 0, prompt)
     counted: dict[str, Any] = {
@@ -178,4 +177,4 @@ def _usage(usage: Any) -> dict[str, Any]:
 
 def _detail(usage: Mapping[str, Any], details: str, name: str) -> int | None:
     found = usage.get(details)
-    return count(found.get(name)) if isinstance(found, Mapping) else None
+    return count(found.get(name)) if isinstance(found, dict) else None
