@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from nomyo.cli import main
 from nomyo.cli.launch.agents import AGENTS, AgentName
 from nomyo.serve.router.running import RunningRouter
 from support.launched import MODEL, is_alive, launched, put_agent, surroundings, words
-from support.terminal import CTRL_C, in_terminal
+from support.terminal import CTRL_C, ENTER, in_terminal
 from support.waiting import until
 
 SECRETS = {
@@ -182,6 +184,45 @@ def test_agent_that_does_not_end_is_killed(router: RunningRouter, key_directory:
         process.terminate()
         assert process.wait(timeout=60) == 128 + signal.SIGKILL
     assert not is_alive(agent)
+
+
+@pytest.mark.parametrize("how", ["told to end", "by itself"])
+def test_what_an_agent_left_running_ends_with_it_if_it_was_told_to_end(
+    how: str, router: RunningRouter, key_directory: Path, tmp_path: Path
+) -> None:
+    end = "while :; do sleep 0.1; done" if how == "told to end" else "exit 0"
+    leaving = f"#!/bin/sh\ntrap 'exit 12' TERM\nsetsid sleep 300 > /dev/null 2>&1 < /dev/null &\necho $!\n{end}\n"
+    programs = put_agent(tmp_path / "bin", "opencode", leaving)
+    with launched(words("opencode", router.url, key_directory), surroundings(programs)) as process:
+        assert process.stdout
+        left = int(process.stdout.readline())
+        until(lambda: "sleep" in Path(f"/proc/{left}/comm").read_text())
+        if how == "told to end":
+            process.terminate()
+        assert process.wait(timeout=60) == (12 if how == "told to end" else 0)
+    assert is_alive(left) == (how == "by itself")
+    if how == "by itself":
+        os.kill(left, signal.SIGKILL)
+
+
+def test_agent_that_stops_gives_the_shell_back_and_goes_on_with_it(
+    router: RunningRouter, key_directory: Path, tmp_path: Path
+) -> None:
+    stopping = "#!/bin/sh\necho begins\nkill -TSTP $$\necho goes on\nread line\necho got $line\nexit 5\n"
+    programs = put_agent(tmp_path / "bin", "opencode", stopping)
+    command = shlex.join(words("opencode", router.url, key_directory))
+    with in_terminal(program=["sh", "-i"], env=surroundings(programs, PS1="PROMPT> ")) as terminal:
+        terminal.see("PROMPT> ")
+        terminal.type(command, ENTER)
+        terminal.see("begins")
+        terminal.see("PROMPT> ")
+        terminal.type("fg", ENTER)
+        terminal.see("goes on")
+        terminal.type("hello", ENTER)
+        terminal.see("got hello")
+        terminal.see("PROMPT> ")
+        terminal.type("echo code=$?; exit", ENTER)
+        terminal.see("code=5")
 
 
 def test_agent_that_stopped_is_ended_too(router: RunningRouter, key_directory: Path, tmp_path: Path) -> None:

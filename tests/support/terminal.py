@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,16 @@ class Terminal:
 
 @contextmanager
 def in_terminal(
-    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, columns: int = 100
+    *arguments: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    columns: int = 100,
+    program: Sequence[str] = (sys.executable, "-m", "nomyo"),
 ) -> Iterator[Terminal]:
-    """Run `nomyo` with a terminal as its stdin, stdout, stderr and controlling terminal."""
+    """Run `nomyo`, or another program, with a terminal as its stdin, stdout, stderr and controlling terminal."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    command = [*LIMITED, "--terminal", sys.executable, "-m", "nomyo", *arguments]
+    command = [*LIMITED, "--terminal", *program, *arguments]
     streams: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
     # prompt_toolkit asks the terminal where its cursor is, and waits a second for one that does not answer.
     environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1", **(env or {})}

@@ -12,6 +12,7 @@ Modules, from the ground up; each imports only from those above it:
     opencode      opencode
     agents        the agents that there are, by the names of their programs
     surroundings  the environment of an agent's process
+    left_behind   ends what an agent left running when it was told to end
     process       the agent's process: its signals, its terminal, its end
     command       options in, an agent's exit code out
 """

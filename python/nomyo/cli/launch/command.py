@@ -120,7 +120,7 @@ def launch(
                 sealed = Sealed(server.url, str(config.token), name, _patience_s(router, max_retries))
                 _tell(known, client.settings.base_url, sealed, as_json=as_json)
                 environment = surroundings(known, sealed, os.environ)
-                code = process.run(program, [*known.arguments(sealed), *words], environment, unblocked)
+                code = process.run(program, [*known.arguments(sealed), *words], environment, unblocked, sealed.token)
     except (ValueError, TypeError) as error:
         raise bad_option(error, {}) from None
     except (NomyoError, OSError) as error:

@@ -6,6 +6,7 @@ Rules:
   whole process group: the agent has it already, and would take a second one for a second Ctrl-C.
 - If the agent stops (Ctrl-Z), so does this process, for the shell waits for it alone.
 - After SIGTERM or SIGHUP the agent has 10 seconds to end.
+- If it ends within 10 seconds after one of these, or after Ctrl-C, what it left running is ended, too.
 
 All signals are blocked and taken one by one (sigwaitinfo(2)), so none is lost between two steps, and each says who sent
 it. A signal that was ignored at the start stays so, for the agent too.
@@ -22,10 +23,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nomyo._signals import not_ignored
+from nomyo.cli.launch.left_behind import end_marked
 
 GRACE_S: Final = 10.0
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP) if os.name == "posix" else ()
-_PASSED_ON: Final = (*_ENDS, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2) if _ENDS else ()
+_TELL_TO_END: Final = (*_ENDS, signal.SIGINT, signal.SIGQUIT) if _ENDS else ()
+_PASSED_ON: Final = (*_TELL_TO_END, signal.SIGUSR1, signal.SIGUSR2) if _ENDS else ()
 # Python ignores them, and a program expects them as they are by default (as subprocess's restore_signals).
 _DEFAULTS: Final = ("SIGPIPE", "SIGXFSZ")
 
@@ -48,7 +51,9 @@ def signals_held() -> Iterator[set[signal.Signals]]:
         signal.signal(signal.SIGCHLD, before_child)
 
 
-def run(program: str, arguments: Sequence[str], environment: Mapping[str, str], unblocked: set[signal.Signals]) -> int:
+def run(
+    program: str, arguments: Sequence[str], environment: Mapping[str, str], unblocked: set[signal.Signals], mark: str
+) -> int:
     """Run a program to its end, inside `signals_held`.
 
     Args:
@@ -56,6 +61,7 @@ def run(program: str, arguments: Sequence[str], environment: Mapping[str, str], 
         arguments: The words after its name.
         environment: All of its variables.
         unblocked: What `signals_held` yielded.
+        mark: A text in `environment` that is in no other one, by which what it left running is known.
 
     Returns:
         Its exit code; 128 and its number if a signal ended it.
@@ -67,10 +73,13 @@ def run(program: str, arguments: Sequence[str], environment: Mapping[str, str], 
     pid = os.posix_spawn(program, [program, *arguments], environment, setsigmask=unblocked, setsigdef=defaults)
     child = _Child(pid, {*not_ignored(*_PASSED_ON), signal.SIGCHLD})
     try:
-        return child.wait()
+        code = child.wait()
     except BaseException:
         child.kill()
         raise
+    if child.was_told_to_end():
+        end_marked(mark)
+    return code
 
 
 @dataclass(slots=True)
@@ -79,6 +88,8 @@ class _Child:
     waited: set[signal.Signals]
     ends_at: float = field(default=float("inf"), init=False)
     """When it is killed, in the clock of `time.monotonic`."""
+    told_at: float = field(default=float("-inf"), init=False)
+    """When it last got a signal that asks it to end."""
 
     def wait(self) -> int:
         while True:
@@ -89,6 +100,10 @@ class _Child:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
             self._take_signal()
+
+    def was_told_to_end(self) -> bool:
+        """Return whether a signal asked it to end, not long ago, or in this moment."""
+        return time.monotonic() < self.told_at + GRACE_S or not signal.sigpending().isdisjoint(_TELL_TO_END)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -106,6 +121,8 @@ class _Child:
             self._pass_on(taken)
 
     def _pass_on(self, taken: Any) -> None:
+        if taken.si_signo in _TELL_TO_END:
+            self.told_at = time.monotonic()
         if taken.si_signo in _ENDS:
             self.ends_at = min(self.ends_at, time.monotonic() + GRACE_S)
         # sigaction(2): above 0 the kernel sent it, for a key of the terminal.
