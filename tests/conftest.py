@@ -48,6 +48,8 @@ _SHARED_ROUTERS: list[RunningRouter] = []
 SLOW_S = 5
 PLAIN_HTTP = "ignore:the router is spoken to over plain HTTP"
 NO_API_KEY = "ignore:there is no API key"
+# An ordinary user may lock 8 MiB, which tests of large texts exceed, in the process of many other tests.
+UNLOCKED = r"ignore:\d+ KiB of working memory (could not be|are not) locked under a limit of"
 
 
 # What a fixture needs beyond Python, Rust, a C compiler and make; so do the tests that take it.
@@ -63,10 +65,13 @@ _started: list[str] = []
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests speak plain HTTP to 127.0.0.1, without an API key (both warnings have tests); mark fixtures."""
+    """Let tests speak plain HTTP to 127.0.0.1, without an API key (all these warnings have tests); mark fixtures."""
+    is_limited = _core.memory_status()["limit_bytes"] >= 0
     for item in items:
         item.add_marker(pytest.mark.filterwarnings(PLAIN_HTTP))
         item.add_marker(pytest.mark.filterwarnings(NO_API_KEY))
+        if is_limited:
+            item.add_marker(pytest.mark.filterwarnings(UNLOCKED))
         for fixture in OUTSIDE.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.outside(OUTSIDE[fixture]))
     _started.clear()  # by what is imported
