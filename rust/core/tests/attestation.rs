@@ -1,6 +1,7 @@
 //! Examines quotes that a TPM (swtpm) made, by tpm2-tools, for the payload ID below; and mutations of them.
 //!
-//! NOMYO_FUZZ_S makes the mutations go on for so many seconds; a failure shows its seed.
+//! NOMYO_FUZZ_S makes the mutations go on for so many seconds; a failure shows its seed. NOMYO_FUZZ_SEED is the one before
+//! the first.
 
 use nomyo_core::attestation::{Bank, Evidence, Findings, MAX_STRUCTURE_BYTES, Outcome, examine};
 use std::panic::catch_unwind;
@@ -227,6 +228,21 @@ fn test_other_pcrs_than_those_of_the_quote_are_refused() {
 }
 
 #[test]
+fn test_signature_in_other_bytes_is_refused() {
+    let fixture = &fixtures()[2];
+    for (place, length) in [(5, 4), (39, 38)] {
+        let mut signature = fixture.signature.to_vec();
+        signature[place] += 1; // the length of r, or of s
+        signature.insert(place + 1, 0);
+        let altered = Evidence {
+            signature: &signature,
+            ..fixture.evidence()
+        };
+        assert!(!accepted(&altered), "a zero in front, behind byte {length}");
+    }
+}
+
+#[test]
 fn test_quote_for_another_request_is_not_fresh() {
     for fixture in fixtures() {
         let altered = Evidence {
@@ -263,13 +279,15 @@ fn test_mutations_are_never_accepted_and_never_panic() {
     let seconds = seconds.map(|text| Duration::from_secs(text.parse().expect("seconds")));
     let start = Instant::now();
     let fixtures = fixtures();
-    let mut seed = 0;
-    while seconds.map_or(seed < 20_000, |seconds| start.elapsed() < seconds) {
+    let first = std::env::var("NOMYO_FUZZ_SEED").ok();
+    let first: u64 = first.map_or(0, |text| text.parse().expect("a seed"));
+    let mut seed = first;
+    while seconds.map_or(seed < first + 20_000, |seconds| start.elapsed() < seconds) {
         seed += 1;
         let outcome = catch_unwind(|| check_mutation(&fixtures, seed));
         assert!(outcome.is_ok(), "seed {seed}");
     }
-    eprintln!("{seed} mutations");
+    eprintln!("{} mutations, up to seed {seed}", seed - first);
 }
 
 fn check_mutation(fixtures: &[Fixture], seed: u64) {

@@ -14,10 +14,10 @@ mod reader;
 mod structures;
 
 use crate::crypto::certificates::check_chain;
-use crate::crypto::signature::{Hash, Signer};
+use crate::crypto::signature::{Hash, Numbers, Signature, Signer};
 use crate::{Error, Result, stack};
 use reader::Fault;
-use structures::{Attest, Public, Quote, Signed};
+use structures::{Attest, Public, Quote, Signed, is_canonical};
 
 pub use structures::{Bank, PCRS};
 
@@ -171,12 +171,24 @@ impl Findings {
             Ok(signed) if (signed.scheme, signed.hash) != (public.scheme, public.hash) => {
                 Outcome::Failed("it is of another kind than the key makes")
             }
+            Ok(signed) if !has_canonical_numbers(public, signed) => {
+                Outcome::Failed("its numbers have not the form that a TPM writes")
+            }
             Ok(signed) => passed_if(
                 signer.has_signed(message, signed.hash, signed.signature)?,
                 "the key did not make it over this quote",
             ),
         };
         Ok(())
+    }
+}
+
+fn has_canonical_numbers(public: &Public<'_>, signed: &Signed<'_>) -> bool {
+    match (public.numbers, signed.signature) {
+        (Numbers::Point(curve, ..), Signature::Ecdsa(r, s)) => {
+            is_canonical(r, curve) && is_canonical(s, curve)
+        }
+        _ => true,
     }
 }
 

@@ -220,6 +220,14 @@ impl<'a> Signed<'a> {
     }
 }
 
+/// Whether a number of an ECDSA signature has one form alone: as long as the curve's field, or shorter without a zero in
+/// front. A TPM writes it so, and nobody else may write the same signature in other bytes.
+pub(super) fn is_canonical(number: &[u8], curve: Curve) -> bool {
+    let longest = curve.field_bytes();
+    number.len() == longest
+        || number.len() < longest && number.first().is_some_and(|byte| *byte != 0)
+}
+
 /// What is read of a TPM2B_PUBLIC (section 12.2.5).
 pub(super) struct Public<'a> {
     attributes: u32,
