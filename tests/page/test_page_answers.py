@@ -135,7 +135,8 @@ def test_verdict_on_the_routers_attestation_is_shown_if_there_is_one(
     visited: Visit, faulty_router: FaultyRouter
 ) -> None:
     forged = {"verdict": "endorsed"}
-    for turn, metadata in enumerate([{"attestation": forged}, {"attestation": forged, "tpm_attestation": "none"}]):
+    sent: list[dict[str, Any]] = [{"attestation": forged}, {"attestation": forged, "tpm_attestation": "none"}]
+    for turn, metadata in enumerate(sent):
         answer_with(faulty_router, completion({"content": f"said {turn}"}, _metadata=metadata))
         visited.open()
         visited.ask("hello")
