@@ -216,7 +216,7 @@ def test_account_that_has_nothing_left_midway_ends_the_batch_before_a_row_fails(
 
         def row(self, **_: Any) -> None:
             self.rows += 1
-            if self.rows == 20:
+            if self.rows == 5:
                 faulty_router.always(Answer(402), 1000)
 
     with pytest.raises(BatchError, match=r"refused 1\d rows, and answered none since \(HTTP 402\)"):

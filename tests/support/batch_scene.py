@@ -37,7 +37,7 @@ def expected(rows: int) -> list[Outcome]:
     return [(f"row-{number}", f"prompt {number} é", None) for number in range(rows)]
 
 
-ROWS = 60
+ROWS = 24
 EXPECTED = expected(ROWS)
 MANY_ROWS = 300
 MANY_EXPECTED = expected(MANY_ROWS)
