@@ -159,6 +159,18 @@ def test_file_that_is_no_chain_is_refused_and_kept(tmp_path: Path) -> None:
         entries(path)
 
 
+@pytest.mark.parametrize("text", [b"my notes", b"my notes\n", b'{"a": 1}', b'{"a": 1}\n', b'{"a": 1\n}'])
+def test_short_file_of_somebody_else_is_refused_and_kept(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "chained"
+    path.write_bytes(text)
+    path.chmod(0o600)
+
+    with pytest.raises(nomyo.SecurityError, match="stays as it is"):
+        append(path, KIND, [{"number": 1}])
+
+    assert path.read_bytes() == text
+
+
 @pytest.mark.parametrize("entry", [{}, {"chain": 1}, {"torn_bytes": 1}, {"text": "x" * MAX_LINE_BYTES}])
 def test_entry_that_could_not_be_verified_is_refused(path: Path, entry: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="an entry must"):

@@ -121,7 +121,7 @@ class LockedChain:
             ends = [*_LINE_END.finditer(tail)]
             if ends:
                 return ends[-1][1].decode(), tail[ends[-1].end() :]
-            if start == 0:
+            if start == 0 and _may_be_torn(tail):
                 return _before_the_first(self._kind), tail
         raise refusal(self._path, "it does not end as such a file does (`nomyo trust verify`); move it away")
 
@@ -219,6 +219,15 @@ def _explains(entry: Mapping[str, Any], torn: bytes) -> bool:
         return not _RESERVED & entry.keys()
     torn = torn.removesuffix(b"\n")
     return entry == {_TORN_BYTES: len(torn), _TORN_SHA256: hashlib.sha256(torn).hexdigest()}
+
+
+def _may_be_torn(text: bytes) -> bool:
+    """Return whether a text can be the beginning of a file's first line; somebody's short file is not one."""
+    if not text.strip(b"\0"):  # empty, or zeros that a power loss left
+        return True
+    if not text.startswith(b"{") or b"\n" in text:
+        return False
+    return _END.search(text) is not None or _entry(text) is None
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
