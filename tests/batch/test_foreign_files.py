@@ -45,12 +45,12 @@ DAMAGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", HEADERS)
 def test_header_that_is_none_is_told_in_one_line_and_nothing_is_lost(
-    kind: str, source: Path, output: Path, router: Any, run: Any
+    kind: str, source: Path, output: Path, router: Any, run: Any, key_options: list[str]
 ) -> None:
     run()
     header_of(output).write_bytes(HEADERS[kind])
     before = output.read_bytes()
-    done = batch(source, output, router.url)
+    done = batch(source, output, router.url, *key_options)
     assert (done.returncode, done.stdout) == (1, "")
     words = [line for line in done.stderr.splitlines() if not line.startswith("nomyo batch: warning: ")]
     assert words == ["nomyo batch: out.jsonl.batch is damaged, or of another version: name another output"]

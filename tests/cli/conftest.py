@@ -13,8 +13,8 @@ from support.screen import Screen, a_screen
 
 
 @pytest.fixture
-def to_router(router: RunningRouter) -> list[str]:
-    return ["--base-url", router.url, "--allow-http"]
+def to_router(router: RunningRouter, key_options: list[str]) -> list[str]:
+    return ["--base-url", router.url, "--allow-http", *key_options]
 
 
 @pytest.fixture

@@ -30,9 +30,19 @@ C_LOCALE: dict[str, Any] = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTH
 
 
 @pytest.mark.parametrize("environment", [C_LOCALE, {"PYTHONUTF8": "1"}], ids=["C", "UTF-8"])
-def test_arguments_are_taken_as_utf_8_whatever_the_locale(environment: dict[str, Any]) -> None:
+def test_arguments_are_taken_as_utf_8_whatever_the_locale(environment: dict[str, Any], key_options: list[str]) -> None:
     with NotingRouter([Text("answer", "an answer")]) as router:
-        words = ["--model", "modèle", "--system", "Sätze", "Grüße €", "--base-url", router.url, "--allow-http"]
+        words = [
+            "--model",
+            "modèle",
+            "--system",
+            "Sätze",
+            "Grüße €",
+            "--base-url",
+            router.url,
+            "--allow-http",
+            *key_options,
+        ]
         done = chat(*words, **environment)
         assert (done.returncode, done.stdout) == (0, b"an answer")
         assert [(one["model"], [said["content"] for said in one["messages"]]) for one in router.requests] == [
@@ -192,11 +202,11 @@ def test_json_is_the_whole_answer(to_router: list[str], tmp_path: Path) -> None:
     "name", ["_metadata", "\\u005fmetadata", "_met\\u0061data", "".join(map(escaped, "_metadata"))]
 )
 def test_metadata_of_the_client_takes_the_place_of_the_routers_however_that_is_spelt(
-    name: str, faulty_router: FaultyRouter, tmp_path: Path
+    name: str, faulty_router: FaultyRouter, tmp_path: Path, key_options: list[str]
 ) -> None:
     forged = '{"is_encrypted": false, "payload_id": "forged"}'
     answer_with(faulty_router, f'{{"id": "1", "{name}": {forged}, "choices": []}}')
-    to_router = ("--model", "m", "--base-url", faulty_router.url, "--allow-http", "--json")
+    to_router = ("--model", "m", "--base-url", faulty_router.url, "--allow-http", *key_options, "--json")
     for source in ("argument", "secret file"):
         done = ask_by(source, "hello", tmp_path, *to_router)
         pairs = json.loads(done.stdout, object_pairs_hook=list)
@@ -209,10 +219,21 @@ def test_metadata_of_the_client_takes_the_place_of_the_routers_however_that_is_s
 @pytest.mark.parametrize("source", ["argument", "secret file"])
 @pytest.mark.parametrize("name", ["_metadata", "\\u005fmetadata"])
 def test_answer_with_metadata_twice_is_refused(
-    name: str, source: str, faulty_router: FaultyRouter, tmp_path: Path
+    name: str, source: str, faulty_router: FaultyRouter, tmp_path: Path, key_options: list[str]
 ) -> None:
     answer_with(faulty_router, f'{{"id": "1", "_metadata": {{}}, "choices": [], "{name}": {{"is_encrypted": false}}}}')
-    done = ask_by(source, "hello", tmp_path, "--model", "m", "--base-url", faulty_router.url, "--allow-http", "--json")
+    done = ask_by(
+        source,
+        "hello",
+        tmp_path,
+        "--model",
+        "m",
+        "--base-url",
+        faulty_router.url,
+        "--allow-http",
+        *key_options,
+        "--json",
+    )
     assert done.returncode == 1
     assert b"is_encrypted" not in done.stdout
     assert b"field twice" in done.stdout + done.stderr

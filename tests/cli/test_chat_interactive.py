@@ -47,8 +47,8 @@ def said(router: NotingRouter) -> list[list[str]]:
     return [[message["content"] for message in request["messages"]] for request in router.requests]
 
 
-def test_conversation_goes_along_with_each_message(router: NotingRouter) -> None:
-    with conversation(router, "--system", "be brief") as terminal:
+def test_conversation_goes_along_with_each_message(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options, "--system", "be brief") as terminal:
         say(terminal, "one", ANSWERS[0])
         say(terminal, "two", ANSWERS[1])
         terminal.type(CTRL_D)
@@ -57,8 +57,8 @@ def test_conversation_goes_along_with_each_message(router: NotingRouter) -> None
     assert [message["role"] for message in router.requests[1]["messages"]] == ["system", "user", "assistant", "user"]
 
 
-def test_clear_begins_another_conversation(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_clear_begins_another_conversation(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         say(terminal, "one", ANSWERS[0])
         say(terminal, "/clear", "Forgotten.")
         say(terminal, "/retry", "Nothing was said yet.")
@@ -66,8 +66,8 @@ def test_clear_begins_another_conversation(router: NotingRouter) -> None:
     assert said(router) == [["one"], ["two"]]
 
 
-def test_retry_asks_for_another_answer_to_the_last_message(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_retry_asks_for_another_answer_to_the_last_message(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         say(terminal, "one", ANSWERS[0])
         say(terminal, "two", ANSWERS[1])
         say(terminal, "/retry", ANSWERS[2])
@@ -76,8 +76,10 @@ def test_retry_asks_for_another_answer_to_the_last_message(router: NotingRouter)
     assert said(router)[2:] == [again, [*again, ANSWERS[2], "three"]]
 
 
-def test_failed_message_is_not_sent_along_with_the_next_but_again_when_asked(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_failed_message_is_not_sent_along_with_the_next_but_again_when_asked(
+    router: NotingRouter, key_options: list[str]
+) -> None:
+    with conversation(router, *key_options) as terminal:
         router.conduct = "unavailable"
         say(terminal, "one", "Failed: the router refused (HTTP 503): as the test wants it. /retry sends it once more.")
         router.conduct = "answer"
@@ -92,8 +94,8 @@ def test_failed_message_is_not_sent_along_with_the_next_but_again_when_asked(rou
     assert said(router) == [["one"], ["one"], ["one", ANSWERS[0], "lost"], ["one", ANSWERS[0], "two"]]
 
 
-def test_ctrl_c_cancels_the_request_and_not_the_program(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_ctrl_c_cancels_the_request_and_not_the_program(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         router.conduct = "silent"
         for count in (1, 2):
             terminal.type("one", ENTER)
@@ -112,8 +114,8 @@ def test_ctrl_c_cancels_the_request_and_not_the_program(router: NotingRouter) ->
     assert said(router) == [["one"], ["one"], ["two"], ["two", ANSWERS[0], "three"]]
 
 
-def test_nothing_is_said_to_be_sent_where_no_router_is(unused_port: int) -> None:
-    nowhere = ["--base-url", f"http://127.0.0.1:{unused_port}", "--allow-http", "--max-retries", "1"]
+def test_nothing_is_said_to_be_sent_where_no_router_is(unused_port: int, key_options: list[str]) -> None:
+    nowhere = ["--base-url", f"http://127.0.0.1:{unused_port}", "--allow-http", *key_options, "--max-retries", "1"]
     with in_terminal("chat", "--model", "m", *nowhere) as terminal:
         terminal.see("/help tells more.")
         terminal.wait_for_prompt()
@@ -123,8 +125,8 @@ def test_nothing_is_said_to_be_sent_where_no_router_is(unused_port: int) -> None
     assert "sent" not in shown
 
 
-def test_ctrl_c_never_ends_the_conversation_whenever_it_comes(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_ctrl_c_never_ends_the_conversation_whenever_it_comes(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         router.conduct = "unavailable"  # at once: from one prompt to the next it is not far
         for _ in range(40):
             terminal.type("one", ENTER)
@@ -140,8 +142,8 @@ def test_ctrl_c_never_ends_the_conversation_whenever_it_comes(router: NotingRout
         assert terminal.process.poll() is None
 
 
-def test_ctrl_c_right_after_enter_cancels_the_request(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_ctrl_c_right_after_enter_cancels_the_request(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         router.conduct = "silent"
         for _ in range(40):
             terminal.type("one", ENTER)
@@ -153,24 +155,26 @@ def test_ctrl_c_right_after_enter_cancels_the_request(router: NotingRouter) -> N
         say(terminal, "two", ANSWERS[0])
 
 
-def test_ctrl_c_typed_in_one_go_with_enter_cancels_what_was_typed_before_it_alone(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_ctrl_c_typed_in_one_go_with_enter_cancels_what_was_typed_before_it_alone(
+    router: NotingRouter, key_options: list[str]
+) -> None:
+    with conversation(router, *key_options) as terminal:
         terminal.type("one" + ENTER + CTRL_C + "two" + ENTER)
         terminal.see("Cancelled. /retry sends it once more.")
         terminal.see(f"{ANSWERS[0]}\r\n")
     assert said(router) == [["two"]]
 
 
-def test_slash_is_a_command_and_never_sent_by_mistake(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_slash_is_a_command_and_never_sent_by_mistake(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         say(terminal, "/clera", "nothing was sent. /help lists them.")
         say(terminal, "//etc/passwd", ANSWERS[0])
         say(terminal, "/help", "two: //etc.")
     assert said(router) == [["/etc/passwd"]]
 
 
-def test_message_may_have_several_lines(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_message_may_have_several_lines(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         terminal.type("one", ESCAPE + ENTER, "two")
         say(terminal, "", ANSWERS[0])
         pasted = "\x1b[200~three\r\nfour\nfive\x1b[201~"
@@ -178,15 +182,17 @@ def test_message_may_have_several_lines(router: NotingRouter) -> None:
     assert [request[-1] for request in said(router)] == ["one\ntwo", "three\nfour\nfive"]
 
 
-def test_empty_line_is_not_sent(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_empty_line_is_not_sent(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         terminal.type(ENTER, "  ", ENTER)
         say(terminal, "one", ANSWERS[0])
     assert said(router) == [["one"]]
 
 
-def test_info_tells_whom_one_talks_to_and_what_the_last_answer_said(router: NotingRouter) -> None:
-    with conversation(router, "--tier", "high") as terminal:
+def test_info_tells_whom_one_talks_to_and_what_the_last_answer_said(
+    router: NotingRouter, key_options: list[str]
+) -> None:
+    with conversation(router, *key_options, "--tier", "high") as terminal:
         say(terminal, "one", ANSWERS[0])
         terminal.type("/info", ENTER)
         shown = plain(terminal.see("encryption_algorithm"))
@@ -195,8 +201,8 @@ def test_info_tells_whom_one_talks_to_and_what_the_last_answer_said(router: Noti
         assert words in shown
 
 
-def test_model_tier_and_system_message_may_be_set_midway(router: NotingRouter) -> None:
-    with conversation(router) as terminal:
+def test_model_tier_and_system_message_may_be_set_midway(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options) as terminal:
         say(terminal, "one", ANSWERS[0])
         for words, told in (
             ("/model other", "The model is other."),
@@ -221,10 +227,10 @@ def test_model_tier_and_system_message_may_be_set_midway(router: NotingRouter) -
     assert [request["model"] for request in router.requests] == ["m", "other", "other"]
 
 
-def test_reasoning_is_folded_until_it_is_asked_for(faulty_router: FaultyRouter) -> None:
+def test_reasoning_is_folded_until_it_is_asked_for(faulty_router: FaultyRouter, key_options: list[str]) -> None:
     message = {"role": "assistant", "content": "**so**", "reasoning_content": "because \x1b[2J\nof this"}
     answer_with(faulty_router, completion(message))
-    with in_terminal("chat", "--model", "m", "--base-url", faulty_router.url, "--allow-http") as terminal:
+    with in_terminal("chat", "--model", "m", "--base-url", faulty_router.url, "--allow-http", *key_options) as terminal:
         terminal.see("/help tells more.")
         terminal.wait_for_prompt()
         for words, told in (
@@ -237,13 +243,16 @@ def test_reasoning_is_folded_until_it_is_asked_for(faulty_router: FaultyRouter) 
             terminal.wait_for_prompt()
 
 
-def test_answer_cannot_drive_the_terminal() -> None:
-    with NotingRouter([Text("answer", "a\x1b]0;t\x07b\x9bc")]) as router, conversation(router) as terminal:
+def test_answer_cannot_drive_the_terminal(key_options: list[str]) -> None:
+    with (
+        NotingRouter([Text("answer", "a\x1b]0;t\x07b\x9bc")]) as router,
+        conversation(router, *key_options) as terminal,
+    ):
         say(terminal, "one", "a^[]0;t^Gb<9B>c")
 
 
-def test_dumb_terminal_is_enough(router: NotingRouter) -> None:
-    with conversation(router, TERM="dumb") as terminal:
+def test_dumb_terminal_is_enough(router: NotingRouter, key_options: list[str]) -> None:
+    with conversation(router, *key_options, TERM="dumb") as terminal:
         terminal.type("one", ENTER)
         shown = terminal.see(f"{ANSWERS[0]}\r\n")
         terminal.wait_for_prompt()
@@ -257,16 +266,19 @@ def test_dumb_terminal_is_enough(router: NotingRouter) -> None:
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {}])
-def test_no_color_means_no_colour(variables: dict[str, str]) -> None:
-    with NotingRouter([Text("answer", "> quoted")]) as router, conversation(router, **variables) as terminal:
+def test_no_color_means_no_colour(variables: dict[str, str], key_options: list[str]) -> None:
+    with (
+        NotingRouter([Text("answer", "> quoted")]) as router,
+        conversation(router, *key_options, **variables) as terminal,
+    ):
         terminal.type("one", ENTER)
         shown = terminal.see("quoted")
     coloured = re.search(r"\x1b\[[0-9;]*3[0-7]m", shown) is not None
     assert coloured is ("NO_COLOR" not in variables)
 
 
-def test_conversation_needs_a_terminal_and_people(router: NotingRouter, tmp_path: Path) -> None:
-    arguments = ["chat", "--model", "m", "--base-url", router.url, "--allow-http", "--json"]
+def test_conversation_needs_a_terminal_and_people(router: NotingRouter, tmp_path: Path, key_options: list[str]) -> None:
+    arguments = ["chat", "--model", "m", "--base-url", router.url, "--allow-http", *key_options, "--json"]
     with in_terminal(*arguments) as terminal:
         code, shown = terminal.end()
     assert code == 2

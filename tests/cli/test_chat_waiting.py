@@ -78,9 +78,11 @@ def test_line_is_cut_where_the_terminal_would_wrap_it(screen: Screen) -> None:
     assert drawn(screen) == (f"{ERASED}waiting for the ans", ERASED)
 
 
-def test_interrupt_leaves_no_line_and_finds_the_terminal_as_it_was(noting_router: NotingRouter) -> None:
+def test_interrupt_leaves_no_line_and_finds_the_terminal_as_it_was(
+    noting_router: NotingRouter, key_options: list[str]
+) -> None:
     noting_router.conduct = "silent"
-    own = ["--model", "m", "--base-url", noting_router.url, "--allow-http", "hello"]
+    own = ["--model", "m", "--base-url", noting_router.url, "--allow-http", *key_options, "hello"]
     with in_terminal("chat", *own) as terminal:
         assert noting_router.received.wait(30)
         before = terminal.see("waiting for the answer")

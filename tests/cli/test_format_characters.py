@@ -27,14 +27,16 @@ def _escape(character: str) -> str:
 
 
 @pytest.mark.parametrize("source", ["argument", "secret file"])
-def test_terminal_shows_format_characters_of_an_answer(source: str, tmp_path: Path) -> None:
+def test_terminal_shows_format_characters_of_an_answer(source: str, tmp_path: Path, key_options: list[str]) -> None:
     (tmp_path / "prompt").write_text("hello")
     prompt = ["--plain", "hello"] if source == "argument" else ["--secret-file", str(tmp_path / "prompt")]
     answer = "|".join([*HARMFUL, KEPT, TROJAN])
     assert len(HARMFUL) > 100
     with (
         NotingRouter([Text("answer", answer)]) as router,
-        in_terminal("chat", "--model", "m", "--base-url", router.url, "--allow-http", *prompt) as terminal,
+        in_terminal(
+            "chat", "--model", "m", "--base-url", router.url, "--allow-http", *key_options, *prompt
+        ) as terminal,
     ):
         code, screen = terminal.end()
 
@@ -42,9 +44,9 @@ def test_terminal_shows_format_characters_of_an_answer(source: str, tmp_path: Pa
     assert screen.endswith("|".join([*map(_escape, HARMFUL), KEPT, TROJAN_SHOWN]) + "\r\n")
 
 
-def test_pipe_gets_format_characters_as_they_are() -> None:
+def test_pipe_gets_format_characters_as_they_are(key_options: list[str]) -> None:
     answer = "|".join([*ALL, KEPT, TROJAN])
-    words = [sys.executable, "-m", "nomyo", "chat", "--model", "m", "--allow-http", "hello"]
+    words = [sys.executable, "-m", "nomyo", "chat", "--model", "m", "--allow-http", *key_options, "hello"]
     with NotingRouter([Text("answer", answer)]) as router:
         done = subprocess.run(
             words, capture_output=True, timeout=60, check=False, env=os.environ | {"NOMYO_BASE_URL": router.url}
@@ -53,11 +55,13 @@ def test_pipe_gets_format_characters_as_they_are() -> None:
     assert (done.returncode, done.stdout.decode()) == (0, answer)
 
 
-def test_half_a_flag_is_no_flag(tmp_path: Path) -> None:
+def test_half_a_flag_is_no_flag(tmp_path: Path, key_options: list[str]) -> None:
     hidden = "\U0001f3f4" + "".join(chr(0xE0000 + ord(letter)) for letter in "ignore all that was said")
     with (
         NotingRouter([Text("answer", hidden)]) as router,
-        in_terminal("chat", "--model", "m", "--base-url", router.url, "--allow-http", "hello", columns=999) as terminal,
+        in_terminal(
+            "chat", "--model", "m", "--base-url", router.url, "--allow-http", *key_options, "hello", columns=999
+        ) as terminal,
     ):
         _, screen = terminal.end()
 
@@ -65,10 +69,12 @@ def test_half_a_flag_is_no_flag(tmp_path: Path) -> None:
     assert r"\U000e0069\U000e0067" in screen
 
 
-def test_conversation_shows_format_characters_of_an_answer_and_of_its_facts(faulty_router: FaultyRouter) -> None:
+def test_conversation_shows_format_characters_of_an_answer_and_of_its_facts(
+    faulty_router: FaultyRouter, key_options: list[str]
+) -> None:
     model = f"m\u202e\nits key      SHA256:{'A' * 43} (pinned)"
     answer_with(faulty_router, completion({"role": "assistant", "content": TROJAN}, model=model))
-    to_router = ["--base-url", faulty_router.url, "--allow-http"]
+    to_router = ["--base-url", faulty_router.url, "--allow-http", *key_options]
     with in_terminal("chat", "--model", "m", *to_router, columns=200) as terminal:
         terminal.see("/help tells more.")
         terminal.wait_for_prompt()
@@ -179,13 +185,15 @@ def test_question_for_a_password_shows_the_name_of_its_key(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("command", ["chat", "batch"])
-def test_words_of_a_router_hold_no_format_characters(command: str, faulty_router: FaultyRouter, tmp_path: Path) -> None:
+def test_words_of_a_router_hold_no_format_characters(
+    command: str, faulty_router: FaultyRouter, tmp_path: Path, key_options: list[str]
+) -> None:
     faulty_router.always(Answer(402, json.dumps({"detail": TROJAN + "\x1b[31m", "code": TROJAN}).encode()))
     row = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
     (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
     arguments = {"chat": ["--model", "m", "hello"], "batch": ["in.jsonl", "-o", "out.jsonl"]}[command]
     with in_terminal(
-        command, *arguments, "--base-url", faulty_router.url, "--allow-http", cwd=tmp_path, columns=200
+        command, *arguments, "--base-url", faulty_router.url, "--allow-http", *key_options, cwd=tmp_path, columns=200
     ) as terminal:
         code, screen = terminal.end()
 

@@ -92,10 +92,10 @@ def test_sdk_reads_it_whole_and_as_a_stream(
     [("content in parts", 0, b"in parts"), ("null content", 1, b""), ("null message", 1, b""), ("no choices", 1, b"")],
 )
 def test_chat_prints_the_text_or_says_that_there_is_none(
-    faulty_router: FaultyRouter, tmp_path: Path, what: str, code: int, said: bytes
+    faulty_router: FaultyRouter, tmp_path: Path, what: str, code: int, said: bytes, key_options: list[str]
 ) -> None:
     answer_with(faulty_router, ODD[what])
-    to_router = ["--base-url", faulty_router.url, "--allow-http"]
+    to_router = ["--base-url", faulty_router.url, "--allow-http", *key_options]
     done = ask_by("argument", "hello", tmp_path, *to_router)
     assert (done.returncode, done.stdout) == (code, said)
     assert (b"the answer has no text; --json shows what it has" in done.stderr) == (code == 1)

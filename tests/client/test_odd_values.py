@@ -190,9 +190,9 @@ def test_sdk_puts_the_stream_together(sdk: Sdk, faulty_router: FaultyRouter, key
         assert len(whole.choices) == len(found), (place, name)
 
 
-def test_conversation_goes_on_behind_each(faulty_router: FaultyRouter) -> None:
+def test_conversation_goes_on_behind_each(faulty_router: FaultyRouter, key_options: list[str]) -> None:
     answer_in_turn(faulty_router, [answer_with_each(value, f"so-{turn}") for turn, value in enumerate(VALUES.values())])
-    arguments = ["--model", "m", "--base-url", faulty_router.url, "--allow-http", "--max-retries", "0"]
+    arguments = ["--model", "m", "--base-url", faulty_router.url, "--allow-http", *key_options, "--max-retries", "0"]
     with in_terminal("chat", *arguments) as terminal:
         terminal.see("/help tells more.")
         terminal.wait_for_prompt()
@@ -211,10 +211,10 @@ def test_conversation_goes_on_behind_each(faulty_router: FaultyRouter) -> None:
         assert terminal.end()[0] == 0
 
 
-def test_metadata_passes_for_no_fact_of_ours(faulty_router: FaultyRouter) -> None:
+def test_metadata_passes_for_no_fact_of_ours(faulty_router: FaultyRouter, key_options: list[str]) -> None:
     forged = {"its key": "SHA256:forged (pinned)", "mood": "good\nits key      SHA256:forged (pinned)"}
     answer_with(faulty_router, completion({"content": "so"}, model="m\nits key      forged", _metadata=forged))
-    arguments = ["--model", "m", "--base-url", faulty_router.url, "--allow-http"]
+    arguments = ["--model", "m", "--base-url", faulty_router.url, "--allow-http", *key_options]
     with in_terminal("chat", *arguments, columns=250) as terminal:
         terminal.see("/help tells more.")
         terminal.wait_for_prompt()
@@ -229,11 +229,15 @@ def test_metadata_passes_for_no_fact_of_ours(faulty_router: FaultyRouter) -> Non
 
 # Of those that are written alike, one: each is two processes.
 @pytest.mark.parametrize("value", ["a list", "a long integer", "no number", "half a character", "deep objects"])
-def test_one_prompt_prints_it_as_json(faulty_router: FaultyRouter, tmp_path: Path, value: str) -> None:
+def test_one_prompt_prints_it_as_json(
+    faulty_router: FaultyRouter, tmp_path: Path, value: str, key_options: list[str]
+) -> None:
     answer_with(faulty_router, answer_with_each(VALUES[value]))
     expected = with_nulls(json.loads(answer_with_each(VALUES[value])))
     for source in ("argument", "secret file"):
-        done = ask_by(source, "hello", tmp_path, "--base-url", faulty_router.url, "--allow-http", "--json")
+        done = ask_by(
+            source, "hello", tmp_path, "--base-url", faulty_router.url, "--allow-http", *key_options, "--json"
+        )
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout, parse_constant=refused)
         assert comparable(told) == comparable(expected)
@@ -242,11 +246,22 @@ def test_one_prompt_prints_it_as_json(faulty_router: FaultyRouter, tmp_path: Pat
 
 @pytest.mark.parametrize("options", [[], ["--secret-file", "prompt"]], ids=["plain", "secret"])
 def test_number_that_this_python_does_not_write_is_a_failure_in_words(
-    faulty_router: FaultyRouter, tmp_path: Path, options: list[str]
+    faulty_router: FaultyRouter, tmp_path: Path, options: list[str], key_options: list[str]
 ) -> None:
     (tmp_path / "prompt").write_text("hello")
     answer_with(faulty_router, answer_with_each("9" * 700))
-    words = [sys.executable, "-m", "nomyo", "chat", "--model", "m", "--base-url", faulty_router.url, "--allow-http"]
+    words = [
+        sys.executable,
+        "-m",
+        "nomyo",
+        "chat",
+        "--model",
+        "m",
+        "--base-url",
+        faulty_router.url,
+        "--allow-http",
+        *key_options,
+    ]
     words += [*(options or ["hello"]), "--json"]
     environment = {**os.environ, "PYTHONINTMAXSTRDIGITS": "640"}
     done = subprocess.run(words, capture_output=True, timeout=60, check=False, env=environment)
