@@ -8,9 +8,9 @@ Source: its documentation of settings, environment variables and gateways (code.
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
+from nomyo._finite_json import text_json
 from nomyo.cli.launch.agent import Agent, Sealed
 
 _MODELS: Final = (
@@ -46,7 +46,7 @@ def _open_environment(sealed: Sealed) -> dict[str, str]:
 
 def _arguments(sealed: Sealed) -> list[str]:
     settings = {"env": {**_open_environment(sealed), **_SWITCHES, **_NOT_USED}}
-    return ["--settings", json.dumps(settings, ensure_ascii=False)]
+    return ["--settings", text_json(settings)]
 
 
 CLAUDE: Final = Agent(

@@ -5,9 +5,9 @@ Source: its documentation of configuration (developers.openai.com/codex/config-r
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
+from nomyo._finite_json import text_json
 from nomyo.cli.launch.agent import TOKEN_VARIABLE, Agent, Sealed
 
 _PROVIDER: Final = "nomyo"
@@ -46,7 +46,7 @@ def _arguments(sealed: Sealed) -> list[str]:
 
 def _toml(value: Any) -> str:
     """Return a value in TOML, whose strings are JSON's as long as they have no escapes for surrogates."""
-    return json.dumps(value, ensure_ascii=False)
+    return text_json(value)
 
 
 CODEX: Final = Agent(

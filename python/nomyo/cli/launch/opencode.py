@@ -5,9 +5,9 @@ Source: its documentation of configuration and providers (opencode.ai/docs).
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
+from nomyo._finite_json import text_json
 from nomyo.cli.launch.agent import TOKEN_VARIABLE, Agent, Sealed
 
 _PROVIDER: Final = "nomyo"
@@ -35,7 +35,7 @@ def _configuration(sealed: Sealed) -> str:
         "autoupdate": False,
         "share": "disabled",
     }
-    return json.dumps(configuration, ensure_ascii=False)
+    return text_json(configuration)
 
 
 OPENCODE: Final = Agent(
