@@ -16,6 +16,7 @@ import pytest
 from nomyo.cli import main, proxy_client
 from nomyo.cli import proxy as proxy_command
 from nomyo.errors import SecurityError
+from nomyo.serve.proxy.app import _FORMS
 from nomyo.serve.router.running import RunningRouter
 from support.process import under_memlock_limit
 from support.proxied import TOKEN, Proxy, chat, command, proxy_process, said_by
@@ -53,6 +54,11 @@ def test_it_says_how_to_use_it(router: RunningRouter, key_directory: Path) -> No
     assert "the router is spoken to over plain HTTP" in err
     assert TOKEN not in err
     assert "Warning" not in err  # in words alone, without a line of code
+
+
+def test_help_names_every_path_that_takes_a_request() -> None:
+    told = " ".join((proxy_command.proxy.__doc__ or "").split())
+    assert [path for path in _FORMS if path not in told] == []
 
 
 def test_json_is_one_line(router: RunningRouter, key_directory: Path) -> None:

@@ -129,8 +129,9 @@ def proxy(
 ) -> None:
     """Run an OpenAI-compatible server on this machine. It seals every request so that only the router can open it.
 
-    It offers POST /v1/chat/completions and /v1/responses, GET /v1/models, /healthz, /metrics, and a page to chat at /.
-    Programs take its URL for OpenAI's, and its token for the API key. The router's API key comes from NOMYO_API_KEY.
+    It offers POST /v1/chat/completions, /v1/responses and /v1/messages, GET /v1/models, /healthz, /metrics, and a page
+    to chat at /. Programs use its URL in place of OpenAI's or Anthropic's, and its token as the API key. The router's
+    API key comes from NOMYO_API_KEY.
     """
     log_to_stderr(log_level)
     if no_token and token_file is not None:
