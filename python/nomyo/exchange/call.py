@@ -21,7 +21,7 @@ _NO_STREAM: Final = (
     " the clients of nomyo.openai make a stream of it"
 )
 SMALL_MODEL: Final = "Qwen/Qwen3-0.6B"
-"""The service's smallest model."""
+"""The smallest model in the list that the service's operator publishes (docs/models.md)."""
 _PARSED: Final = """\
 response_format must be JSON, not the class {name}; nomyo.openai makes an answer an object of it:
     from nomyo.openai import OpenAI  # or AsyncOpenAI

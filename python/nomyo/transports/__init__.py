@@ -1,4 +1,4 @@
-"""Transports for HTTP clients: what a program sends to an OpenAI-compatible server travels sealed instead.
+"""Transports for HTTP clients: what a program sends to a server of OpenAI's or Anthropic's form travels sealed instead.
 
     client = httpx.Client(transport=SecureTransport(), timeout=60.0)
 
@@ -9,8 +9,8 @@ by that. For the SDKs themselves, `nomyo.openai` and `nomyo.anthropic` are the s
 
 Modules, from the ground up; each imports only from those above it:
 
-    sdk_log    keeps the debug logs of SDKs silent, which show messages
-    answers    what the HTTP client gets: answers in OpenAI's form, and errors
+    sdk_log    keeps the debug logs of SDKs silent, because they show messages
+    answers    what the HTTP client gets: answers in its caller's form, and errors
     request    what a request asks for, or why it is refused
     transport  the two transports
 """

@@ -1,11 +1,11 @@
-"""Makes the answers for the HTTP client in front of a transport, in the form in which OpenAI's server gives them.
+"""Makes the answers for the HTTP client in front of a transport, in the form that its caller speaks.
 
-- A refusal of the router, or a mistake in the request, becomes an HTTP answer with that status and OpenAI's error
+- A refusal of the router, or a mistake in the request, becomes an HTTP answer with that status and the form's error
   object.
 - A failure of the network becomes the HTTP library's own exception, as one of its own transports would raise it.
-- If going on is not safe, or only a change on this machine helps, our own exception is raised. The OpenAI SDK retries
-  and hides exceptions that it does not know. So if the SDK is loaded, ours is also an error of the SDK, which it raises
-  at once.
+- If going on is not safe, or only a change on this machine helps, our own exception is raised. The SDKs of OpenAI and
+  Anthropic retry and hide exceptions that they do not know. So if one of them is loaded, ours is also an error of that
+  SDK, which it raises at once.
 """
 
 from __future__ import annotations

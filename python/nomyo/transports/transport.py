@@ -131,8 +131,8 @@ class SecureTransport(_Transport, httpx.BaseTransport):
 
         Raises:
             httpx.ConnectError, httpx.ReadTimeout: No answer came. Of httpx2, if the request is.
-            SecurityError, ConfigurationError, DisposedError, OSError: As from `SecureChatCompletion.create`; if the
-                OpenAI SDK is loaded, these are `openai.OpenAIError` too.
+            SecurityError, ConfigurationError, DisposedError, OSError: As from `SecureChatCompletion.create`. If an SDK
+                is loaded, these are also its error: `openai.OpenAIError`, `anthropic.AnthropicError`.
         """
         sealed = self._read(request, request.read())
         if isinstance(sealed, Answer):

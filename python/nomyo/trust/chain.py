@@ -4,8 +4,8 @@ Form. Each line is an object whose last member is `"chain"`, the hexadecimal SHA
 
     the chain of the line before  +  the line itself without `,"chain":"..."`
 
-both as they stand in the file, in ASCII. Before the first line stands the SHA-256 of the kind of the file ("nomyo keys
-1", say), so that a file of one kind does not pass for one of another.
+both as they stand in the file, in ASCII. Before the first line stands the SHA-256 of the kind of the file ("nomyo
+audit 1", say), so that a file of one kind does not pass for one of another.
 
 Promises, and what they rest on:
 

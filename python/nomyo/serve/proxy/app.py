@@ -209,7 +209,7 @@ def _file(file: PageFile) -> Endpoint:
 
 
 def _refusal_of(error: HTTPException) -> Refusal:
-    """Give Starlette's own refusals (404, 405) OpenAI's form."""
+    """Return the refusal for an error of Starlette's own (404, 405)."""
     if error.status_code == 404:
         offered = f"POST {', '.join(_FORMS)} and GET {_MODELS}"
         return Refusal(404, "unknown_path", f"The proxy offers {offered}, not this path")
