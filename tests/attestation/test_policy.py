@@ -77,6 +77,10 @@ def test_roots_lie_beside_the_policy(tmp_path: Path, tls_authority: Authority) -
         (f"[pcrs.sha256]\n7 = ['{'0g' * 32}']\n", 2, "64 hexadecimal digits"),
         ("keys = ['SHA256:short']\n", 1, "43 base64 characters"),
         ("keys = 7\n", 1, "43 base64 characters"),
+        ("\nkeys = []\n", 2, "43 base64 characters"),
+        ("\n[pcrs]\n", 2, "expected a table with at least one name"),
+        ("\n[pcrs.sha256]\n# 7 = []\n", 2, "expected a table with at least one name"),
+        ('\nroots = "a\\u0000b"\n', 2, "the path of a PEM file"),
         ("roots = 7\n", 1, "the path of a PEM file"),
         ("\nroots = 'policy.toml'\n", 2, "has no certificate"),
     ],
@@ -90,6 +94,15 @@ def test_mistake_in_a_file_names_its_line(tmp_path: Path, twin: Twin, text: str,
 
     assert f"line {line}" in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["[" * 5_000, "1" * 5_000])
+def test_value_that_python_does_not_read_is_a_mistake_of_the_file(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f"least = {value}\n")
+
+    with pytest.raises(ValueError, match=r"^attestation_policy: .*policy\.toml: "):
+        read_policy(path)
 
 
 def test_mistake_in_a_mapping_names_its_place(twin: Twin) -> None:

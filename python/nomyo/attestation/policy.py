@@ -96,10 +96,12 @@ def _policy_of_file(path: str) -> Policy:
     text = _text(path)
     try:
         return _policy(tomllib.loads(text), os.path.dirname(path))
-    except tomllib.TOMLDecodeError as error:
-        words = f"{path}: {error}"  # which ends with "(at line 3, column 7)"
     except _MistakeError as mistake:
         words = f"{path}, line {_line_of(text, mistake.place)}: {'.'.join(mistake.place)}: {mistake.words}"
+    except RecursionError:
+        words = f"{path}: its values are nested too deeply"
+    except ValueError as error:  # a TOMLDecodeError, which ends with "(at line 3, column 7)"; or a number is too long
+        words = f"{path}: {error}"
     raise ValueError(f"attestation_policy: {words}")
 
 
@@ -132,8 +134,9 @@ def _policy(given: Mapping[str, Any], directory: str) -> Policy:
     for name in given:
         if name not in _FIELDS:
             raise _MistakeError((str(name),), f"there is no such field; there are {', '.join(_FIELDS)}")
-    pcrs = _pcrs(given.get("pcrs", {}))
-    keys = _keys(given.get("keys", []))
+    # What is there and empty is a mistake: whoever wrote it means to pin.
+    pcrs = _pcrs(given["pcrs"]) if "pcrs" in given else {}
+    keys = _keys(given["keys"]) if "keys" in given else frozenset()
     roots = _roots(given.get("roots"), directory)
     least = given.get("least", _least(bool(pcrs or keys), bool(roots)))
     if least not in VERDICTS[1:]:
@@ -167,6 +170,8 @@ def _pcrs(given: object) -> dict[tuple[str, int], frozenset[str]]:
 def _items(given: object, place: tuple[str, ...]) -> list[tuple[str, Any]]:
     if not isinstance(given, Mapping):
         raise _MistakeError(place, f"expected a table, not {type(given).__name__}")
+    if not given:
+        raise _MistakeError(place, "expected a table with at least one name")
     return [(str(name), value) for name, value in given.items()]
 
 
@@ -182,7 +187,7 @@ def _values(given: object, digits: int, place: tuple[str, ...]) -> frozenset[str
 
 def _keys(given: object) -> frozenset[str]:
     keys = [given] if isinstance(given, str) else given
-    if not isinstance(keys, list | tuple | set | frozenset):
+    if not isinstance(keys, list | tuple | set | frozenset) or not keys:
         _refuse_keys()
     for key in keys:
         if not isinstance(key, str) or not _FINGERPRINT.fullmatch(key):
@@ -197,7 +202,7 @@ def _refuse_keys() -> NoReturn:
 def _roots(given: object, directory: str) -> tuple[bytes, ...]:
     if given is None:
         return ()
-    if not isinstance(given, str | PathLike) or not os.fspath(given):
+    if not isinstance(given, str | PathLike) or not os.fspath(given) or "\0" in str(given):
         raise _MistakeError(("roots",), "expected the path of a PEM file")
     path = os.path.join(directory, os.fspath(given))
     with open(path, "rb") as file:
