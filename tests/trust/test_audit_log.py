@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -310,6 +311,31 @@ def test_cancelled_request_has_a_line(faulty_router: FaultyRouter, key_directory
     asyncio.run(main())
     until(lambda: len(entries(log)) == 2)
     assert entries(log)[1]["request_sha256"] == hashlib.sha256(faulty_router.posts[1].body).hexdigest()
+
+
+class _InterruptsAtOpening(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("opened"):
+            raise KeyboardInterrupt
+
+
+def test_request_that_is_interrupted_while_its_answer_is_opened_has_a_line(
+    faulty_router: FaultyRouter, key_directory: Path, log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = _InterruptsAtOpening()
+    with nomyo.SyncSecureChatCompletion(faulty_router.url, True, key_dir=key_directory, audit_log=log) as chat:
+        caplog.set_level(logging.DEBUG, "nomyo")
+        logging.getLogger("nomyo").addHandler(handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                chat.create(QUESTION)
+        finally:
+            logging.getLogger("nomyo").removeHandler(handler)
+
+    until(lambda: len(entries(log)) == 1)
+    [entry] = entries(log)
+    assert (entry["error"], entry["status"]) == ("cancelled", 200)
+    assert entry["request_sha256"] == hashlib.sha256(faulty_router.posts[0].body).hexdigest()
 
 
 SEVERAL = """

@@ -61,11 +61,11 @@ class Auditor:
         error: Exception | None = None
         try:
             answer = yield from flow
-        except GeneratorExit:  # the caller was cancelled or interrupted: nobody waits
-            self._add(call, began_s, CANCELLED)
-            raise
         except Exception as raised:  # noqa: BLE001 - raised below, outside of this block
             error = raised
+        except BaseException:  # the caller was cancelled or interrupted, here or in the driver: nobody waits
+            self._add(call, began_s, CANCELLED)
+            raise
         try:
             fault = yield from self._written(call, began_s, error)
             if fault is not None and error is None and isinstance(answer, SecureResponse):
