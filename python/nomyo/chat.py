@@ -91,16 +91,17 @@ class _ChatCompletion(Generic[ClientT]):
             known_routers: A file in which the first key of each router is remembered; another key later is a
                 `SecurityError`, unless it is accepted (`nomyo trust accept`). Pins take precedence over it. Processes
                 may share the file. Its directory must exist.
-            attestation: Of a router's TPM. "check" notes it in `response.attestation`, "require" refuses answers whose
-                verdict is worse than the policy's `least`, "ignore" does not look. None proves whose machine it is.
-            attestation_policy: What that is compared with: a mapping, or a TOML file's path (docs/attestation.md).
+            attestation: What to do with the attestation of a router's TPM. "check" notes it in `response.attestation`,
+                "require" refuses answers whose verdict is worse than the policy's `least`, "ignore" does not look. No
+                verdict proves whose machine it is.
+            attestation_policy: What to compare it with: a mapping, or a TOML file's path (docs/attestation.md).
             max_connections: How many connections are open at once, and how many requests are sealed, sent and opened
                 at once. The rest wait, with nothing sealed yet.
             pad_requests: Seal spaces behind each request, up to the next size of the Padmé scheme (at most 12 % more),
                 so that its length says less; and ask the router to do the same with its answer.
             audit_log: A file that gets a line of evidence for each request, hash-chained and without content, before
                 the answer is handed out.
-            audit_model: Name the model in these lines.
+            audit_model: Name the model in the lines of `audit_log`.
             http_client: Your own `httpx.AsyncClient` (`httpx.Client` for the sync client), for proxies,
                 certificates and the like. It stays yours to close. Redirects are not followed in any case. If its
                 transport is not httpx's own, that transport decides how `timeout` bounds the headers.

@@ -1,6 +1,6 @@
 """The router's `tpm_attestation`, read strictly.
 
-All of it comes from the one who is to be examined. Every text is bounded before it is decoded, and what has not the
+All of it comes from the router that is examined. Every text is bounded before it is decoded, and what does not have the
 documented form is refused as a whole.
 """
 
@@ -25,7 +25,7 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
 class MalformedEvidenceError(ValueError):
-    """It has not the documented form; the message says where, and quotes nothing."""
+    """It does not have the documented form; the message says where, and quotes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def read_evidence(given: Mapping[str, Any]) -> Evidence:
     """Read an attestation that says that it is available.
 
     Raises:
-        MalformedEvidenceError: It has not the documented form.
+        MalformedEvidenceError: It does not have the documented form.
     """
     pcrs = _pcrs(given.get("pcr_values"))
     if "pcr_banks" in given:

@@ -26,7 +26,7 @@ class Attestation(dict[str, Any]):
     verdict: Literal["absent", "invalid", "mismatch", "unpinned", "as-pinned", "endorsed"]
     """
     - "absent": the router gives no attestation.
-    - "invalid": a check failed that needs no policy, or what came has not the documented form.
+    - "invalid": a check failed that needs no policy, or what came does not have the documented form.
     - "mismatch": the values, the key or its certificates are not those of the policy.
     - "unpinned": consistent and made for this request, but there is nothing to compare it with.
     - "as-pinned": the same, and as the policy has it.

@@ -118,7 +118,7 @@ def _text(path: str) -> str:
 
 
 def _line_of(text: str, place: tuple[str, ...]) -> int:
-    """Return the line of a place: that of its last name behind the one before it, or that of the nearest name."""
+    """Return the line of a place. Each name is sought behind the one before it; the last one that is found counts."""
     number, start = 1, 0
     lines = text.splitlines()
     for name in place:

@@ -18,7 +18,7 @@ Modules, from the ground up; each imports only from those above it, and no subco
     chat             one prompt, or a conversation
     batch            a file of requests to a file of answers; and `nomyo batch open`
     keys             the key pair of a client
-    trust            the keys by which routers are known
+    trust            the keys by which routers are known, attestations, and audit logs
     demo             an encrypted chat on this machine, and what the wire saw
     proxy            an OpenAI-compatible server on this machine
     launch           a coding agent whose requests to its model are sealed

@@ -41,7 +41,7 @@ _COMMANDS: Final = {
         "nomyo.cli.batch.command", "A file of requests to a file of answers; resumes where it was", "cli"
     ),
     "keys": _Command("nomyo.cli.keys.command", "Make, show, rotate and check the key pair of a client", "cli"),
-    "trust": _Command("nomyo.cli.trust.command", "The keys by which routers are known, and their log", "cli"),
+    "trust": _Command("nomyo.cli.trust.command", "Known keys of routers, attestations, audit logs", "cli"),
     "demo": _Command("nomyo.cli.demo", "An encrypted chat on this machine, and what the wire saw", "serve"),
     "proxy": _Command("nomyo.cli.proxy", "An OpenAI-compatible server here, sealed from here on", "serve"),
     "launch": _Command("nomyo.cli.launch.command", "A coding agent whose requests to its model are sealed", "serve"),

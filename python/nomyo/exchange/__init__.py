@@ -5,7 +5,7 @@ Modules, from the ground up; each imports only from those above it:
     loop_local         one object for each event loop and owner; it goes when either does
     slots              concurrency slots: at most N requests are sealed, sent and opened at once
     effects            what a flow may ask of its driver; no repr of one shows its content
-    evidence           what of a call can be kept as evidence
+    evidence           what a call exchanges that can be kept as evidence
     workers            three thread pools: for RSA work, for key generation (half a second and more), for files
     trace              the debug log: sizes, times, statuses
     tracebacks         clears local variables from the tracebacks of errors that leave the package
@@ -17,7 +17,7 @@ Modules, from the ground up; each imports only from those above it:
     wrong_address      what is said of an address at which no router answers
     protocol           URLs, headers, bounds, statuses and errors of the wire
     call               one chat request: what of it is sealed, and what says where and how it travels
-    recorder           what keeps evidence of calls
+    recorder           the interface of what keeps evidence of calls
     loopback           whether a host is this machine
     paths              paths that a user gives, fixed before the working directory changes
     passwords          a key pair's password, from a file into locked memory
@@ -32,7 +32,7 @@ Modules, from the ground up; each imports only from those above it:
     lifetime           whether a client may still be used: not after `dispose`, not in a forked child
     spans              a span of OpenTelemetry for each request, if the program uses that
     attempts           sends a request until there is an answer, with retries
-    key_judge          what is asked whether a key may be the router's
+    key_judge          the interface by which an exchange asks if a key may be the router's
     server_key         the router's key: cache, pins, single flight
     envelope           seals requests and opens answers: in which thread, and in what memory
     flow               the flows of one client, above all that of a request

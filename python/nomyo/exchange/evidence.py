@@ -1,4 +1,4 @@
-"""What of a call can be kept as evidence."""
+"""What a call exchanges that can be kept as evidence."""
 
 from __future__ import annotations
 

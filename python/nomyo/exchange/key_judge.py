@@ -1,4 +1,4 @@
-"""What an exchange asks whether a key may be the router's; `nomyo.trust` answers."""
+"""The interface by which an exchange asks if a key may be the router's; `nomyo.trust` implements it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps evidence of calls; `nomyo.trust` does."""
+"""The interface of what keeps evidence of calls; `nomyo.trust` implements it."""
 
 from __future__ import annotations
 

@@ -9,12 +9,13 @@ audit 1", say), so that a file of one kind does not pass for one of another.
 
 Promises, and what they rest on:
 
-- A line that is altered, removed, inserted or moved is told by `links`, at the first line that does not follow from
-  those before it. The chain has no key: who may write the file can write another chain, and can remove lines at its
-  end. Keep the last chain elsewhere to notice that.
+- A line that is altered, removed, inserted or moved is detected by `links`, at the first line that does not follow
+  from those before it. The chain has no key: who may write the file can write another chain, and can remove lines at
+  its end. Keep the last chain elsewhere to notice that.
 - One process at a time appends, under the lock of the file (`_files/private_files.py`).
-- A line is written whole or is told. If a process is killed while it writes, what it left stays, and the next process
-  appends a line with its length and digest. If the disk is full, what was written of the lines is removed again.
+- A line that was not written whole is detected. If a process is killed while it writes, what it left stays, and the
+  next process appends a line with its length and digest. If the disk is full, what was written of the lines is removed
+  again.
 - The lines are on the disk (fdatasync(2)) when `append` returns.
 """
 

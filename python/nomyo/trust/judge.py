@@ -44,9 +44,9 @@ class _Judge:
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """Have each error tell that it concerns every request.
+        """Mark each error of the block as one that concerns every request.
 
-        An error of the system becomes one of a setting of this machine: no request can go on until it is mended.
+        An error of the system becomes a `ConfigurationError`: no request can go on until it is mended.
         """
         try:
             yield

@@ -1,8 +1,8 @@
 """`nomyo launch`: a coding agent whose requests to its model are sealed, for as long as it runs.
 
 Promises, each held by a test: what the agent asks its model leaves this machine sealed; no file of the user's is read
-or changed by us; the agent gets neither the router's API key nor, on a command line, the proxy's token; what the agent
-ends with, the command ends with, and neither the agent nor the proxy outlives it.
+or changed by us; the agent does not get the router's API key, and the proxy's token is on no command line; the command
+ends with the agent's exit code, and neither the agent nor the proxy outlives it.
 
 Modules, from the ground up; each imports only from those above it:
 

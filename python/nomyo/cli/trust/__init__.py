@@ -1,4 +1,4 @@
-"""`nomyo trust`: the keys by which routers are known, and their log.
+"""`nomyo trust`: the keys by which routers are known, attestations, and audit logs.
 
 Modules, from the ground up; each imports only from those above it:
 

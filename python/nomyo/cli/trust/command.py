@@ -1,4 +1,4 @@
-"""`nomyo trust`: the keys by which routers are known, and their log."""
+"""`nomyo trust`: the keys by which routers are known, attestations, and audit logs."""
 
 from __future__ import annotations
 

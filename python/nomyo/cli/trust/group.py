@@ -30,7 +30,7 @@ KnownRoutersPath: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object, and failures on stderr, too.")]
 RouterUrl: TypeAlias = Annotated[str, typer.Argument(metavar="URL", help="The router: https://HOST[:PORT], or HOST.")]
 app = command_app(
-    """Show and decide which key each router is known by.
+    """Show and decide which key each router is known by; examine attestations and audit logs.
 
     With --known-routers (in Python: known_routers), a client remembers the first key that a router shows, and refuses
     another one later. First use believes whoever answers first: compare the fingerprint with what the operator says.
