@@ -161,8 +161,9 @@ def _allowed(tools: Tools, wanted: Fields) -> Tools:
 
 
 def _offered(tools: Tools, wanted: Fields, path: str) -> ToolName:
-    if wanted.get("type") in _ELSEWHERE:
-        raise malformed(f"{path}.type", f"asks for {wanted['type']}, which only another server has")
+    kind = kind_of(wanted, path, ("function", "custom", *sorted(_ELSEWHERE)))
+    if kind in _ELSEWHERE:
+        raise malformed(f"{path}.type", f"asks for {kind}, which only another server has")
     function = wanted.get("function")  # written as for a chat
     named = function if isinstance(function, Mapping) else wanted
     namespace = wanted.get("namespace")
