@@ -33,7 +33,8 @@ def ascii_json(value: Any, **form: Any) -> str:
         form: `separators` and `indent`, as `json.dumps` takes them.
 
     Raises:
-        ValueError: The value holds an integer of more digits than Python writes (`sys.set_int_max_str_digits`).
+        ValueError: The value holds an integer of more digits than Python writes (`sys.set_int_max_str_digits`), or is
+            nested too deeply.
     """
     return _written(value, **form)
 
@@ -89,6 +90,14 @@ def finite_pieces(text: memoryview) -> Iterator[memoryview | bytes]:
 
 
 def _written(value: Any, **form: Any) -> str:
+    try:
+        return _with_nulls_if_needed(value, **form)
+    except RecursionError:  # what was parsed from JSON can be nested more deeply than it can be written
+        pass
+    raise ValueError("a value is nested too deeply to be written as JSON")
+
+
+def _with_nulls_if_needed(value: Any, **form: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False, **form)
     except ValueError:  # a non-finite number, which is rare: so the copy is made only now

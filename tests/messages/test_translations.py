@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,48 @@ def test_more_calls_than_a_message_may_have_are_refused() -> None:
 
     with pytest.raises(UnfitAnswerError, match="1025 tool calls"):
         FORM.answer(completion, _read({}))
+
+
+def test_time_to_check_base64_grows_with_its_length_alone() -> None:
+    """A pattern that tries each way to divide these spaces would take hours."""
+    source = {"type": "base64", "media_type": "image/png", "data": "a" + " " * 1_000_000 + "!"}
+
+    with pytest.raises(MalformedRequestError, match="base64"):
+        _read({"messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]})
+
+
+def test_many_calls_of_one_message_are_read_at_once() -> None:
+    """To compare each ID with all before it would take an hour."""
+    calls = [{"type": "tool_use", "id": str(number), "name": "f", "input": {}} for number in range(100_000)]
+    turns = [{"role": "assistant", "content": calls}, {"role": "user", "content": "Hello"}]
+
+    assert len(_read({"messages": turns}).payload["messages"][0]["tool_calls"]) == len(calls)
+
+
+# Each Python reads and writes JSON to another depth, and nulls are written to another depth than numbers.
+DEPTHS = (600, 900, 5_000)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_deep_arguments_are_an_input_or_an_unfit_answer(depth: int, stream: bool) -> None:
+    function = {"name": "f", "arguments": '{"a":' + "[" * depth + "NaN" + "]" * depth + "}"}
+    completion = {"choices": [{"message": {"tool_calls": [{"id": "1", "function": function}]}}]}
+
+    with suppress(UnfitAnswerError):
+        _body(completion, _read({"stream": stream}))
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_deep_input_is_read_or_refused(depth: int) -> None:
+    call = '{"type": "tool_use", "id": "1", "name": "f", "input": {"a": ' + "[" * depth + "NaN" + "]" * depth + "}}"
+    turns = '[{"role": "assistant", "content": [' + call + ']}, {"role": "user", "content": "Hello"}]'
+
+    with suppress(MalformedRequestError):
+        FORM.read(f'{{"model": "m", "max_tokens": 9, "messages": {turns}}}'.encode(), [])
+
+
+def test_lines_of_a_stream_stay_short_whatever_names_the_answer() -> None:
+    completion = {"id": "i" * 100_000, "model": "n" * 100_000, "choices": [{"message": {"content": "Hello"}}]}
+
+    assert max(map(len, _body(completion, _read({"stream": True})).split(b"\n"))) < 64 * 1024

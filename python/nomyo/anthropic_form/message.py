@@ -26,6 +26,8 @@ Block = dict[str, Any]
 
 MAX_CALLS: Final = 1024
 """The most tool calls of a message, because each takes more bytes in a stream than an empty one in the answer."""
+MAX_NAME_CHARACTERS: Final = 512
+"""The most of an answer's ID or model: a longer one is replaced. The longest real one is a model named by a path."""
 _STOP_REASONS: Final = {"length": "max_tokens", "content_filter": "refusal"}
 _NOT_OF_AN_ID: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 
@@ -49,10 +51,10 @@ def message_of(completion: Mapping[str, Any], request: MessagesRequest) -> dict[
     blocks = [*_thinking(said, request), *_texts(said), *calls]
     reason, sequence = _stop(choice, said, bool(calls), request)
     message = {
-        "id": _text(completion.get("id")) or f"msg_{_stem(completion)}",
+        "id": _name(completion.get("id")) or f"msg_{_stem(completion)}",
         "type": "message",
         "role": "assistant",
-        "model": _text(completion.get("model")) or request.payload["model"],
+        "model": _name(completion.get("model")) or request.payload["model"],
         "content": blocks or [{"type": "text", "text": ""}],
         "stop_reason": reason,
         "stop_sequence": sequence,
@@ -78,6 +80,12 @@ def _stem(completion: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _name(value: Any) -> str:
+    """Return a name that the router gives; "" if it is none, or would make the first line of a stream too long."""
+    text = _text(value)
+    return text if len(text) <= MAX_NAME_CHARACTERS else ""
 
 
 def _thinking(said: Mapping[str, Any], request: MessagesRequest) -> Iterator[Block]:
@@ -118,7 +126,9 @@ def _calls(said: Mapping[str, Any], completion: Mapping[str, Any], cut_off: bool
 def _functions(said: Mapping[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
     """Return the calls of a message: the ID of each, and its function."""
     calls = said.get("tool_calls")
-    if not isinstance(calls, list) or not calls:
+    if calls is not None and not isinstance(calls, list):
+        raise UnfitAnswerError("the tool calls of the router's answer are no list")
+    if not calls:
         legacy = said.get("function_call")
         return [(None, legacy)] if isinstance(legacy, dict) else []
     if len(calls) > MAX_CALLS:

@@ -88,7 +88,7 @@ class _Conversation:
         message: dict[str, Any] = {"role": "assistant"}
         texts: list[Part] = []
         thoughts: list[str] = []
-        calls: list[dict[str, Any]] = []
+        calls: dict[str, dict[str, Any]] = {}
         given = turn.get("content")
         for block in [] if isinstance(given, str) else _blocks(turn):
             match block.get("type"):
@@ -99,7 +99,10 @@ class _Conversation:
                 case "redacted_thinking":
                     pass
                 case "tool_use":
-                    calls.append(_call(block, {call["id"] for call in calls}))
+                    call = _call(block)
+                    if call["id"] in calls:
+                        raise block.fault("id", "is the id of another tool_use block of this message, too")
+                    calls[call["id"]] = call
                 case _:
                     raise unknown_block(block)
         message["content"] = given if isinstance(given, str) else content_of(texts)
@@ -108,8 +111,8 @@ class _Conversation:
         if any(thoughts):
             message["reasoning_content"] = "".join(thoughts)
         if calls:
-            message["tool_calls"] = calls
-            self._open_calls |= {call["id"] for call in calls}
+            message["tool_calls"] = list(calls.values())
+            self._open_calls |= calls.keys()
         self.messages.append(message)
 
 
@@ -126,12 +129,18 @@ def _result_parts(block: Fields) -> list[Part]:
     return [part for each in block.objects("content") for part in parts_of(each)]
 
 
-def _call(block: Fields, used: set[str]) -> dict[str, Any]:
+def _call(block: Fields) -> dict[str, Any]:
     call = block.filled_text("id")
-    if call in used:
-        raise block.fault("id", "is the id of another tool_use block of this message, too")
     arguments = block.get("input")
     if not isinstance(arguments, dict):
         raise block.fault("input", "must be an object")
-    function = {"name": block.filled_text("name"), "arguments": utf8_json(arguments).decode()}
+    function = {"name": block.filled_text("name"), "arguments": _as_json(arguments, block)}
     return {"id": call, "type": "function", "function": function}
+
+
+def _as_json(arguments: dict[str, Any], block: Fields) -> str:
+    try:
+        return utf8_json(arguments).decode()
+    except ValueError:
+        pass
+    raise block.fault("input", "is nested too deeply")

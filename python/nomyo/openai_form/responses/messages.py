@@ -53,6 +53,7 @@ class _Chat:
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._turn: Message | None = None
+        self._reasons: list[str] = []
         self._called: set[str] = set()
 
     def say(self, message: Message) -> None:
@@ -60,9 +61,8 @@ class _Chat:
         self._messages.append(message)
 
     def reason(self, text: str) -> None:
-        turn = self._turn_without("content", "refusal", "tool_calls")
-        before = turn.get("reasoning_content")
-        turn["reasoning_content"] = text if before is None else f"{before}\n\n{text}"
+        self._turn_without("content", "refusal", "tool_calls")
+        self._reasons.append(text)
 
     def answer(self, fields: Message) -> None:
         self._turn_without("content", "refusal", "tool_calls").update(fields)
@@ -89,9 +89,11 @@ class _Chat:
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, None
+        reasons, self._reasons = self._reasons, []
         if turn is not None:
             empty = None if "tool_calls" in turn or "refusal" in turn else ""
-            self._messages.append({"role": "assistant", "content": empty, **turn})
+            reasoned = {"reasoning_content": "\n\n".join(reasons)} if reasons else {}
+            self._messages.append({"role": "assistant", "content": empty, **reasoned, **turn})
 
 
 def _add_item(chat: _Chat, item: Fields, path: str) -> None:

@@ -97,11 +97,11 @@ def _text_of(content: Any) -> tuple[str, str]:
     """Return the text and the refusal in a message's content."""
     if content is None or isinstance(content, str):
         return content or "", ""
-    said = {"text": "", "refusal": ""}
+    said: dict[str, list[str]] = {"text": [], "refusal": []}
     for part in content if isinstance(content, list) else [None]:
         kind, value = _told_by(part)
-        said[kind] += value
-    return said["text"], said["refusal"]
+        said[kind].append(value)
+    return "".join(said["text"]), "".join(said["refusal"])
 
 
 def _told_by(part: Any) -> tuple[str, str]:
