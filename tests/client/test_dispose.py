@@ -16,11 +16,44 @@ from nomyo.exchange.http import async_http
 from nomyo.exchange.http.loop_pool import LoopPool
 from nomyo.serve.router.running import RunningRouter
 from support.connections import connections_to
+from support.process import run_python, unmeasured
 from support.twins import Twin
 from support.waiting import until
 
 HELLO = [{"role": "user", "content": "Hello"}]
 ID = "8c8e4a5e-52a5-4a3c-8ab6-0b1c9fa5d2c4"
+
+# On exit the interpreter stops a daemon thread wherever it is: here where `threading` ends a wait, with a lock in hand.
+# The hook has a namespace of its own: a stopped thread keeps it, and the program's must go, with the client in it.
+HOOK = """
+import threading, time
+
+waits, stopped_or_ended = threading.Event(), threading.Event()
+
+def follow(frame, event, function):
+    if threading.current_thread().name != "nomyo-rotation":
+        return
+    name = frame.f_code.co_qualname
+    if (event, name) == ("call", "Condition.wait"):
+        waits.set()
+    if event == "c_call" and function.__qualname__ == "SimpleQueue.get":
+        waits.set()
+    if event == "return" and (name == "Condition.wait" or name.endswith(".tick")):
+        stopped_or_ended.set()
+        time.sleep(600 if name == "Condition.wait" else 0)
+
+threading.setprofile(follow)
+"""
+STOPPED_IN_ITS_WAIT = """
+import sys, nomyo
+
+hook = {}
+exec(sys.argv[2], hook)
+client = nomyo.SyncSecureChatCompletion("https://127.0.0.1:9", key_dir=sys.argv[1], api_key="")
+assert hook["waits"].wait(60)
+client.close()
+assert hook["stopped_or_ended"].wait(60)
+"""
 
 
 def snapshot(directory: Path) -> dict[str, tuple[bytes, int]]:
@@ -68,6 +101,12 @@ def test_dispose_while_keys_are_being_made_leaves_nothing(twin: Twin, tmp_path: 
     client.dispose()
     with pytest.raises(nomyo.DisposedError):
         twin.call(client.encrypt_payload, {"a": 1})
+
+
+def test_program_ends_wherever_the_interpreter_stops_the_rotation(key_directory: Path) -> None:
+    finished = run_python(STOPPED_IN_ITS_WAIT, str(key_directory), HOOK, env=unmeasured(), timeout_s=60)
+
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_context_manager_disposes(key_directory: Path) -> None:

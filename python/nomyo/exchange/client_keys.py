@@ -18,6 +18,7 @@ import weakref
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, SimpleQueue
 from types import TracebackType
 
 from .. import _core
@@ -92,7 +93,7 @@ class ClientKeys:
         self._warnings: tuple[str, ...] = ()
         self.disposed = False
         """Whether `dispose` was called; a plain attribute, because each request reads it several times."""
-        self._ended = threading.Event()
+        self._ended: SimpleQueue[None] = SimpleQueue()
         """Wakes the thread that rotates, so that it ends."""
         if settings.key_rotation_interval > 0:
             _start_rotating(self, self._ended, settings.key_rotation_interval)
@@ -177,7 +178,7 @@ class ClientKeys:
     def dispose(self) -> None:
         """Stop rotating and wipe the pair. Idempotent."""
         self.disposed = True
-        self._ended.set()
+        self._ended.put(None)
         self._opening.cancel()
         with self._lock:
             pair, self._pair = self._pair, None
@@ -225,16 +226,20 @@ def _open_for(owner: weakref.ref[ClientKeys], files: KeyFiles, opening: Future[N
     opening.set_result(None)
 
 
-def _start_rotating(keys: ClientKeys, ended: threading.Event, interval_s: float) -> None:
+def _start_rotating(keys: ClientKeys, ended: SimpleQueue[None], interval_s: float) -> None:
     """Rotate every interval until the keys are disposed of or dropped.
 
     The thread is a daemon that only ever waits: it holds no reference to the keys, and leaves
     the work to the key pool, whose threads the interpreter joins on exit.
+
+    On exit the interpreter stops it wherever it is, and only then may drop the keys. So the end is told by a queue,
+    whose `put` never waits (https://docs.python.org/3/library/queue.html#queue.SimpleQueue.put): the lock of an `Event`
+    might be held by the stopped thread for ever.
     """
-    owner = weakref.ref(keys, lambda _: ended.set())
+    owner = weakref.ref(keys, lambda _: ended.put(None))
 
     def tick() -> None:
-        while not ended.wait(interval_s):
+        while not _has_ended(ended, interval_s):
             rotation = _submit_rotation(owner)
             if rotation is None:
                 return
@@ -246,6 +251,15 @@ def _start_rotating(keys: ClientKeys, ended: threading.Event, interval_s: float)
         if not is_no_thread(error):
             raise
         raise no_thread("rotating keys (`key_rotation_interval`)") from None
+
+
+def _has_ended(ended: SimpleQueue[None], within_s: float) -> bool:
+    """Wait for the end for at most so many seconds; return whether it came."""
+    try:
+        ended.get(timeout=within_s)
+    except Empty:
+        return False
+    return True
 
 
 def _submit_rotation(owner: weakref.ref[ClientKeys]) -> Future[None] | None:
