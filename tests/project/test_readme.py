@@ -22,6 +22,7 @@ EXAMPLES = examples_without_frameworks()
 EXPECTED = {
     "README.md:0": "Hello! How are you?\n",
     "docs/anthropic.md:0": "Hello from the SDK\n",
+    "docs/audit.md:0": "1 line\n",
     "docs/batch.md:0": "1 answered, 0 failed, 0 left\n",
     "docs/batch.md:1": "",
     "docs/batch.md:2": "Hello\n",
@@ -39,6 +40,7 @@ EXPECTED = {
     "docs/openai.md:4": "Hello from httpx\n",
     "docs/router.md:0": "Hello\n",
     "docs/router.md:1": "Counter(",
+    "docs/trust.md:0": "",
 }
 
 REQUEST = (

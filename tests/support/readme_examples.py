@@ -10,12 +10,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
+    "docs/anthropic.md",
+    "docs/audit.md",
     "docs/batch.md",
     "docs/client.md",
     "docs/keys.md",
     "docs/memory.md",
     "docs/openai.md",
     "docs/router.md",
+    "docs/trust.md",
 )
 # Examples that import these run in a venv of their own: `test_frameworks.py`.
 FRAMEWORKS = ("instructor", "langchain_openai", "llama_index")
