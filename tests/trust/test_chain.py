@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -263,3 +264,17 @@ with tempfile.TemporaryDirectory() as directory:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 """
     assert output_of(program) == "True [{'number': 1}]\n"
+
+
+def test_disk_that_fails_to_sync_leaves_none_of_the_entries(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        with pytest.raises(OSError, match="the disk fails"):
+            append(path, KIND, [{"number": 7}])
+
+    assert path.read_bytes() == before

@@ -14,8 +14,8 @@ Promises, and what they rest on:
   its end. Keep the last chain elsewhere to notice that.
 - One process at a time appends, under the lock of the file (`_files/private_files.py`).
 - A line that was not written whole is detected. If a process is killed while it writes, what it left stays, and the
-  next process appends a line with its length and digest. If the disk is full, what was written of the lines is removed
-  again.
+  next process appends a line with its length and digest. If the disk is full or fails, what was written of the lines
+  is removed again.
 - The lines are on the disk (fdatasync(2)) when `append` returns.
 """
 
@@ -94,11 +94,11 @@ class LockedChain:
             os.lseek(self._descriptor, 0, os.SEEK_END)
             try:
                 write_all(self._descriptor, b"".join(rows))
+                sync_data(self._descriptor, self._path)
             except OSError:
                 with suppress(OSError):  # what is left would be a torn line, which is told, too
                     os.ftruncate(self._descriptor, size_bytes)
                 raise
-        sync_data(self._descriptor, self._path)
         if size_bytes == 0:
             sync_directory(self._path)
 
