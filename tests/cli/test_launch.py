@@ -269,7 +269,8 @@ def test_agent_that_is_not_installed_is_told_with_the_command_that_installs_it(
     with pytest.raises(SystemExit) as left:
         main(["launch", agent, "--model", "m"])
     assert left.value.code == 127
-    assert f"npm install --global {AGENTS[agent].package}" in capsys.readouterr().err
+    words = f"there is no '{agent}' on PATH; npm install --global {AGENTS[agent].package}"
+    assert words in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["launch", agent, "--model", "m", "--json"])
     assert json.loads(capsys.readouterr().err)["error"]["type"] == "FileNotFoundError"

@@ -131,7 +131,7 @@ def launch(
 
 def _missing(name: str, agent: Agent, *, as_json: bool) -> int:
     """Say how to install an agent, and return the exit code."""
-    words = f"{agent.title} is not installed: there is no {name!r} on PATH; npm install --global {agent.package}"
+    words = f"{agent.title} is not installed: there is no '{name}' on PATH; npm install --global {agent.package}"
     if as_json:
         write_failure_as_json("FileNotFoundError", words)
     else:
