@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..._api_form import UnfitAnswerError
-from ..._finite_json import utf8_json
+from ..._finite_json import finite_pieces, utf8_json
 from .tools import INPUT, Tools
 
 Item = dict[str, Any]
@@ -179,7 +179,7 @@ def _called(call: Any, tools: Tools) -> Item:
     arguments = _as_text(function.get("arguments"))
     if tool.kind == "custom":
         return {"type": "custom_tool_call", **named, "input": _one_string(arguments)}
-    return {"type": "function_call", **named, "arguments": arguments or "{}"}
+    return {"type": "function_call", **named, "arguments": _finite(arguments) or "{}"}
 
 
 def _as_text(arguments: Any) -> str:
@@ -187,6 +187,17 @@ def _as_text(arguments: Any) -> str:
     if arguments is None:
         return ""
     return arguments if isinstance(arguments, str) else utf8_json(arguments).decode()
+
+
+def _finite(text: str) -> str:
+    """Return a text that callers parse as JSON, with null for each number that JSON does not know."""
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return b"".join(finite_pieces(memoryview(text.encode("utf-8", "surrogatepass")))).decode("utf-8", "surrogatepass")
 
 
 def _one_string(arguments: str) -> str:
