@@ -278,3 +278,11 @@ def test_disk_that_fails_to_sync_leaves_none_of_the_entries(path: Path, monkeypa
             append(path, KIND, [{"number": 7}])
 
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", [b'{"a": 1}', b"somebody's text", b"7"])
+def test_short_file_of_somebody_else_is_no_torn_line(path: Path, text: bytes) -> None:
+    path.write_bytes(text)
+
+    with pytest.raises(nomyo.SecurityError, match="line 1 does not follow"):
+        entries(path)

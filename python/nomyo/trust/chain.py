@@ -202,7 +202,7 @@ def verified(file: BinaryIO, path: Path, kind: str) -> Iterator[Found]:
             raise _broken(path, torn_line or number)
         yield Torn(torn_line, len(torn) - 1) if torn else Link(number, entry, following)
         chain, torn, torn_line = following, b"", 0
-    if torn.endswith(b"\n"):
+    if torn.endswith(b"\n") or (torn_line == 1 and not _may_be_torn(torn.partition(b"\n")[0])):
         raise _broken(path, torn_line)
     if torn:
         yield Torn(torn_line, len(torn))
