@@ -205,3 +205,16 @@ def test_file_says_what_is_known(changed: FaultyRouter, key_directory: Path, pat
     [(router, known)] = written["routers"].items()
     assert router == changed.url.removeprefix("http://")
     assert known["key"]["fingerprint"] == changed.running.fingerprint
+
+
+def test_second_name_that_a_killed_writer_left_is_removed_by_the_next(path: Path) -> None:
+    routers = KnownRouters(path)
+    routers.judge("router:443", "SHA256:" + "A" * 43, "https://router")
+    leftover = path.with_name(f".{path.name}.nomyo-new")
+    leftover.hardlink_to(path)
+
+    assert routers.of("router:443").key is not None
+    routers.add("router:443", "SHA256:" + "B" * 43)
+
+    assert path.stat().st_nlink == 1
+    assert not leftover.exists()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from nomyo._files.file_systems import naming, try_real_lock, unlock
+from nomyo._files.new_files import staged
 from nomyo._files.opening import open_private_to_lock, open_private_to_read
 from nomyo.errors import SecurityError
 
@@ -92,7 +93,7 @@ def check_private(descriptor: int, path: Path) -> None:
         fault = "it belongs to another user"
     elif os.name == "posix" and stat.S_IMODE(found.st_mode) & _OTHERS:
         fault = f"other users may open it: its mode is {stat.S_IMODE(found.st_mode):04o}, and must be 0600"
-    elif found.st_nlink > 1:
+    elif found.st_nlink > 1 and not _is_being_named(path, descriptor):
         fault = "it has a second name (a hard link)"
     if fault is not None:
         raise refusal(path, fault)
@@ -138,6 +139,14 @@ def _refusing_links(path: Path) -> Iterator[None]:
         fault = "it is a symbolic link" if error.errno == errno.ELOOP else "it is no regular file"
     if fault is not None:
         raise refusal(path, fault)
+
+
+def _is_being_named(path: Path, descriptor: int) -> bool:
+    """Return whether the second name is the one that `new_files.created` removes at its end, or was until now.
+
+    It stays if the process was killed before; the next process that replaces the file removes it.
+    """
+    return _is_at(staged(path), descriptor) or os.fstat(descriptor).st_nlink == 1
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
