@@ -8,7 +8,7 @@ Rules:
   than wait for their lines. Once all wait, or if the last sync was long ago, there is nothing to gather.
 - A line that could not be written is owed. It is written before any other, and until then `check` fails, so that no
   further request is sent.
-- A forked child makes logs of its own; what its parent has gathered, its parent writes.
+- A forked child makes logs of its own. What its parent has gathered, and calls that were under way, are its parent's.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class AuditLog:
         self._owed: list[Mapping[str, Any]] = []
         self._is_sound = False
         """Whether the last group was written."""
+        self._is_of_the_parent = False
 
     def check(self) -> Future[Fault] | None:
         """Begin to find out whether a line can be written.
@@ -87,7 +88,14 @@ class AuditLog:
         """
         return self._add(entry)
 
+    def leave_to_the_parent(self) -> None:
+        """Write nothing more: this is a forked child, and a call that it ends is still under way in its parent."""
+        self._is_of_the_parent = True
+        self._lock = threading.Condition(threading.Lock())  # another thread of the parent may have held it
+
     def _add(self, entry: Entry | None) -> Future[Fault]:
+        if self._is_of_the_parent:
+            return _failed("its client was made before the process forked")
         with self._lock:
             self._waiting.append(entry)
             outcome = self._outcome
@@ -138,6 +146,12 @@ class AuditLog:
         return None
 
 
+def _failed(fault: str) -> Future[Fault]:
+    outcome: Future[Fault] = Future()
+    outcome.set_result(fault)
+    return outcome
+
+
 _logs: dict[str, AuditLog] = {}
 _logs_lock = threading.Lock()
 
@@ -154,6 +168,8 @@ def audit_log_at(path: str) -> AuditLog:
 
 def _forget_logs() -> None:
     global _logs_lock
+    for log in _logs.values():
+        log.leave_to_the_parent()
     _logs.clear()
     _logs_lock = threading.Lock()  # another thread of the parent may have held it
 
