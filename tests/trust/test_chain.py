@@ -160,6 +160,13 @@ def test_file_that_is_no_chain_is_refused_and_kept(tmp_path: Path) -> None:
         entries(path)
 
 
+def test_nothing_is_appended_to_a_file_of_another_kind(path: Path) -> None:
+    with pytest.raises(nomyo.SecurityError, match="of another kind"):
+        append(path, "another 1", [{"number": 4}])
+
+    assert entries(path) == THREE
+
+
 @pytest.mark.parametrize("text", [b"my notes", b"my notes\n", b'{"a": 1}', b'{"a": 1}\n', b'{"a": 1\n}'])
 def test_short_file_of_somebody_else_is_refused_and_kept(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "chained"

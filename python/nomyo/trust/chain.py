@@ -85,6 +85,7 @@ class LockedChain:
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Append lines, all in one write; see `append`."""
         size_bytes = os.fstat(self._descriptor).st_size
+        self._check_kind()
         chain, repair = self._end(size_bytes)
         rows = [repair] if repair else []
         for entry in entries:
@@ -101,6 +102,15 @@ class LockedChain:
                 raise
         if size_bytes == 0:
             sync_directory(self._path)
+
+    def _check_kind(self) -> None:
+        """Refuse a chained file of another kind, which is told by its first line unless that was torn."""
+        with naming(self._path):
+            first = os.pread(self._descriptor, MAX_LINE_BYTES, 0).partition(b"\n")[0]
+        if _END.search(first) and _following(first, _before_the_first(self._kind)) is None:
+            raise refusal(
+                self._path, "its first line is that of a file of another kind, or altered; move it away"
+            )
 
     def _end(self, size_bytes: int) -> tuple[str, bytes]:
         """Return the chain of the last line, and what has to be written first if something unfinished follows it."""
