@@ -108,9 +108,7 @@ class LockedChain:
         with naming(self._path):
             first = os.pread(self._descriptor, MAX_LINE_BYTES, 0).partition(b"\n")[0]
         if _END.search(first) and _following(first, _before_the_first(self._kind)) is None:
-            raise refusal(
-                self._path, "its first line is that of a file of another kind, or altered; move it away"
-            )
+            raise refusal(self._path, "its first line is that of a file of another kind, or altered; move it away")
 
     def _end(self, size_bytes: int) -> tuple[str, bytes]:
         """Return the chain of the last line, and what has to be written first if something unfinished follows it."""
