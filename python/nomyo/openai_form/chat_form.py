@@ -23,15 +23,4 @@ class ChatForm:
         """Return the answer to a request; see `completion_answer`."""
         return completion_answer(completion, stream=request.stream, include_usage=request.include_usage)
 
-    def refusal(
-        self,
-        status: int,
-        message: str,
-        headers: Mapping[str, str],
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        named: Mapping[str, Any] | None = None,
-    ) -> Answer:
-        """Return an error; see `error_answer`."""
-        return error_answer(status, message, headers, param=param, code=code, named=named)
+    refusal = staticmethod(error_answer)

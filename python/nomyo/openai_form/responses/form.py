@@ -31,15 +31,4 @@ class ResponsesForm:
             return stream_answer(lambda: streamed_response(response_of(completion, request)))
         return json_answer(lambda: response_of(completion, request))
 
-    def refusal(
-        self,
-        status: int,
-        message: str,
-        headers: Mapping[str, str],
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        named: Mapping[str, Any] | None = None,
-    ) -> Answer:
-        """Return an error, which has the form of those of chat completions; see `error_answer`."""
-        return error_answer(status, message, headers, param=param, code=code, named=named)
+    refusal = staticmethod(error_answer)
