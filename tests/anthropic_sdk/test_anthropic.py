@@ -16,7 +16,7 @@ import pytest
 
 import nomyo.anthropic
 from nomyo.serve.router.running import RunningRouter
-from support.faults import Answer, FaultyRouter
+from support.faults import Answer, FaultyRouter, note_opened
 from support.odd_answers import answer_with, completion
 from support.process import output_of
 from support.sdk import Sdk
@@ -41,16 +41,7 @@ class Person(pydantic.BaseModel):
 @pytest.fixture
 def opened(faulty_router: FaultyRouter, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the router opened."""
-    requests: list[dict[str, Any]] = []
-    model = faulty_router.running.router._model
-    complete = model.complete
-
-    async def noting(request: Any) -> dict[str, Any]:
-        requests.append(request)
-        return await complete(request)
-
-    monkeypatch.setattr(model, "complete", noting)
-    return requests
+    return note_opened(faulty_router, monkeypatch)
 
 
 def test_clients_are_the_sdks_own(sdk: Sdk) -> None:

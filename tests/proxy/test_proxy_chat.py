@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.faults import PUBLIC_KEY, Answer, FaultyRouter
+from support.faults import PUBLIC_KEY, Answer, FaultyRouter, note_opened
 from support.held_router import HeldRouter
 from support.needles import of_texts, texts
 from support.odd_answers import NAMED, RETRY_AFTERS, answer_with
@@ -127,15 +127,7 @@ def test_wire_between_proxy_and_router_shows_neither_prompt_nor_answer_nor_token
 def test_unknown_fields_pass_through_and_those_of_the_way_do_not(
     proxy: Proxy, router: FaultyRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[dict[str, Any]] = []
-    model = router.running.router._model
-    complete = model.complete
-
-    async def noting(request: Any) -> dict[str, Any]:
-        opened.append(request)
-        return await complete(request)
-
-    monkeypatch.setattr(model, "complete", noting)
+    opened = note_opened(router, monkeypatch)
     fields = {"seed": 2**70, "temperature": 0.1, "logit_bias": {"50256": -100}, "vendor": [1e300, None, {"a": [True]}]}
     said_by(proxy.post(chat(security_tier="high", stream=False, stream_options={"include_usage": True}, **fields)))
     assert opened == [chat(**fields)]

@@ -11,7 +11,7 @@ import anthropic
 import pydantic
 import pytest
 
-from support.faults import Answer, FaultyRouter
+from support.faults import Answer, FaultyRouter, note_opened
 from support.needles import of_texts, texts
 from support.odd_answers import answer_with, completion
 from support.proxied import API_KEY, TOKEN, Proxy, proxy_process
@@ -61,16 +61,7 @@ def client(proxy: Proxy) -> Iterator[anthropic.Anthropic]:
 @pytest.fixture
 def opened(router: FaultyRouter, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the router opened."""
-    requests: list[dict[str, Any]] = []
-    model = router.running.router._model
-    complete = model.complete
-
-    async def noting(request: Any) -> dict[str, Any]:
-        requests.append(request)
-        return await complete(request)
-
-    monkeypatch.setattr(model, "complete", noting)
-    return requests
+    return note_opened(router, monkeypatch)
 
 
 def asking(**fields: Any) -> dict[str, Any]:

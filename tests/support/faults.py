@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
+
+if TYPE_CHECKING:
+    import pytest
 
 COMPLETION = "/v1/chat/secure_completion"
 PUBLIC_KEY = "/pki/public_key"
@@ -97,6 +100,20 @@ class FaultyRouter:
             await app(scope, _replay(body), _altered(send, change, self.change_headers) if change else send)
 
         return faulty
+
+
+def note_opened(router: FaultyRouter, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return the requests that a router opens from now on, as they come."""
+    opened: list[dict[str, Any]] = []
+    model = router.running.router._model
+    complete = model.complete
+
+    async def noting(request: Any) -> dict[str, Any]:
+        opened.append(request)
+        return await complete(request)
+
+    monkeypatch.setattr(model, "complete", noting)
+    return opened
 
 
 @contextmanager
