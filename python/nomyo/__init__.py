@@ -27,11 +27,9 @@ from .errors import (
 try:
     from . import _core as _core
 except ImportError as _error:
-    if "failed to map segment" not in str(_error):
-        raise
-    from ._late_imports import MORE_MEMORY
+    from ._missing_core import why_missing
 
-    raise ImportError(f"there is not enough memory to load nomyo: {MORE_MEMORY} ({_error})") from None
+    raise ImportError(why_missing(_error), name=_error.name, path=_error.path) from None
 from ._core import SecureBuffer, harden_process
 from .attestation import Attestation
 from .responses import ChatCompletionResponse, SecureResponse

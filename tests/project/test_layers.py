@@ -18,7 +18,7 @@ LAYERS = [
     {"_near_names", "_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
     {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "attestation", "memory"},
-    {"responses"},
+    {"_missing_core", "responses"},
     {"_create_many", "_terminal_text", "exchange"},
     {"trust"},
     {"client", "openai_form", "parameters"},

@@ -1,0 +1,47 @@
+"""A Python that the native core does not serve gets one sentence, which says which Pythons are served."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.process import run_python
+
+# Hides the core as a build of CPython does that looks for files with other suffixes, and says what else it is.
+HIDDEN = """
+import importlib.machinery, sys, sysconfig
+importlib.machinery.EXTENSION_SUFFIXES.clear()
+class Hidden:
+    def find_spec(name, path=None, target=None):
+        if name == "nomyo._core":
+            raise ImportError("cannot import name '_core' from 'nomyo'", name=name)
+sys.meta_path.insert(0, Hidden)
+"""
+FREE_THREADED = 'sysconfig.get_config_vars()["Py_GIL_DISABLED"] = 1'
+OTHER = "sys.implementation.name = 'pypy'\nimport platform\nplatform.python_implementation = lambda: 'PyPy'"
+
+
+def last_words(program: str) -> str:
+    """Return the last line of the traceback of a program, which must be the only one."""
+    finished = run_python(f"{HIDDEN}\n{program}\nimport nomyo")
+    assert finished.returncode == 1
+    assert "another exception occurred" not in finished.stderr
+    assert "direct cause" not in finished.stderr
+    return finished.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("pretend", "named"), [(FREE_THREADED, "a free-threaded build of"), (OTHER, "this is PyPy")])
+def test_interpreter_that_is_not_served_is_refused_by_name(pretend: str, named: str) -> None:
+    words = last_words(pretend)
+
+    assert words.startswith(
+        "ImportError: nomyo's native core serves ordinary builds of CPython 3.11 and later, and this is"
+    )
+    assert named in words
+    assert "run it with " in words
+
+
+def test_missing_core_says_how_to_get_it() -> None:
+    words = last_words("")
+
+    assert words.startswith("ImportError: nomyo's native core cannot be loaded: ")
+    assert words.endswith("install it again (pip install --force-reinstall nomyo)")
