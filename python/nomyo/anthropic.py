@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Unpack
 
+from ._install_command import install_command
+
 try:
     import anthropic
     import httpx2
@@ -28,7 +30,7 @@ except ModuleNotFoundError as error:
     if error.name != "anthropic":
         raise
     raise ModuleNotFoundError(
-        "nomyo.anthropic needs the extra 'anthropic': pip install 'nomyo[anthropic]'", name="anthropic"
+        f"nomyo.anthropic needs the extra 'anthropic': {install_command('anthropic')}", name="anthropic"
     ) from None
 
 from ._sdk_client import AsyncKeyedTransport, EncryptedClient, KeyedTransport, Sdk, SharedHttpClient

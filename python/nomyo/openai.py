@@ -21,16 +21,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Unpack
 
+from ._install_command import install_command
+
 try:
     import openai
 except ModuleNotFoundError as error:
     if error.name != "openai":
         raise
     raise ModuleNotFoundError(
-        "nomyo.openai needs the extra 'openai': pip install 'nomyo[openai]'", name="openai"
+        f"nomyo.openai needs the extra 'openai': {install_command('openai')}", name="openai"
     ) from None
 if not hasattr(openai.OpenAI, "_auth_headers"):  # before 2.34 its requests and its WebSockets cannot be told apart
-    raise ImportError("nomyo.openai needs version 2.34 or later of the OpenAI SDK: pip install 'nomyo[openai]'")
+    raise ImportError(f"nomyo.openai needs version 2.34 or later of the OpenAI SDK: {install_command('openai')}")
 
 from ._sdk_client import AsyncKeyedTransport, EncryptedClient, KeyedTransport, Sdk, SharedHttpClient
 from .exchange.own_names import shows_own_name

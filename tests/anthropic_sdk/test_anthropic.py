@@ -15,6 +15,7 @@ import pydantic
 import pytest
 
 import nomyo.anthropic
+from nomyo._install_command import install_command
 from nomyo.serve.router.running import RunningRouter
 from support.faults import Answer, FaultyRouter, note_opened
 from support.odd_answers import answer_with, completion
@@ -352,6 +353,6 @@ def test_missing_extra_is_said() -> None:
         "try:\n    import nomyo.anthropic\n"
         "except ModuleNotFoundError as error:\n    print(error, '|', error.name, error.__cause__)"
     )
-    words = "nomyo.anthropic needs the extra 'anthropic': pip install 'nomyo[anthropic]' | anthropic None\n"
+    words = f"nomyo.anthropic needs the extra 'anthropic': {install_command('anthropic')} | anthropic None\n"
 
     assert output_of(program) == words

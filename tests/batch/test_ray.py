@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from nomyo._core import PrivateKey, write_key_directory
+from nomyo._install_command import install_command
 from nomyo.batch.governor import Limits
 from support.batch_scene import PromptNotingRouter, line_of, request, rows_of, write_input
 from support.process import output_of
@@ -176,4 +177,4 @@ try:
 except ModuleNotFoundError as error:
     print(error)
 """
-    assert output_of(program) == "nomyo.batch.ray needs the extra 'ray': pip install 'nomyo[ray]'\n"
+    assert output_of(program) == f"nomyo.batch.ray needs the extra 'ray': {install_command('ray')}\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nomyo._install_command import install_command
 from nomyo.cli import main
 
 # Words after which the shell is asked, and what it must offer; the last word is the one being typed.
@@ -105,7 +106,7 @@ def test_completion_names_the_extra_it_lacks(
 ) -> None:
     monkeypatch.setitem(sys.modules, "typer", None)
     assert main(arguments) == 2
-    assert capsys.readouterr().err == "nomyo needs the extra 'cli' to complete: pip install 'nomyo[cli]'\n"
+    assert capsys.readouterr().err == f"nomyo needs the extra 'cli' to complete: {install_command('cli')}\n"
 
 
 @pytest.mark.parametrize("command", ["batch", "chat", "keys"])
@@ -114,4 +115,4 @@ def test_command_names_the_extra_it_lacks(
 ) -> None:
     monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
     assert main([command]) == 2
-    assert capsys.readouterr().err == f"nomyo {command} needs the extra 'cli': pip install 'nomyo[cli]'\n"
+    assert capsys.readouterr().err == f"nomyo {command} needs the extra 'cli': {install_command('cli')}\n"

@@ -15,6 +15,7 @@ import openai
 import pytest
 
 import nomyo.openai
+from nomyo._install_command import install_command
 from nomyo.serve.router.running import RunningRouter
 from support.faults import Answer, FaultyRouter
 from support.process import output_of, run_python
@@ -193,7 +194,8 @@ def test_missing_extra_is_said() -> None:
         "except ModuleNotFoundError as error:\n    print(error, '|', error.name, error.__cause__)"
     )
 
-    assert output_of(program) == "nomyo.openai needs the extra 'openai': pip install 'nomyo[openai]' | openai None\n"
+    words = f"nomyo.openai needs the extra 'openai': {install_command('openai')} | openai None\n"
+    assert output_of(program) == words
 
 
 def test_error_within_the_sdk_is_not_called_a_missing_extra(tmp_path: Path) -> None:

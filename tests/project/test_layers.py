@@ -15,7 +15,7 @@ PACKAGE = Path(nomyo.__file__).parent
 
 # From the ground up: a module of the root, or a folder, may import from the lines above its own.
 LAYERS = [
-    {"_near_names", "_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
+    {"_install_command", "_near_names", "_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
     {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "attestation", "memory"},
     {"_missing_core", "responses"},

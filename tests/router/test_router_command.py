@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from nomyo._install_command import install_command
 from nomyo.cli import demo, main
 from support.router_peer import ask, chat, reply_of, send
 from support.router_process import router_process
@@ -214,12 +215,12 @@ def no_extras(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("command", ["router", "proxy", "demo"])
 def test_command_names_the_extra_it_lacks(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command]) == 2
-    assert capsys.readouterr().err == f"nomyo {command} needs the extra 'serve': pip install 'nomyo[serve]'\n"
+    assert capsys.readouterr().err == f"nomyo {command} needs the extra 'serve': {install_command('serve')}\n"
 
 
 @pytest.mark.usefixtures("no_extras")
 def test_import_names_the_extra_it_lacks() -> None:
-    with pytest.raises(ImportError, match=r"pip install 'nomyo\[serve\]'"):
+    with pytest.raises(ImportError, match=re.escape(install_command("serve"))):
         importlib.import_module("nomyo.serve.router")
 
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from nomyo import __version__
+from nomyo._install_command import install_command
 from nomyo._near_names import near_name
 from nomyo._terminal_text import visible_line
 from nomyo._threads import MORE_THREADS, is_no_thread
@@ -120,7 +121,7 @@ def _near(name: str) -> str:
 def _imported(name: str, command: _Command) -> Any:
     """Return the module of a command. If its extra is missing, write that to stderr and return None."""
     if command.extra and not _has(command.extra):
-        write_stderr(f"nomyo {name} needs the extra {command.extra!r}: pip install 'nomyo[{command.extra}]'")
+        write_stderr(f"nomyo {name} needs the extra {command.extra!r}: {visible_line(install_command(command.extra))}")
         return None
     return import_module(command.module)
 
@@ -128,7 +129,7 @@ def _imported(name: str, command: _Command) -> Any:
 @ended_quietly_by_interrupt()
 def _complete(arguments: Sequence[str]) -> int:
     if not _has("cli"):
-        write_stderr("nomyo needs the extra 'cli' to complete: pip install 'nomyo[cli]'")
+        write_stderr(f"nomyo needs the extra 'cli' to complete: {visible_line(install_command('cli'))}")
         return 2
     from nomyo.cli import completion
 

@@ -20,5 +20,7 @@ Modules, from the ground up; each imports only from those above it:
 
 from importlib.util import find_spec
 
+from nomyo._install_command import install_command
+
 if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
-    raise ImportError("nomyo.serve needs the extra 'serve': pip install 'nomyo[serve]'", name=missing[0])
+    raise ImportError(f"nomyo.serve needs the extra 'serve': {install_command('serve')}", name=missing[0])

@@ -32,6 +32,8 @@ Modules, from the ground up; each imports only from those above it:
 See docs/ray.md.
 """
 
+from nomyo._install_command import install_command
+
 try:
     import pyarrow  # noqa: F401 - Ray Data is of no use without
     import ray.data  # noqa: F401
@@ -39,7 +41,7 @@ except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"ray", "pyarrow", "pandas", "numpy"}:
         raise
     raise ModuleNotFoundError(
-        "nomyo.batch.ray needs the extra 'ray': pip install 'nomyo[ray]'", name=error.name
+        f"nomyo.batch.ray needs the extra 'ray': {install_command('ray')}", name=error.name
     ) from None
 
 from nomyo.batch.ray.completions import SecureCompletions
