@@ -14,6 +14,7 @@ mod fork;
 pub mod generation;
 pub mod harden;
 mod init;
+pub mod json;
 pub mod key_files;
 pub mod os;
 pub mod package;

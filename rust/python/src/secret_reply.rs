@@ -2,17 +2,17 @@
 
 use crate::detached::Detached;
 use crate::errors::OrRaise;
-use crate::json::check::check_object;
-use crate::json::parts::{Parts, find_parts};
 use crate::json::read::{check_stack, read_value};
-use crate::json::unescape::{unescape_into, unescaped_len};
-use crate::json::walk::{Quoted, Syntax, Walker};
 use crate::keys::PrivateKey;
 use crate::sealing::{as_bytes, dict_type, python_number};
 use crate::secure_buffer::SecureBuffer;
 use nomyo_core::buffer::SecureBuffer as Memory;
 use nomyo_core::crypto::rsa;
 use nomyo_core::envelope::{Number, Sealed};
+use nomyo_core::json::check::check_object;
+use nomyo_core::json::parts::{Parts, find_parts};
+use nomyo_core::json::unescape::{unescape_into, unescaped_len};
+use nomyo_core::json::walk::{Quoted, Syntax, Walker};
 use nomyo_core::{Error, Result, arena, package, stack};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};

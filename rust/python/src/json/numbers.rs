@@ -1,14 +1,12 @@
 //! Writes and reads numbers exactly as Python's json does.
 
+use nomyo_core::json::bounds::LONGEST_DIGITS;
 use num_bigint::{BigInt, BigUint, Sign};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt};
 use std::io::Write as _;
 
-/// The most digits of an integer that is read or written: the limit up to which Python prints and reads integers by
-/// default (`sys.int_info.default_max_str_digits`).
-pub const LONGEST_DIGITS: usize = 4300;
 /// The longest text whose value always fits into an i64: 18 digits, or a sign and 17.
 const SHORT_BYTES: usize = 18;
 /// The longest repr of a finite double (-2.2250738585072014e-308) has 24 bytes.
@@ -75,16 +73,6 @@ pub fn parse_int<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny
     unsafe {
         let int = ffi::PyLong_FromString(hex.as_ptr().cast(), std::ptr::null_mut(), 16);
         Bound::from_owned_ptr_or_err(py, int)
-    }
-}
-
-/// Whether CPython already has the object of this integer: it keeps one for each from -5 to 256, of which only 0 to 256
-/// are looked for here.
-pub fn is_shared(text: &[u8]) -> bool {
-    match text.len() {
-        1 | 2 => text[0] != b'-',
-        3 => text[0] != b'-' && text <= &b"256"[..],
-        _ => false,
     }
 }
 

@@ -10,23 +10,22 @@
 
 use crate::detached::Detached;
 use crate::exported::type_name;
-use crate::json::escape::{write_code_points, write_escaped};
-use crate::json::numbers::{FloatText, LONGEST_DIGITS, big_int_digits, small_int};
+use crate::json::numbers::{FloatText, big_int_digits, small_int};
 use crate::json::path::{Fault, Step};
-use crate::json::sink::Sink;
 use crate::secure_buffer::{CLOSED, Pinned, SecureBuffer};
 use crate::text::layout::Characters;
 use crate::text::unicode::{Text, WideText};
 use nomyo_core::Error;
 use nomyo_core::arena::{check_required, locked_is_required};
+use nomyo_core::json::bounds::{DEEPEST, LONGEST_DIGITS};
+use nomyo_core::json::escape::{write_code_points, write_escaped};
+use nomyo_core::json::sink::Sink;
 use nomyo_core::stack::check_room;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use std::ptr;
 
-/// Levels of arrays and objects below the payload itself.
-pub const DEEPEST: usize = 200;
 /// From this many characters on, a text is escaped and encrypted with the GIL released.
 const LONG_TEXT: usize = 64 * 1024;
 /// The pieces (16 KiB) in which a text is copied into the arena if it cannot be read in place.

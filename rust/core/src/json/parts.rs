@@ -12,16 +12,22 @@ const LONGEST_NAME_BYTES: usize = 256;
 /// Where the parts lie; `None` for a part that is missing.
 #[derive(Default)]
 pub struct Parts {
+    /// The answer's identifier.
     pub id: Option<Range<usize>>,
+    /// The model's name.
     pub model: Option<Range<usize>>,
+    /// Counts of tokens.
     pub usage: Option<Range<usize>>,
+    /// What the router adds, `_metadata`.
     pub metadata: Option<Range<usize>>,
+    /// The first choice; all its parts are missing if there is none.
     pub choice: Choice,
 }
 
 /// The first choice.
 #[derive(Default)]
 pub struct Choice {
+    /// Why the model stopped.
     pub finish_reason: Option<Range<usize>>,
     /// `message.content`, if it is a string.
     pub content: Option<Quoted>,

@@ -5,13 +5,12 @@
 //! the grammar, the nesting, duplicate names in an object (all values but the last would be freed), the digits of
 //! integers, and the memory that the objects would take.
 
-use crate::json::known_keys::is_known;
-use crate::json::numbers::{LONGEST_DIGITS, is_shared};
+use crate::Error;
+use crate::arena::check_required;
+use crate::json::bounds::{DEEPEST, LONGEST_DIGITS};
+use crate::json::known_names::index_of;
 use crate::json::unescape::unescape;
 use crate::json::walk::{Quoted, Syntax, Walker};
-use crate::json::write::DEEPEST;
-use nomyo_core::Error;
-use nomyo_core::arena::check_required;
 use std::hash::{DefaultHasher, Hasher as _};
 
 /// The most memory that the Python objects of one text may take, by the estimates below.
@@ -47,7 +46,7 @@ type Check<T> = Result<T, Fault>;
 ///
 /// [`Error::NotJson`] for every fault of the text, [`Error::Memory`] if there is no memory to note the names of a large
 /// object, [`Error::Unlocked`] if locked memory is required and there is not enough of it.
-pub fn check_object(text: &[u8]) -> nomyo_core::Result<usize> {
+pub fn check_object(text: &[u8]) -> crate::Result<usize> {
     if std::str::from_utf8(text).is_err() {
         return Err(Error::NotJson);
     }
@@ -188,7 +187,7 @@ impl<'text> Checker<'text> {
     /// Counts a name's bytes and returns its digest, taken after escapes are resolved.
     fn name(&mut self, name: &Quoted) -> Check<u64> {
         let raw = &self.walker.text[name.content.clone()];
-        self.count_bytes(if is_known(raw) {
+        self.count_bytes(if index_of(raw).is_some() {
             FIELD_BYTES
         } else {
             FIELD_BYTES + STRING_BYTES
@@ -239,4 +238,14 @@ fn digest(name: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(name);
     hasher.finish()
+}
+
+/// Whether CPython already has the object of this integer: it keeps one for each from -5 to 256, of which only 0 to 256
+/// are looked for here.
+fn is_shared(text: &[u8]) -> bool {
+    match text.len() {
+        1 | 2 => text[0] != b'-',
+        3 => text[0] != b'-' && text <= &b"256"[..],
+        _ => false,
+    }
 }

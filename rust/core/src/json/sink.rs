@@ -1,7 +1,7 @@
 //! Where JSON text is written: into a sealer, or nowhere if only its faults or its size matter.
 
-use nomyo_core::envelope::{MAX_WINDOW_REQUEST_BYTES, Sealer};
-use nomyo_core::{Error, Result};
+use crate::envelope::{MAX_WINDOW_REQUEST_BYTES, Sealer};
+use crate::{Error, Result};
 
 /// Takes text piece by piece, up to a limit. The methods are those of [`Sealer`].
 pub trait Sink: Send {

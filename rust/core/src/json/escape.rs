@@ -2,8 +2,8 @@
 //!
 //! It works on sixteen characters at a time.
 
+use crate::Result;
 use crate::json::sink::Sink;
-use nomyo_core::Result;
 use wide::{i8x16, i16x8, u8x16};
 
 /// Characters in one step.

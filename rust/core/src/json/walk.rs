@@ -4,24 +4,27 @@
 //! probabilities). Everything else is strict.
 //! Every fault is the same [`Syntax`], which tells whoever sealed the package nothing more.
 
+use crate::json::bounds::DEEPEST;
 use crate::json::escape::find_special;
 use crate::json::unescape::escape_at;
-use crate::json::write::DEEPEST;
 use std::ops::{Deref, Range};
 
 /// The text is not JSON, or it is nested too deep.
 pub struct Syntax;
 
+/// The result of a step of the walk.
 pub type Walk<T> = Result<T, Syntax>;
 
 /// A text, and how far the walk has come.
 pub struct Walker<T> {
+    /// The whole text.
     pub text: T,
     at: usize,
 }
 
 /// Where a string's content lies, between its quotation marks.
 pub struct Quoted {
+    /// What stands between the quotation marks.
     pub content: Range<usize>,
     /// Whether it has escapes. All of them are well formed.
     pub escaped: bool,
