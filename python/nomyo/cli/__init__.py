@@ -7,6 +7,7 @@ Modules, from the ground up; each imports only from those above it, and no subco
     quiet_imports    Ctrl-C while a command imports its modules
     answer_output    an answer on its way to stdout
     path_arguments   refuses paths that name no file of their own
+    plain_values     values of options that need no pydantic to be read
     utf8_argument    arguments that become content: their bytes, as UTF-8
     model_options    the options that name models
     router_options   the options of every command that speaks to a router

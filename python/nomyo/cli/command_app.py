@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from nomyo import _core
 from nomyo._terminal_text import visible_line
 from nomyo.cli.path_arguments import refuse_empty_paths
+from nomyo.cli.plain_values import read_plain_values
 from nomyo.cli.router_options import RouterOptions, with_default_file
 from nomyo.cli.streams import is_stdout_error, write_failure_as_json, write_stderr
 from nomyo.errors import APIError, NomyoError
@@ -26,6 +27,8 @@ FAILED: Final = 1
 USAGE: Final = 2
 # Of click's, which some versions of typer bring along as a part of their own.
 _UsageError: Final[Any] = typer.BadParameter.__base__
+# Before typer's own words about a value, if typer has pydantic judge it.
+_OF_PYDANTIC: Final = "Value error, "
 # What can go wrong with what a command was asked to do.
 FAILURES: Final = (NomyoError, OSError, ValueError, TypeError, MemoryError)
 
@@ -87,6 +90,9 @@ def manual(
             self.context_settings["help_option_names"] = HELP_OPTIONS
             _hide_types(self.params)
 
+        def get_params(self, ctx: Any) -> list[Any]:
+            return read_plain_values(super().get_params(ctx))
+
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             given = list(args)
             rest = super().parse_args(ctx, with_default_file(args))
@@ -109,6 +115,9 @@ def group_manual(
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
             self.context_settings["help_option_names"] = HELP_OPTIONS
+
+        def get_params(self, ctx: Any) -> list[Any]:
+            return read_plain_values(super().get_params(ctx))
 
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
             _write_sections(formatter, examples, lists)
@@ -163,6 +172,7 @@ def own_words(arguments: Sequence[str]) -> Sequence[str]:
 
 
 def _report_wrong_use(error: Any, *, as_json: bool) -> None:
+    error.message = error.message.removeprefix(_OF_PYDANTIC)
     if as_json:
         write_failure_as_json("UsageError", error.format_message())
         return
