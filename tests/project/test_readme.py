@@ -33,6 +33,7 @@ EXPECTED = {
     "docs/client.md:3": "Hello, company!\n",
     "docs/client.md:4": "0 What is 0 + 0?\n1 What is 1 + 1?\n2 What is 2 + 2?\n",
     "docs/client.md:5": "Hello!\n",
+    "docs/index.md:0": "Hello! How are you?\n",
     "docs/keys.md:0": "-----BEGIN PUBLIC KEY-----",
     "docs/memory.md:0": "mlock ",
     "docs/memory.md:1": "The patient's record",
@@ -40,6 +41,8 @@ EXPECTED = {
     "docs/openai.md:4": "Hello from httpx\n",
     "docs/router.md:0": "Hello\n",
     "docs/router.md:1": "Counter(",
+    "docs/start.md:0": "Hello! How are you?\n",
+    "docs/start.md:1": "Hello! How are you?\n",
     "docs/trust.md:0": "",
 }
 
@@ -56,7 +59,7 @@ FILES = {
 }
 
 # Allows plain HTTP, and says nothing of the warning.
-UNWARNED = {"docs/batch.md:0", "docs/router.md:1"}
+UNWARNED = {"docs/batch.md:0", "docs/router.md:1", "docs/start.md:0"}
 UNWARN = 'import warnings; warnings.filterwarnings("ignore", message="the router is spoken to over plain HTTP")\n'
 
 

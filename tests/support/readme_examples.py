@@ -14,10 +14,12 @@ PAGES = (
     "docs/audit.md",
     "docs/batch.md",
     "docs/client.md",
+    "docs/index.md",
     "docs/keys.md",
     "docs/memory.md",
     "docs/openai.md",
     "docs/router.md",
+    "docs/start.md",
     "docs/trust.md",
 )
 # Examples that import these run in a venv of their own: `test_frameworks.py`.
