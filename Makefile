@@ -8,6 +8,8 @@ OPENAI := .venv-openai-2 .venv-openai-3
 FRAMEWORKS := .venv-frameworks
 RAY := .venv-ray
 BY_HAND := .venv-by-hand
+# What builds the documentation as a site.
+DOCS := .venv-docs
 # Optimised as the wheel is, but not at link time: for each of some 25 test programs that takes ten seconds.
 CARGO_TEST := cargo test --release --locked --package nomyo-core --config 'profile.release.lto="off"'
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
@@ -15,7 +17,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node agents screenshots reference-page clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node agents screenshots reference-page docs clean
 
 setup: build
 
@@ -53,7 +55,7 @@ test-all: build
 	$(BIN)/python tests/support/coverage_floor.py
 
 # Two at a time: what comes by network (test-tools installs by apt-get) beside what is compiled.
-test-needs: test-tools test-rust ray test-arena-model openai wheel reference node agents
+test-needs: test-tools test-rust ray test-arena-model openai wheel reference node agents docs
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
@@ -136,6 +138,16 @@ screenshots: build test-tools
 reference-page: build
 	PYTHONPATH=tools $(BIN)/python -m reference_page docs/reference.md
 
+# The documentation as a site, with llms.txt: target/site/index.html. A link or an anchor that leads nowhere fails.
+docs: $(DOCS)/ready
+	PYTHONPATH=tools $(DOCS)/bin/python -m doc_site target/site
+
+$(DOCS)/ready: pyproject.toml | prerequisites
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(DOCS)/bin/python -m pip install --quiet --no-compile --group docs
+	touch $@
+
 wheel: $(VENV)/ready
 	rm -rf dist
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist
@@ -176,4 +188,4 @@ prove: build reference
 	$(BIN)/python tests/support/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(LOWEST) tests/node/node_modules tests/agents/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(DOCS) $(LOWEST) tests/node/node_modules tests/agents/node_modules dist target

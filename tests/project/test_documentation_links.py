@@ -1,4 +1,8 @@
-"""Links between the pages of the documentation lead to files and headings that exist."""
+"""Links between the pages of the documentation lead to files and headings that exist.
+
+`make docs` also fails if one leads nowhere on the site. This looks at the pages as GitHub shows them, and takes no
+generator.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from doc_site.index import names
+
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -29,6 +35,10 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.is_file(), link
         assert not anchor or anchor in _anchors(target), link
+
+
+def test_index_of_the_site_names_every_page() -> None:
+    assert sorted(names()) == PAGES
 
 
 def test_readme_is_short_and_leads_to_every_page() -> None:
