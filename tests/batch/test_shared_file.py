@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -18,7 +19,6 @@ from typing import Any
 import pytest
 
 import nomyo
-from nomyo._files import file_systems as files
 from nomyo.batch.governor import shared_file
 from nomyo.batch.governor.shared_file import BusyError, SharedFile, default_directory
 from support.process import output_of, run_python
@@ -175,14 +175,14 @@ def test_lock_that_was_replaced_meanwhile_is_not_believed(
     file: SharedFile, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write(file, b"one")
-    flock = files.fcntl.flock  # type: ignore[attr-defined]
+    flock = fcntl.flock
 
     def slowly(lock: int, operation: int) -> None:
         (directory / "a.lock").unlink()
         (directory / "a.lock").touch(0o600)
         flock(lock, operation)
 
-    monkeypatch.setattr(files.fcntl, "flock", slowly)  # type: ignore[attr-defined]
+    monkeypatch.setattr(fcntl, "flock", slowly)
     with pytest.raises(BusyError), file.locked():
         pass
 
@@ -264,9 +264,9 @@ def test_refusals_and_failures_leave_no_open_file(file: SharedFile, directory: P
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_platform_without_flock_says_so(file: SharedFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "fcntl", None)
-    with pytest.raises(OSError, match="flock"), file.locked():
+def test_platform_without_openat_says_so(file: SharedFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "supports_dir_fd", set())
+    with pytest.raises(OSError, match="Windows opens no files below a directory that is held open"), file.locked():
         pass
 
 

@@ -276,6 +276,19 @@ def test_agent_that_is_not_installed_is_told_with_the_command_that_installs_it(
     assert json.loads(capsys.readouterr().err)["error"]["type"] == "FileNotFoundError"
 
 
+def test_platform_that_cannot_run_agents_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nomyo.cli.launch.process.IS_POSSIBLE", False)
+    with pytest.raises(SystemExit) as ended:
+        main(["launch", "codex", "--model", "m"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "nomyo launch: it runs on Linux alone, which lets it take signals one by one; elsewhere: nomyo proxy, and the"
+        " agent beside it\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -93,11 +93,23 @@ def test_file_system_without_locks_is_refused(
 
     client = twin.client(changed.url, key_dir=key_directory, known_routers=path)
     twin.call(client.wait_for_keys)
-    monkeypatch.setattr("nomyo._files.file_systems.fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(nomyo.ConfigurationError, match=r"known_routers: .*known_routers\.log: No locks available"):
         twin.call(client.fetch_server_public_key)
 
     assert not path.exists()
+
+
+def test_known_routers_are_kept_without_the_calls_that_windows_lacks(
+    changed: FaultyRouter, key_directory: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pread", "fchmod", "O_DIRECTORY", "O_TMPFILE", "O_NOFOLLOW", "geteuid"):
+        monkeypatch.delattr(os, name)
+    for _ in range(2):
+        with nomyo.SyncSecureCompletionClient(changed.url, True, key_dir=key_directory, known_routers=path) as client:
+            client.fetch_server_public_key()
+
+    assert judged(path) == ["first-use"]
 
 
 def test_error_of_a_signal_handler_stays_itself(

@@ -18,11 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from .._warn import warn
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from .file_locks import lock_at_once
 
 _NOT_THERE: Final = frozenset({errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 _NO_DIRECTORY_SYNC: Final = _NOT_THERE | {errno.EBADF}  # some file systems want a descriptor that is open to write
@@ -51,6 +47,25 @@ def write_all(descriptor: int, row: bytes | memoryview) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def read_at(descriptor: int, size_bytes: int, offset: int) -> bytes:
+    """Read from a place in a file, without moving to it."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size_bytes, offset)
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    try:
+        return os.read(descriptor, size_bytes)
+    finally:
+        os.lseek(descriptor, place, os.SEEK_SET)
+
+
+def keep_mode(descriptor: int, mode: int) -> None:
+    """Give an open file a mode, if its file system and the platform have modes."""
+    with contextlib.suppress(PermissionError):
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, mode)
+
+
 def sync(descriptor: int, path: str | os.PathLike[str]) -> None:
     """Make a file survive a power loss, if its file system can do that (fsync(2)).
 
@@ -72,9 +87,13 @@ def sync_data(descriptor: int, path: str | os.PathLike[str]) -> None:
 def sync_directory(path: Path) -> None:
     """Make the entry of a file in its directory survive a power loss (fsync(2), "does not necessarily ensure").
 
+    Windows opens no directory for that: the entry is written with the file.
+
     Raises:
         OSError: The disk fails.
     """
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     try:
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except PermissionError:
@@ -111,18 +130,7 @@ def try_real_lock(descriptor: int, path: str | os.PathLike[str]) -> bool:
         OSError: The file cannot be locked.
     """
     with naming(path):
-        if fcntl is None:
-            raise OSError(errno.ENOSYS, "this platform has no flock")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def unlock(descriptor: int) -> None:
-    """Release a lock, even if a child that was forked meanwhile shares it."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return lock_at_once(descriptor)
 
 
 def has_no_links(error: OSError) -> bool:

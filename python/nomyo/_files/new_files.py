@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from nomyo._files.file_systems import has_no_links, naming, sync, sync_directory, write_all
+from nomyo._files.file_systems import has_no_links, keep_mode, naming, sync, sync_directory, write_all
 from nomyo._files.opening import create, create_nameless
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -39,10 +39,11 @@ def replace(path: Path, rows: Iterable[bytes]) -> None:
     """
     new = staged(path)
     with naming(path), _new_file(new) as file:
-        _keep_mode(file.descriptor, path)
+        keep_mode(file.descriptor, stat.S_IMODE(path.stat().st_mode))
         with open(file.descriptor, "wb", closefd=False) as buffered:
             buffered.writelines(rows)
         file.name()
+        file.close_descriptor()  # Windows renames no open file
         os.replace(new, path)
     sync_directory(path)
 
@@ -99,6 +100,7 @@ class _NewFile:
         nameless = create_nameless(path.parent)
         self._named = nameless is None
         self.descriptor = create(path) if nameless is None else nameless
+        self._is_open = True
 
     def name(self) -> None:
         """Sync the file, and give it its name."""
@@ -113,9 +115,15 @@ class _NewFile:
             self._copy()
         self._named = True
 
+    def close_descriptor(self) -> None:
+        """Close the file, which keeps its temporary name."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self.descriptor)
+
     def close(self) -> None:
         """Close the file, and remove its temporary name if it still has it."""
-        os.close(self.descriptor)
+        self.close_descriptor()
         if self._named:
             self.path.unlink(missing_ok=True)
 
@@ -125,8 +133,7 @@ class _NewFile:
         self._named = True
         with open(nameless, "rb") as source:
             source.seek(0)
-            with contextlib.suppress(PermissionError):
-                os.fchmod(self.descriptor, stat.S_IMODE(os.fstat(nameless).st_mode))
+            keep_mode(self.descriptor, stat.S_IMODE(os.fstat(nameless).st_mode))
             while piece := source.read(_CHUNK_BYTES):
                 write_all(self.descriptor, piece)
         sync(self.descriptor, self.path)
@@ -139,12 +146,6 @@ def _new_file(path: Path) -> Iterator[_NewFile]:
         yield file
     finally:
         file.close()
-
-
-def _keep_mode(descriptor: int, path: Path) -> None:
-    """Give a new file the old one's mode, if the file system has modes."""
-    with contextlib.suppress(PermissionError):
-        os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
 
 
 def _link_nameless(descriptor: int, new: Path) -> None:

@@ -14,9 +14,10 @@ OWNER_ONLY: Final = 0o600
 """The mode of files that hold content, digests or times."""
 NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 """Refuses a path that is a symbolic link."""
-_NOT_INHERITED: Final = getattr(os, "O_CLOEXEC", 0)
+# No child inherits the file (Windows needs no flag for that), and Windows does not write line ends as two bytes.
+_PLAINLY: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE: Final = getattr(os, "O_NONBLOCK", 0)
-CAREFULLY: Final = NO_LINK | _NOT_INHERITED | _AT_ONCE
+CAREFULLY: Final = NO_LINK | _PLAINLY | _AT_ONCE
 
 
 def open_to_read(path: str | os.PathLike[str]) -> int:
@@ -25,7 +26,7 @@ def open_to_read(path: str | os.PathLike[str]) -> int:
     Raises:
         OSError: It cannot be opened.
     """
-    return os.open(path, os.O_RDONLY | _NOT_INHERITED | _AT_ONCE)
+    return os.open(path, os.O_RDONLY | _PLAINLY | _AT_ONCE)
 
 
 def open_to_lock(path: Path) -> int:
@@ -34,7 +35,7 @@ def open_to_lock(path: Path) -> int:
     Raises:
         OSError: It cannot be opened.
     """
-    return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK | _NOT_INHERITED, OWNER_ONLY)
+    return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK | _PLAINLY, OWNER_ONLY)
 
 
 def open_private_to_read(path: Path) -> int:
@@ -65,7 +66,7 @@ def open_to_append(path: Path, more_flags: int = 0) -> int:
     Raises:
         OSError: It cannot be opened.
     """
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NOT_INHERITED | more_flags, OWNER_ONLY)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _PLAINLY | more_flags, OWNER_ONLY)
 
 
 def create(path: Path) -> int:
@@ -75,7 +76,7 @@ def create(path: Path) -> int:
         FileExistsError: There is something with this name.
         OSError: It cannot be created.
     """
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOT_INHERITED, OWNER_ONLY)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAINLY, OWNER_ONLY)
 
 
 def create_nameless(directory: Path) -> int | None:
@@ -83,7 +84,7 @@ def create_nameless(directory: Path) -> int | None:
     if not hasattr(os, "O_TMPFILE") or not os.path.exists("/proc/self/fd"):
         return None
     try:
-        return os.open(directory, os.O_TMPFILE | os.O_RDWR | _NOT_INHERITED, OWNER_ONLY)
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | _PLAINLY, OWNER_ONLY)
     except OSError:  # EOPNOTSUPP, or EISDIR of an old kernel
         return None
 

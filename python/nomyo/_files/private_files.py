@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from nomyo._files.file_systems import naming, try_real_lock, unlock
+from nomyo._files.file_locks import unlock
+from nomyo._files.file_systems import naming, try_real_lock
 from nomyo._files.new_files import staged
 from nomyo._files.opening import open_private_to_lock, open_private_to_read
 from nomyo.errors import SecurityError

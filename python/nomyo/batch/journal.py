@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from nomyo._files.file_systems import naming, sync, sync_directory, try_lock, write_all
+from nomyo._files.file_systems import naming, read_at, sync, sync_directory, try_lock, write_all
 from nomyo._files.new_files import check_directory, remove_leftover, replace
 from nomyo._files.opening import create, open_to_append, open_to_lock
 from nomyo._warn import warn
@@ -131,7 +131,7 @@ class Journal:
     def _check_or_write_header(self, header: Header) -> None:
         """Hold an output that was begun to its input; one that has no row yet may become anyone's."""
         with naming(header_of(self._path)):
-            begun, name = os.pread(self._lock, MAX_BYTES, 0), header_of(self._path).name
+            begun, name = read_at(self._lock, MAX_BYTES, 0), header_of(self._path).name
         if _size_bytes(self._path):
             header.check(begun, self._path.name, name)
             return
@@ -148,7 +148,7 @@ class Journal:
         header = header_of(self._path)
         try:
             if not os.path.lexists(header) and _size_bytes(self._path):
-                _write_new(header, os.pread(self._lock, MAX_BYTES, 0))
+                _write_new(header, read_at(self._lock, MAX_BYTES, 0))
         except OSError as error:
             words = f"{header} was removed, and cannot be written again ({error.strerror})"
         else:

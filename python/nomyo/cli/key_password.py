@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -89,4 +90,5 @@ def _lets_others_read(path: Path) -> bool:
         status = path.stat()
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & _READABLE_BY_OTHERS)
+    is_judged = os.name == "posix" and stat.S_ISREG(status.st_mode)  # Windows makes up the modes that it tells
+    return is_judged and bool(status.st_mode & _READABLE_BY_OTHERS)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from nomyo._files.file_systems import naming, sync_data, sync_directory, write_all
+from nomyo._files.file_systems import naming, read_at, sync_data, sync_directory, write_all
 from nomyo._files.private_files import locked_file, private_file, refusal
 from nomyo._finite_json import ascii_json
 from nomyo._unique_json import parse_unique_json
@@ -106,7 +106,7 @@ class LockedChain:
     def _check_kind(self) -> None:
         """Refuse a chained file of another kind, which is told by its first line unless that was torn."""
         with naming(self._path):
-            first = os.pread(self._descriptor, MAX_LINE_BYTES, 0).partition(b"\n")[0]
+            first = read_at(self._descriptor, MAX_LINE_BYTES, 0).partition(b"\n")[0]
         if _END.search(first) and _following(first, _before_the_first(self._kind)) is None:
             raise refusal(self._path, "its first line is that of a file of another kind, or altered; move it away")
 
@@ -126,7 +126,7 @@ class LockedChain:
         for tail_bytes in (_TAIL_BYTES, _LONGEST_TORN_BYTES + _END_BYTES + 1):
             start = max(0, size_bytes - tail_bytes)
             with naming(self._path):
-                tail = os.pread(self._descriptor, size_bytes - start, start)
+                tail = read_at(self._descriptor, size_bytes - start, start)
             ends = [*_LINE_END.finditer(tail)]
             if ends:
                 return ends[-1][1].decode(), tail[ends[-1].end() :]

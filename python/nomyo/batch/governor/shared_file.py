@@ -22,7 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from nomyo._files.file_systems import naming, try_real_lock, unlock
+from nomyo._files.file_locks import unlock
+from nomyo._files.file_systems import naming, try_real_lock
 from nomyo._files.opening import CAREFULLY, OWNER_ONLY
 from nomyo.errors import SecurityError
 
@@ -83,7 +84,7 @@ class SharedFile:
         Raises:
             BusyError: Another process holds the lock.
             SecurityError: The directory or a file in it is a link, another user's, or open to others.
-            OSError: The directory or a file cannot be used, or this platform has no flock(2).
+            OSError: The directory or a file cannot be used, or this platform has no openat(2).
         """
         directory = _open_directory(self._directory)
         try:
@@ -158,6 +159,8 @@ def default_directory() -> Path:
 
 
 def _open_directory(path: Path) -> int:
+    if os.open not in os.supports_dir_fd:
+        raise OSError(errno.ENOSYS, "Windows opens no files below a directory that is held open", str(path))
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
     try:

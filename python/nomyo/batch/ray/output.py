@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Final, Self
 
-from nomyo._files.file_systems import naming, sync, sync_directory, try_lock, write_all
+from nomyo._files.file_systems import naming, read_at, sync, sync_directory, try_lock, write_all
 from nomyo._files.opening import open_to_lock
 from nomyo.batch.header import MAX_BYTES, Header
 from nomyo.errors import BatchError
@@ -57,7 +57,7 @@ class OutputFolder:
 
     def _check_or_write(self, header: Header) -> None:
         with naming(self.path / _HEADER):
-            begun = os.pread(self._lock, MAX_BYTES, 0)
+            begun = read_at(self._lock, MAX_BYTES, 0)
         if begun:
             header.check(begun, self.path.name, _HEADER)
             return

@@ -17,7 +17,7 @@ import typer
 
 from nomyo._finite_json import ascii_json
 from nomyo._plurals import counted
-from nomyo._signals import not_ignored
+from nomyo._signals import not_ignored, on_signal
 from nomyo._terminal_text import visible_line
 from nomyo.batch.estimate import Estimate, estimate
 from nomyo.batch.governor import Limits
@@ -250,7 +250,7 @@ async def _until_interrupted(source: Path, output: Path, options: Mapping[str, A
             stop()
 
     for number in not_ignored(signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
+        on_signal(loop, number, interrupt)
     return await run_async(source, output, stop=stop, **options)
 
 

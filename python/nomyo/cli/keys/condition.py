@@ -1,7 +1,8 @@
 """Checks the condition of a key directory, as far as that is possible without opening the private key.
 
 What the clients refuse (links that others could exchange, foreign owners; `rust/core/src/key_files`) is a finding here
-too, and so is what they accept and should not have to.
+too, and so is what they accept and should not have to. On Windows neither owners nor who may open a file are examined:
+a client warns of these when it loads the pair.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def findings(key_dir: Path) -> Iterator[Finding]:
         yield _of_kind(key_dir, status, "directory")
         return
     yield from _of_owner(key_dir, status)
-    if status.st_mode & _WRITABLE_BY_OTHERS and not _is_secret_volume(key_dir, status):
+    if _lets_in(status, _WRITABLE_BY_OTHERS) and not _is_secret_volume(key_dir, status):
         yield _finding(key_dir, "others can exchange the files in it", f"chmod 700 {key_dir}")
     yield from _above(key_dir)
     yield from _private(key_dir / PRIVATE)
@@ -63,7 +64,7 @@ def _private(path: Path) -> Iterator[Finding]:
         yield judged
         return
     yield from _of_file(path, judged)
-    if judged.st_mode & _BY_OTHERS:
+    if _lets_in(judged, _BY_OTHERS):
         secret = f"chmod 600 {path}; a mounted secret: `defaultMode: 0400`"
         advice = secret if is_linked else f"chmod 600 {path}; nomyo keys rotate"
         yield _finding(path, f"its mode {stat.S_IMODE(judged.st_mode):04o} lets others in", advice)
@@ -84,8 +85,13 @@ def _public(path: Path, *, has_private: bool) -> Iterator[Finding]:
         yield judged
         return
     yield from _of_file(path, judged)
-    if judged.st_mode & _WRITABLE_BY_OTHERS:
+    if _lets_in(judged, _WRITABLE_BY_OTHERS):
         yield _finding(path, "others can write to it", f"chmod 644 {path}")
+
+
+def _lets_in(status: os.stat_result, bits: int) -> bool:
+    """Return whether a mode has some of these bits; Windows has no modes, and makes up those that it tells."""
+    return os.name == "posix" and bool(status.st_mode & bits)
 
 
 def _of_file(path: Path, status: os.stat_result) -> Iterator[Finding]:
@@ -124,12 +130,12 @@ def _above(key_dir: Path) -> Iterator[Finding]:
     for path in key_dir.absolute().parents:
         status = path.stat()
         yield from _of_owner(path, status)
-        if status.st_mode & _WRITABLE_BY_OTHERS and not status.st_mode & stat.S_ISVTX:
+        if _lets_in(status, _WRITABLE_BY_OTHERS) and not status.st_mode & stat.S_ISVTX:
             yield _finding(path, f"others can exchange what is in it, {key_dir} too", f"chmod go-w {path}")
 
 
 def _of_owner(path: Path, status: os.stat_result) -> Iterator[Finding]:
-    if status.st_uid not in (os.geteuid(), 0):
+    if hasattr(os, "geteuid") and status.st_uid not in (os.geteuid(), 0):
         yield _finding(path, f"it belongs to user {status.st_uid}", f"chown {os.geteuid()} {path}")
 
 

@@ -103,6 +103,8 @@ def launch(
     The agent itself runs its tools here, and talks to other servers if its tools or plug-ins do. Its telemetry and its
     update checks are switched off, as far as it has switches. It does not get NOMYO_API_KEY.
     """
+    if not process.IS_POSSIBLE:
+        raise typer.Exit(_not_here(as_json=as_json))
     known = AGENTS[agent]
     program = shutil.which(agent)
     if program is None:
@@ -127,6 +129,18 @@ def launch(
         report_failure(NAME, error, as_json=as_json)
         raise typer.Exit(FAILED) from None
     raise typer.Exit(code)
+
+
+def _not_here(*, as_json: bool) -> int:
+    """Say that this platform cannot run agents, and return the exit code."""
+    words = (
+        "it runs on Linux alone, which lets it take signals one by one; elsewhere: nomyo proxy, and the agent beside it"
+    )
+    if as_json:
+        write_failure_as_json("NotImplementedError", words)
+    else:
+        report(NAME, words)
+    return FAILED
 
 
 def _missing(name: str, agent: Agent, *, as_json: bool) -> int:

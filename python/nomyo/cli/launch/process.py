@@ -26,6 +26,8 @@ from nomyo._signals import not_ignored
 from nomyo.cli.launch.left_behind import end_marked
 
 GRACE_S: Final = 10.0
+IS_POSSIBLE: Final = hasattr(signal, "sigwaitinfo")
+"""Whether this platform has what this module needs: macOS and Windows have not."""
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP) if os.name == "posix" else ()
 _TELL_TO_END: Final = (*_ENDS, signal.SIGINT, signal.SIGQUIT) if _ENDS else ()
 _PASSED_ON: Final = (*_TELL_TO_END, signal.SIGUSR1, signal.SIGUSR2) if _ENDS else ()
