@@ -14,12 +14,14 @@ root_doc = "index"
 nitpicky = True
 
 myst_heading_anchors = 5  # the same anchors as on GitHub
+highlight_language = "text"  # of a block that names none: what a program prints
 html_theme = "furo"
 html_title = f"nomyo {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = ["offline.js"]
 html_copy_source = False
+html_use_index = False
 html_show_sphinx = False
 html_show_copyright = False
 html_permalinks_icon = "#"

@@ -39,6 +39,11 @@ def names() -> dict[Path, str]:
     return {INDEX: "index.md", **{page.source: page.name for page in pages()}}
 
 
+def programs() -> dict[Path, str]:
+    """Return the place of each example on the site: the page of the examples shows them all."""
+    return {path: f"examples.md#{path.stem}py" for path in sorted(ROOT.glob("examples/*.py"))}
+
+
 def introduction() -> str:
     """Return the index as far as its first section."""
     return INDEX.read_text().partition("\n## ")[0]

@@ -17,7 +17,7 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
     return "".join(part if number % 2 else change(part) for number, part in enumerate(parts))
 
 
-def rewritten(text: str, source: Path, names: dict[Path, str], images: Callable[[Path], str]) -> str:
+def rewritten(text: str, source: Path, places: dict[Path, str], images: Callable[[Path], str]) -> str:
     """Return a page whose links lead to the pages of the site.
 
     A link to a file of the source that is no page becomes its text: the site has no such file.
@@ -25,7 +25,7 @@ def rewritten(text: str, source: Path, names: dict[Path, str], images: Callable[
     Args:
         text: The page.
         source: Its file, from which relative links count.
-        names: The site's pages by their files.
+        places: The site's pages by their files, and what else a link may lead to.
         images: Takes an image's file, and returns its path on the site.
     """
 
@@ -36,8 +36,8 @@ def rewritten(text: str, source: Path, names: dict[Path, str], images: Callable[
         file = (source.parent / path).resolve()
         if link["image"]:
             return f"![{link['text']}]({images(file)})"
-        if file in names:
-            return f"[{link['text']}]({names[file]}{'#' + anchor if anchor else ''})"
+        if file in places:
+            return f"[{link['text']}]({places[file]}{'#' + anchor if anchor else ''})"
         if file.is_file():
             return link["text"]
         raise FileNotFoundError(f"{source}: {link['target']}")

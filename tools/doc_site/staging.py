@@ -8,18 +8,17 @@ from pathlib import Path
 
 from doc_site import index, links, reference
 
-_EXAMPLES = index.ROOT / "examples"
-
 
 def markdown(images: Path) -> dict[str, str]:
     """Return all pages by their names on the site, and copy their images into a directory."""
     names = index.names()
+    places = {**names, **index.programs()}
 
     def image(file: Path) -> str:
         shutil.copy(file, images / file.name)
         return file.name
 
-    texts = {name: links.rewritten(source.read_text(), source, names, image) for source, name in names.items()}
+    texts = {name: links.rewritten(source.read_text(), source, places, image) for source, name in names.items()}
     texts["examples.md"] += _programs()
     whole = texts.pop(reference.WHOLE)
     return {name: reference.placed(text, whole) for name, text in texts.items()} | reference.split(whole)
@@ -44,9 +43,8 @@ def _below(name: str, pages: dict[str, str]) -> str:
 
 
 def _programs() -> str:
-    """Return the source of all examples: the site has no files of programs to which their table could lead."""
-    programs = sorted(_EXAMPLES.glob("*.py"))
-    return "".join(f"\n## {path.name}\n\n```python\n{path.read_text()}```\n" for path in programs)
+    """Return the source of all examples, to which their table leads."""
+    return "".join(f"\n## {path.name}\n\n```python\n{path.read_text()}```\n" for path in index.programs())
 
 
 def _title(text: str) -> str:
