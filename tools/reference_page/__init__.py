@@ -32,6 +32,7 @@ MODULES = (
     "nomyo.transports",
     "nomyo.batch",
     "nomyo.batch.ray",
+    "nomyo.serve.router",
 )
 _HEAD = """\
 # Reference

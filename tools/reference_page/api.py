@@ -31,7 +31,7 @@ _INTERNAL = {
     "start",
     "with_same_keys",
 }
-_SHARED = ("_", "EncryptedClient", "Level")
+_SHARED = ("_", "BackgroundServer", "EncryptedClient", "Level")
 """How classes begin that only share something among public ones."""
 _OF_SDKS = {"nomyo.openai._Options": "as in the OpenAI SDK", "nomyo.anthropic._Options": "as in Anthropic's SDK"}
 """What is said of the options that are passed to an SDK, by the type that lists them."""

@@ -65,7 +65,7 @@ class BackgroundServer:
 
     def __init__(self, app: ASGIApp, listener: Listener) -> None:
         self._bound = listener.bind()
-        self.url = listener.url(self._bound)
+        self.url: str = listener.url(self._bound)
         """The URL under which it is reached."""
         self._ready = threading.Event()
         self._failure: BaseException | None = None

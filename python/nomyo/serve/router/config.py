@@ -21,6 +21,11 @@ _BANK: Final = f"sha(?:256|384|512):{_PCR}(?:,{_PCR})*"
 _PCRS: Final = re.compile(f"{_BANK}(?:\\+{_BANK})*")
 
 
+def processor_count() -> int:
+    """Return the number of processors, at least 1."""
+    return os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """How many requests one API key may send; the defaults are the public service's.
@@ -126,7 +131,7 @@ class RouterConfig:
         max_plaintext_bytes: The largest decrypted request.
         max_response_bytes: The largest answer before it is sealed.
         max_requests_in_flight: How many requests are answered at once; further ones get 503.
-        crypto_threads: How many threads do RSA work.
+        crypto_threads: How many threads do RSA work. By default, one for each processor.
         body_timeout_s: Seconds within which a request's body must have arrived.
     """
 
@@ -142,7 +147,7 @@ class RouterConfig:
     max_plaintext_bytes: int = 10 * MEBIBYTE
     max_response_bytes: int = 32 * MEBIBYTE
     max_requests_in_flight: int = 1024
-    crypto_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    crypto_threads: int = field(default_factory=processor_count)
     body_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
