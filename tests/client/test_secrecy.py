@@ -18,6 +18,7 @@ import pytest
 import nomyo
 from nomyo import _core
 from support.faults import PUBLIC_KEY, Answer, FaultyRouter
+from support.our_frames import our_frames
 from support.peer import seal_for
 from support.twins import Twin
 from support.waiting import until
@@ -56,12 +57,7 @@ def _everything_reachable(error: BaseException) -> str:
 
 
 def _locals_of_our_frames(trace: TracebackType | None) -> list[str]:
-    shown: list[str] = []
-    while trace is not None:
-        if "/nomyo/" in trace.tb_frame.f_code.co_filename:
-            shown.extend(f"{name} = {value!r}" for name, value in trace.tb_frame.f_locals.items())
-        trace = trace.tb_next
-    return shown
+    return [f"{name} = {value!r}" for frame in our_frames(trace) for name, value in frame.f_locals.items()]
 
 
 @pytest.mark.parametrize("name", FAILURES)

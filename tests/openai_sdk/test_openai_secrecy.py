@@ -18,6 +18,7 @@ import nomyo.openai
 from nomyo._install_command import install_command
 from nomyo.serve.router.running import RunningRouter
 from support.faults import Answer, FaultyRouter
+from support.our_frames import our_frames
 from support.process import output_of, run_python
 from support.sdk import Sdk
 from support.tap import Tap
@@ -71,12 +72,8 @@ def test_no_log_line_shows_the_conversation(
 
 
 def _locals_of_our_frames(error: BaseException) -> str:
-    shown, trace = [], error.__traceback__
-    while trace is not None:
-        if "/nomyo/" in trace.tb_frame.f_code.co_filename:
-            shown += [f"{name} = {value!r}" for name, value in trace.tb_frame.f_locals.items()]
-        trace = trace.tb_next
-    return "\n".join(shown)
+    frames = our_frames(error.__traceback__)
+    return "\n".join(f"{name} = {value!r}" for frame in frames for name, value in frame.f_locals.items())
 
 
 def _assert_discreet(error: BaseException) -> None:

@@ -22,6 +22,7 @@ from nomyo.serve.router.running import RunningRouter
 from nomyo.transports import AsyncSecureTransport, SecureTransport
 from nomyo.transports.request import SealedRequest
 from support.faults import Answer, FaultyRouter
+from support.our_frames import our_frames
 from support.process import output_of
 from support.tap import Tap
 
@@ -242,12 +243,8 @@ def test_error_keeps_no_payload_alive(side: Side) -> None:
     with pytest.raises(nomyo.SecurityError) as raised:
         side.post(client, "http://127.0.0.1:9/chat/completions", json=PAYLOAD)
 
-    trace, held = raised.value.__traceback__, []
-    while trace is not None:
-        if "/nomyo/" in trace.tb_frame.f_code.co_filename:
-            held += [value for value in trace.tb_frame.f_locals.values() if isinstance(value, SealedRequest)]
-        trace = trace.tb_next
-    assert held == []
+    values = [value for frame in our_frames(raised.value.__traceback__) for value in frame.f_locals.values()]
+    assert not any(isinstance(value, SealedRequest) for value in values)
 
 
 def test_error_is_ours_alone_where_there_is_no_sdk() -> None:
