@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 
 from nomyo import cli
 from nomyo.cli import entry
-from support.commands import commands_with_manual
+from support.commands import commands_with_manual, run_here
 from support.process import output_of
 from support.terminal import in_terminal
 
@@ -21,17 +22,30 @@ IDS = [" ".join(command) for command in COMMANDS]
 OPTION = re.compile(r"^  (?:-[a-z], )?(--[a-z-]+)", re.MULTILINE)
 
 
-def help_of(command: list[str], columns: int = 80, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "nomyo", *command, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"COLUMNS": str(columns)} | environment,
-        check=False,
-    )
+def help_of(command: list[str], columns: int = 80) -> str:
+    return _help_of(tuple(command), columns)
+
+
+@functools.cache
+def _help_of(command: tuple[str, ...], columns: int) -> str:
+    """Return what a command prints; many tests read the same text."""
+    done = run_here(*command, "--help", COLUMNS=str(columns))
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_process_prints_the_same_help(columns: int) -> None:
+    for command in (["doctor"], ["chat"], ["keys", "check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "nomyo", *command, "--help"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"COLUMNS": str(columns)},
+            check=False,
+        )
+        assert (done.returncode, done.stderr, done.stdout) == (0, "", help_of(command, columns))
 
 
 def section(text: str, title: str) -> str:

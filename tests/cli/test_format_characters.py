@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nomyo.batch.progress import PlainProgress
+from support.commands import run_here
 from support.faults import Answer, FaultyRouter
 from support.format_characters import ALL, HARMFUL, KEPT, TROJAN, TROJAN_SHOWN
 from support.needles import Text
@@ -137,20 +138,10 @@ def test_names_of_files_are_shown_in_one_line(arguments: list[str], kind: str, t
         write_keys(tmp_path / NAME)
         (tmp_path / NAME / "public_key.pem").write_text("\x1b[31m")
     words = [each.replace("{}", NAME) for each in arguments]
-    to_nobody = {"NOMYO_BASE_URL": "http://127.0.0.1:9/", "NOMYO_API_KEY": "x", "COLUMNS": "400"}
 
-    done = subprocess.run(
-        [sys.executable, "-m", "nomyo", *words],
-        cwd=tmp_path,
-        env=os.environ | to_nobody,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        start_new_session=True,
-    )
+    done = run_here(*words, NOMYO_BASE_URL="http://127.0.0.1:9/", NOMYO_API_KEY="x", COLUMNS="400")
 
-    said = (done.stdout + done.stderr).decode()
+    said = done.stdout + done.stderr
     assert done.returncode != 0
     assert not [each for each in said if unicodedata.category(each) in ("Cc", "Cf") and each != "\n"], said
     assert "\nd" not in said
