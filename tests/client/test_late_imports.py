@@ -1,4 +1,7 @@
-"""aiohttp is imported by those who send requests from an event loop, when they do; a failure has words."""
+"""aiohttp is imported by those who send requests from an event loop, when they do; a failure has words.
+
+httpx is imported by those who bring a client of it.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ def test_only_a_request_from_an_event_loop_imports_aiohttp(router: RunningRouter
     program = """
 def is_imported():
     print("aiohttp" in sys.modules)
+    assert not {"httpx", "rich", "pydantic"} & set(sys.modules)
 
 with nomyo.SyncSecureChatCompletion(url, True, key_dir=key_dir) as chat:
     chat.create(**HELLO)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
-
-import httpx
+from typing import TYPE_CHECKING
 
 from ..._threads import submit_or_run
 from ...errors import ConfigurationError
@@ -23,6 +22,9 @@ from .httpx_request import build_httpx_request, check_client_type
 from .loop_pool import LoopPool, import_session, prepared_context
 from .upload import in_pieces
 
+if TYPE_CHECKING:
+    import httpx
+
 
 class AsyncHttp:
     """Sends requests from any event loop: by our own connections, or by the httpx client that the caller brought."""
@@ -33,7 +35,7 @@ class AsyncHttp:
         Raises:
             TypeError: `http_client` is not an `httpx.AsyncClient`.
         """
-        check_client_type(settings.http_client, httpx.AsyncClient)
+        check_client_type(settings.http_client, "AsyncClient")
         self.slots = LoopSlots(settings.max_connections)
         self._settings = settings
         self._given: httpx.AsyncClient | None = settings.http_client
@@ -141,6 +143,8 @@ def _knows_aiohttp() -> bool:
 async def _exchanged(
     given: httpx.AsyncClient, request: Request, timeouts: Timeouts, deadline: LoopDeadline
 ) -> Response:
+    import httpx
+
     built = build_httpx_request(given, request, in_pieces(request.body), timeouts, deadline.trace)
     async with deadline.bound:
         try:

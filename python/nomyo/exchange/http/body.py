@@ -9,14 +9,15 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
-from typing import TypeAlias
-
-import httpx
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..effects import Request, Response
 from ..protocol import ERROR_LIMIT_BYTES
 from ..retries import in_seconds
 from .credentials import credentials_in
+
+if TYPE_CHECKING:
+    import httpx
 
 RawHeaders: TypeAlias = Collection[tuple[bytes, bytes]]
 Fields: TypeAlias = defaultdict[bytes, list[bytes]]
@@ -46,6 +47,10 @@ class TooManyInterimsError(HeadError):
 
     def __init__(self) -> None:
         super().__init__(f"more than {INTERIM_LIMIT} interim answers (HTTP 1xx) came before the answer")
+
+
+class LateBodyError(Exception):
+    """The body did not end in time. No `TimeoutError`: that may also be the exception of a signal's handler."""
 
 
 class Body:
@@ -83,14 +88,14 @@ class Body:
         """Keep a chunk; return whether to read on.
 
         Raises:
-            httpx.ReadTimeout: The body did not end in time.
+            LateBodyError: The body did not end in time.
         """
         self._size_bytes += len(chunk)
         if self._size_bytes > self._limit_bytes:
             self.fault = self._too_large()
             return False
         if time.monotonic() > self._deadline:
-            raise httpx.ReadTimeout("the body did not end in time")
+            raise LateBodyError
         self._chunks.append(chunk)
         return True
 
@@ -115,6 +120,8 @@ class HttpxBody(Body):
 
 def answer_of(request: Request, error: httpx.HTTPStatusError) -> Response:
     """Return the response for which an event hook of the caller's client raised; with its body if the hook read it."""
+    import httpx
+
     body = Body(request, error.response.status_code, error.response.headers.raw)
     with suppress(httpx.StreamError):
         body.take(error.response.content)

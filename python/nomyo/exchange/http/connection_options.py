@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from ..._system_errors import without_system_errors
 
@@ -18,3 +23,17 @@ def limit_unsent(made: socket.socket) -> None:
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with without_system_errors():
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
+
+
+@cache
+def user_agent() -> str:
+    """Return what httpx would send as `User-Agent`, so that no header tells a client of ours from one of the caller's.
+
+    httpx is not imported for it: that would take longer than all else before the first request.
+    """
+    if "httpx" in sys.modules:
+        return f"python-httpx/{sys.modules['httpx'].__version__}"
+    found = find_spec("httpx")
+    code = Path(found.origin).with_name("__version__.py").read_text() if found and found.origin else ""
+    version = re.search(r'^__version__ = "([\w.+-]+)"', code, re.MULTILINE)
+    return f"python-httpx/{version[1]}" if version else "python-httpx"

@@ -5,30 +5,28 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
-
-import httpx
+from typing import Any, Final
 
 from ..effects import NetworkFailure, Phase, Response
 from ..retries import RETRIED_STATUSES
-from .body import NO_WHOLE_ANSWER, HeadError, OversizedHeadError
+from .body import NO_WHOLE_ANSWER, HeadError, LateBodyError, OversizedHeadError
 from .credentials import credentials_in
 from .environment import Proxy
 
 CLOSED: Final = NetworkFailure("the client was closed", connected=False)
 FAILURES = (
-    httpx.HTTPError,
-    httpx.StreamError,
-    httpx.InvalidURL,
+    LateBodyError,
     OSError,
     EOFError,
     ValueError,  # from an answer that cannot even be parsed
     ImportError,  # from a proxy of a kind that needs another package
 )
 _TOO_LARGE = 431  # h11's hint if headers are beyond its own bound (RFC 6585, section 5)
-_OF_OURS: Final = (httpx.HTTPError, httpx.InvalidURL, HeadError)
+_OF_HTTPX: Final = ("HTTPError", "StreamError", "InvalidURL")
+_OF_HTTPCORE: Final = ("NetworkError", "ProtocolError", "TimeoutException")
 _BELOW: Final = ("httpcore", "h11")
 _FORBIDDEN: Final = 403
 _PROXY_AUTHENTICATION: Final = 407
@@ -40,11 +38,11 @@ _ANSWERED_IN_CLEAR: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PA
 _NO_TLS_THERE: Final = "an answer without TLS came (is it http://?)"
 
 
-class ProxyAwayError(httpx.ConnectError):
+class ProxyAwayError(Exception):
     """There was no connection to the proxy itself."""
 
 
-class ProxyRefusedError(httpx.ProxyError):
+class ProxyRefusedError(Exception):
     """The proxy answered CONNECT with a status that is no success."""
 
     def __init__(self, status: int) -> None:
@@ -54,12 +52,24 @@ class ProxyRefusedError(httpx.ProxyError):
 
 def is_failure(error: Exception) -> bool:
     """Return whether an exception means that no answer came; others are bugs, or the caller's own."""
-    return isinstance(error, FAILURES) or _broke_below(error)
+    return isinstance(error, FAILURES) or _is_one(error, *_OF_HTTPX) or _broke_below(error)
 
 
 def is_failure_of_ours(error: Exception) -> bool:
     """Return the same for our own sync client, in which a bare `TimeoutError`, say, is a signal handler's."""
-    return isinstance(error, _OF_OURS) or _broke_below(error)
+    ours = isinstance(error, (HeadError, LateBodyError, ProxyAwayError, ProxyRefusedError))
+    return ours or _is_one(error, *_OF_HTTPCORE, "InvalidURL") or _broke_below(error)
+
+
+def _is_one(error: BaseException, *names: str) -> bool:
+    """Return whether an exception is one of those with these names, which httpx and httpcore share.
+
+    Nobody waits for the import of a library to learn that it raised nothing.
+    """
+    loaded: list[Any] = [sys.modules[name] for name in ("httpx", "httpcore") if name in sys.modules]
+    return isinstance(
+        error, tuple(getattr(library, name) for library in loaded for name in names if hasattr(library, name))
+    )
 
 
 def _broke_below(error: Exception) -> bool:
@@ -152,7 +162,7 @@ def _reason_of(error: BaseException) -> str:
             return os.strerror(cause.errno)
     if _is_timeout(error):
         return "timed out"
-    if isinstance(error, httpx.RemoteProtocolError):
+    if _is_one(error, "RemoteProtocolError"):
         return NO_WHOLE_ANSWER
     return f"the connection failed or was closed ({type(error).__name__})"
 
@@ -166,17 +176,18 @@ def _phase_of(error: BaseException) -> Phase | None:
     from_system = any(isinstance(cause, OSError) and cause.errno for cause in chain_of(error))
     if from_system or not _is_timeout(error):
         return None
-    if isinstance(error, httpx.PoolTimeout):
+    if _is_one(error, "PoolTimeout"):
         return "pool"
-    return "upload" if isinstance(error, httpx.WriteTimeout) else "answer"
+    return "upload" if _is_one(error, "WriteTimeout") else "answer"
 
 
 def _is_timeout(error: BaseException) -> bool:
-    return isinstance(error, httpx.TimeoutException) or any(isinstance(one, TimeoutError) for one in chain_of(error))
+    late = isinstance(error, LateBodyError) or _is_one(error, "TimeoutException")
+    return late or any(isinstance(one, TimeoutError) for one in chain_of(error))
 
 
 def _was_connected(error: BaseException) -> bool:
-    return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
+    return not (isinstance(error, ProxyAwayError) or _is_one(error, "ConnectError", "ConnectTimeout", "PoolTimeout"))
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import httpx
-
 from ..effects import NetworkFailure
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -44,5 +42,7 @@ class GivenPeer:
         return replace(failure, reason=reason, in_clear=False)
 
     def _router(self) -> tuple[str, int | None]:
+        import httpx
+
         url = httpx.URL(self._url)
         return url.raw_host.decode("ascii"), url.port or _PORTS.get(url.scheme)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..effects import Request, Timeouts
 from .upload import Pieces
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def build_httpx_request(
@@ -49,14 +50,22 @@ def httpx_timeout(timeouts: Timeouts) -> httpx.Timeout:
     The wait for a connection of the pool ends too: the caller's pool may have fewer connections than there are
     requests, and it loses a connection if an exception interrupts a request.
     """
+    import httpx
+
     return httpx.Timeout(connect=timeouts.connect_s, read=timeouts.read_s, write=timeouts.write_s, pool=timeouts.pool_s)
 
 
-def check_client_type(client: object, wanted: type[httpx.Client] | type[httpx.AsyncClient]) -> None:
+def check_client_type(client: object, wanted: Literal["Client", "AsyncClient"]) -> None:
     """Refuse an `http_client` of another kind.
+
+    Only those who bring a client wait for the import of httpx, which takes longer than all else that a client needs.
 
     Raises:
         TypeError: It is neither None nor of the wanted kind.
     """
-    if client is not None and not isinstance(client, wanted):
-        raise TypeError(f"http_client must be an httpx.{wanted.__name__}, not {type(client).__name__}")
+    if client is None:
+        return
+    import httpx
+
+    if not isinstance(client, getattr(httpx, wanted)):
+        raise TypeError(f"http_client must be an httpx.{wanted}, not {type(client).__name__}")

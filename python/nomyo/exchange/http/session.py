@@ -24,7 +24,6 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
-import httpx
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
@@ -34,7 +33,7 @@ from ...errors import ConfigurationError
 from ..effects import NetworkFailure, Phase, Request, Response, Timeouts
 from ..settings import Settings
 from .body import HEAD_LIMIT_BYTES, INTERIM_LIMIT, NO_WHOLE_ANSWER, Body, OversizedHeadError, TooManyInterimsError
-from .connection_options import KEPT_ALIVE_S, limit_unsent
+from .connection_options import KEPT_ALIVE_S, limit_unsent, user_agent
 from .environment import Proxy, proxy_for
 from .failures import CLOSED, FAILURES, answer_by, away, chain_of, failure_by, failure_of, refused_by, unreadable
 from .lookup import look_up
@@ -48,7 +47,7 @@ ERRORS = (aiohttp.ClientError,)
 """What aiohttp raises; it may also run below a client of httpx that the caller brought."""
 
 # Those of httpx, so that the headers do not tell the twins apart.
-_HEADERS = {"Accept": "*/*", "User-Agent": f"python-httpx/{httpx.__version__}"}
+_HEADERS = {"Accept": "*/*", "User-Agent": user_agent()}
 # Both twins bound an answer's head by `HEAD_LIMIT_BYTES`: aiohttp must not refuse a line sooner.
 _LINE_LIMITS = {"max_line_size": HEAD_LIMIT_BYTES, "max_field_size": HEAD_LIMIT_BYTES}
 

@@ -19,29 +19,36 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import httpcore
-import httpx
 
 from ..effects import Request, Response, Timeouts
 from ..settings import Settings
 from .body import Body
-from .connection_options import KEPT_ALIVE_S
+from .connection_options import KEPT_ALIVE_S, user_agent
 from .environment import Proxy, proxy_for, ssl_context
 from .failures import ProxyAwayError, ProxyRefusedError
 from .httpx_request import headers_of
 from .sync_socket import ProxyConnectError, Sockets, SocketStream
 
-_SENT_WITH_ALL: Final = {"Accept": "*/*", "Connection": "keep-alive", "User-Agent": f"python-httpx/{httpx.__version__}"}
+_SENT_WITH_ALL: Final = {"Accept": "*/*", "Connection": "keep-alive", "User-Agent": user_agent()}
+_KNOWN: Final = (
+    httpcore.ConnectTimeout,
+    httpcore.ReadTimeout,
+    httpcore.WriteTimeout,
+    httpcore.ConnectError,
+    httpcore.ReadError,
+    httpcore.WriteError,
+    httpcore.LocalProtocolError,
+    httpcore.RemoteProtocolError,
+)
 _STATUS: Final = re.compile("[1-9][0-9]{2}")
-_AS_HTTPX: Final = (
-    (ProxyConnectError, ProxyAwayError),
-    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
-    (httpcore.ReadTimeout, httpx.ReadTimeout),
-    (httpcore.WriteTimeout, httpx.WriteTimeout),
-    (httpcore.ConnectError, httpx.ConnectError),
-    (httpcore.ReadError, httpx.ReadError),
-    (httpcore.WriteError, httpx.WriteError),
-    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
-    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
+_PORTS: Final = {"http": 80, "https": 443}
+_BYTE: Final = "(?:[1-9]?[0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
+# A name whose last label has a letter, or an address of IPv4; a path without escapes and without `.` or `..` in it.
+_PLAIN: Final = re.compile(
+    r"(?P<scheme>https?)://"
+    rf"(?P<host>(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]*[A-Za-z][A-Za-z0-9_-]*|{_BYTE}(?:\.{_BYTE}){{3}})"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]*)+)?"
 )
 
 
@@ -68,12 +75,12 @@ class Connections:
         """Send a request, and return the response.
 
         Raises:
-            httpx.HTTPError, HeadError: There was none.
+            Exception: There was none; `is_failure_of_ours` knows it.
         """
         url = _parsed(request.url)
         connection = self._idle_one() or self._maker.create_connection(url.whole.origin)
         try:
-            with _raised_as_httpx():
+            with _proxy_told_apart():
                 response, is_all = _exchanged(connection, url, request, timeouts)
         except BaseException:
             connection.close()
@@ -158,26 +165,34 @@ def _read(body: Body, pieces: Iterator[bytes]) -> None:
 
 
 @contextmanager
-def _raised_as_httpx() -> Iterator[None]:
-    """Translate httpcore's exceptions into those of httpx, which `failures` knows."""
+def _proxy_told_apart() -> Iterator[None]:
+    """Raise what a proxy did as an exception of its own, because httpcore gives the status of a refusal only in words.
+
+    What `failures` does not know, such as httpcore's wait for a pool that we do not use, becomes a broken connection.
+    """
     try:
         yield
+    except ProxyConnectError as error:
+        raise ProxyAwayError(str(error)) from error
     except httpcore.ProxyError as error:
-        raise _refusal(error) from error
+        status = str(error).partition(" ")[0]
+        refused = _STATUS.fullmatch(status)
+        raise (ProxyRefusedError(int(status)) if refused else httpcore.ConnectError(str(error))) from error
+    except _KNOWN:
+        raise
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
-        known = next((theirs for ours, theirs in _AS_HTTPX if isinstance(error, ours)), httpx.TransportError)
-        raise known(str(error)) from error
-
-
-def _refusal(error: httpcore.ProxyError) -> httpx.TransportError:
-    """Return the error for a proxy's refusal: httpcore gives the status of its answer only in the error's words."""
-    status = str(error).partition(" ")[0]
-    return ProxyRefusedError(int(status)) if _STATUS.fullmatch(status) else httpx.ConnectError(str(error))
+        raise httpcore.NetworkError(str(error)) from error
 
 
 def _as_httpcore(proxy: Proxy, context: ssl.SSLContext) -> httpcore.Proxy:
     headers = [(name.encode(), value.encode()) for name, value in proxy.headers.items()]
     return httpcore.Proxy(proxy.url, headers=headers, ssl_context=context if proxy.has_tls else None)
+
+
+def _of_plain(scheme: str, host: str, port: str | None, path: str) -> _Url:
+    number = None if port is None or int(port) == _PORTS[scheme] else int(port)
+    whole = httpcore.URL(scheme=scheme.encode(), host=host.encode(), port=number, target=path.encode())
+    return _Url(whole, host if number is None else f"{host}:{number}")
 
 
 class _Url(NamedTuple):
@@ -187,8 +202,24 @@ class _Url(NamedTuple):
     host_header: str
 
 
+def prepare_for(address: str) -> None:
+    """Import what reads a router's address: a fork while a request imports it would make the child wait for ever."""
+    if _PLAIN.fullmatch(address) is None:
+        import httpx  # noqa: F401
+
+
 @lru_cache(maxsize=64)
 def _parsed(address: str) -> _Url:
+    """Return a router's address, or one below it, as httpx reads it.
+
+    Only an address that httpx may change takes httpx: one with an IP address of version 6, with escapes, or with dots
+    for a segment of its path.
+    """
+    plain = _PLAIN.fullmatch(address)
+    if plain is not None:
+        return _of_plain(plain["scheme"], plain["host"].lower(), plain["port"], plain["path"] or "/")
+    import httpx
+
     url = httpx.URL(address)
     host = url.raw_host
     whole = httpcore.URL(

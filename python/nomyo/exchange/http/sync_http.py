@@ -7,19 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import certifi
-import httpx
 
 from ..._system_errors import error_of_a_handler
 from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..settings import Settings
 from ..slots import ThreadSlots
-from .body import HttpxBody, answer_of
+from .body import HttpxBody, LateBodyError, answer_of
 from .deadlines import ThreadDeadline
 from .failures import CLOSED, answer_by, failure_of, failure_through, is_failure, is_failure_of_ours
 from .forks import LIVE, keep_for_ever
 from .httpx_request import build_httpx_request, check_client_type
 
 if TYPE_CHECKING:
+    import httpx
+
     from .sync_connections import Connections
 
 # Imported early, not by the first request: if the process forks while another thread imports a module, the child waits
@@ -37,7 +38,7 @@ class SyncHttp:
         Raises:
             TypeError: `http_client` is not an `httpx.Client`.
         """
-        check_client_type(settings.http_client, httpx.Client)
+        check_client_type(settings.http_client, "Client")
         self.slots = ThreadSlots(settings.max_connections)
         self._settings = settings
         self._given: httpx.Client | None = settings.http_client
@@ -45,7 +46,9 @@ class SyncHttp:
         self._closed = False
         LIVE.add(self)
         # Not at the top: those who use the async client alone need not wait for h11.
-        self._connections_of: Any = import_module(".sync_connections", __package__).Connections
+        connections: Any = import_module(".sync_connections", __package__)
+        connections.prepare_for(settings.base_url)
+        self._connections_of = connections.Connections
 
     def send(self, request: Request) -> Response | NetworkFailure:
         """Exchange one request for its response.
@@ -103,12 +106,12 @@ class SyncHttp:
             response = _exchanged(given, request, timeouts, deadline)
             if not deadline.passed:
                 return response
-            failure = failure_of(httpx.ReadTimeout("too late"))
+            failure = failure_of(LateBodyError())
         except Exception as error:
             own = error_of_a_handler(error)
             if own is error or (own is None and not is_failure(error)):
                 raise
-            failure = failure_of(httpx.ReadTimeout("too late") if deadline.passed else error)
+            failure = failure_of(LateBodyError() if deadline.passed else error)
             failure = deadline.peer.explained(failure)
         finally:
             deadline.end()
@@ -118,6 +121,8 @@ class SyncHttp:
 
 
 def _exchanged(given: httpx.Client, request: Request, timeouts: Timeouts, deadline: ThreadDeadline) -> Response:
+    import httpx
+
     built = build_httpx_request(given, request, request.body, timeouts, deadline.trace)
     try:
         response = given.send(built, stream=True, follow_redirects=False)
