@@ -16,8 +16,22 @@ at_least() {
     [ "$major" -gt "${2%%.*}" ] || { [ "$major" -eq "${2%%.*}" ] && [ "${rest%%[!0-9]*}" -ge "${2#*.}" ]; }
 }
 
-needed_python=$(sed -n 's/^requires-python = ">=\(.*\)"$/\1/p' pyproject.toml)
-needed_rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+# What a file says behind `$2 = `, without quotes. By the shell alone: a PATH without Python may have no sed either.
+said_in() {
+    [ -r "$1" ] || return 0
+    while IFS= read -r line; do
+        case $line in "$2 = "*)
+            line=${line#"$2 = "}
+            line=${line#\"}
+            printf '%s\n' "${line%\"}"
+            return ;;
+        esac
+    done <"$1"
+}
+
+needed_python=$(said_in pyproject.toml requires-python)
+needed_python=${needed_python#>=}
+needed_rust=$(said_in Cargo.toml rust-version)
 
 if ! command -v "$python" >/dev/null; then
     refuse "Python $needed_python or later is missing: there is no \`$python\`." \
@@ -28,7 +42,9 @@ elif ! at_least "$version" "$needed_python"; then
     refuse "\`$python\` is Python $version, and Python $needed_python or later is needed." \
         "Install it, or name another: make setup PYTHON=/path/to/python3.12"
 elif [ -e "$venv" ]; then
-    made_by=$(sed -n 's/^version *= *\([0-9]*\.[0-9]*\).*/\1/p' "$venv/pyvenv.cfg" 2>/dev/null)
+    made_by=$(said_in "$venv/pyvenv.cfg" version)
+    minor=${made_by#*.}
+    made_by=${made_by:+${made_by%%.*}.${minor%%.*}}
     runs=$("$venv/bin/python" -I -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
     if [ "$made_by" != "$version" ] || [ "$runs" != "$version" ]; then
         refuse "$venv was made by another Python (${made_by:-unknown}${runs:-, which is gone}), and \`$python\` is Python $version." \
