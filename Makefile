@@ -11,7 +11,8 @@ BY_HAND := .venv-by-hand
 # What builds the documentation as a site.
 DOCS := .venv-docs
 # Optimised as the wheel is, but not at link time: for each of some 25 test programs that takes ten seconds.
-CARGO_TEST := cargo test --release --locked --package nomyo-core --config 'profile.release.lto="off"'
+# For this cargo compiles all dependencies once more, except AWS-LC, which would be half of it.
+CARGO_TEST := cargo test --release --locked --package nomyo-core --config 'profile.release.lto="off"' $$(tools/built-aws-lc.sh)
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
 # With it, each of the thousand processes that tests start would compile the package anew.
