@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -25,6 +26,10 @@ from .errors import (
 )
 
 try:
+    if "t" in getattr(sys, "abiflags", ""):
+        from ._missing_core import refuse_stable_abi
+
+        refuse_stable_abi()
     from . import _core as _core
 except ImportError as _error:
     from ._missing_core import why_missing

@@ -27,6 +27,22 @@ def why_missing(error: ImportError) -> str:
     return f"nomyo's native core cannot be loaded: {error}; install it again (pip install --force-reinstall nomyo)"
 
 
+def refuse_stable_abi() -> None:
+    """Keep a free-threaded build from loading a core for the stable ABI.
+
+    CPython 3.14 looks for such files in a free-threaded build too, although objects have another layout there: the
+    module would run, and break, before it could say so.
+
+    Raises:
+        ImportError: The core that would be imported is one for the stable ABI.
+    """
+    from importlib.util import find_spec
+
+    core = find_spec("nomyo._core")
+    if core is not None and str(core.origin).endswith((".abi3.so", "_core.pyd")):
+        raise ImportError("it is built for the stable ABI", name=core.name, path=core.origin)
+
+
 def _is_free_threaded() -> bool:
     """Tell by the build: PYTHON_GIL=1 brings the lock back, but not the stable ABI that the core is built for."""
     import sysconfig

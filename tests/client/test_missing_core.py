@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from support.process import run_python
@@ -38,6 +40,17 @@ def test_interpreter_that_is_not_served_is_refused_by_name(pretend: str, named: 
     )
     assert named in words
     assert "run it with " in words
+
+
+def test_free_threaded_build_does_not_load_a_core_for_the_stable_abi() -> None:
+    """3.14 finds the file, and would run it; 3.15 does not look for it."""
+    pretend = "sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1\nsys.abiflags = 't'"
+    finished = run_python(f"import sys, sysconfig\n{pretend}\nimport nomyo")
+
+    assert finished.stderr.splitlines()[-1] == (
+        "ImportError: nomyo's native core serves ordinary builds of CPython 3.11 and later, "
+        "and this is a free-threaded build of {0}.{1}: run it with python{0}.{1}".format(*sys.version_info)
+    )
 
 
 def test_missing_core_says_how_to_get_it() -> None:
