@@ -14,12 +14,14 @@ root_doc = "index"
 nitpicky = True
 
 myst_heading_anchors = 5  # the same anchors as on GitHub
+smartquotes = False  # they make a dash of the two hyphens of an option
 highlight_language = "text"  # of a block that names none: what a program prints
 html_theme = "furo"
 html_title = f"nomyo {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-html_js_files = ["offline.js"]
+html_js_files = ["site.js"]
+html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
 html_copy_source = False
 html_use_index = False
 html_show_sphinx = False
