@@ -12,12 +12,12 @@ _T = TypeVar("_T")
 # Packed, because a stub cannot be split.
 # fmt: off
 __all__ = [
-    "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked", "can_lock",
-    "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement", "examine_quote", "fits",
-    "harden_process", "in_locked_memory", "is_certificate", "is_encrypted_key_file", "load_key_directory",
+    "ChainEnd", "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked",
+    "can_lock", "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement", "examine_quote",
+    "fits", "harden_process", "in_locked_memory", "is_certificate", "is_encrypted_key_file", "load_key_directory",
     "load_key_pair", "memory_status", "new_payload_id", "open_bytes", "open_key_directory", "open_package",
-    "open_secret", "refused_calls", "replace_key_pair", "rotate_key_directory", "seal", "seal_bytes", "warm_up",
-    "write_key_directory",
+    "open_secret", "refused_calls", "replace_key_pair", "rotate_key_directory", "seal", "seal_bytes", "sha256_hex",
+    "warm_up", "write_key_directory",
 ]
 # fmt: on
 
@@ -50,10 +50,7 @@ class PrivateKey:
 
     @staticmethod
     def generate(bits: int) -> PrivateKey:
-        """Generate a new pair of 2048 or 4096 bits with the exponent 65537. Releases the GIL.
-
-        Raises ValueError for any other number of bits.
-        """
+        """Generate a pair of 2048 or 4096 bits (else ValueError) with the exponent 65537. Releases the GIL."""
 
     @staticmethod
     def from_pem(pem: Buffer, password: str | SecureBuffer | None = None) -> PrivateKey:
@@ -320,6 +317,20 @@ def open_bytes(package: Buffer, key: PrivateKey, context: bytes) -> SecureBuffer
     Raises the same SecurityError for every failure, and DisposedError if the key was wiped.
     """
 
+def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of bytes that are no secret, in hexadecimal. Releases the GIL for 256 KiB and more."""
+
+@final
+class ChainEnd:
+    """The end of a hash-chained file (`nomyo/trust/chain.py`) that stays open, for any number of threads."""
+
+    def __new__(cls, descriptor: int, path: str | PathLike[str], size_bytes: int, chain: str) -> Self: ...
+    def append(self, objects: list[bytes], lines: list[tuple[int, bytes]]) -> bool:
+        """Append the first of `objects`, JSON, as a line, and move it to `lines` as (offset, line), in one step.
+
+        Returns False if the file was changed or is locked by somebody else. Raises OSError. Releases the GIL.
+        """
+
 def warm_up() -> None:
     """Draw the process's first random bytes (some 30 ms), so that no request waits for them. Releases the GIL."""
 
@@ -334,11 +345,7 @@ def in_locked_memory(function: Callable[[], _T]) -> _T:
     """
 
 def new_payload_id() -> str:
-    """Draw a UUID4 (RFC 9562, section 5.4) as text. Unlike `uuid.uuid4`, this does not release the GIL.
-
-    The random bytes come from the system, since the ID is no secret. AWS-LC's first random bytes take 30 ms, which
-    would block the event loop.
-    """
+    """Draw a UUID4 (RFC 9562, section 5.4) by the system's random bytes. Unlike `uuid.uuid4`, this keeps the GIL."""
 
 def memory_status() -> dict[str, int]:
     """Return figures of the arena, in bytes.
@@ -360,16 +367,12 @@ def harden_process() -> None:
     """
 
 def refused_calls() -> list[str]:
-    """Return the names of the system's calls that a protection needs and that were refused.
-
-    They are MADV_DONTDUMP, pthread_atfork and atexit.
-    """
+    """Return which calls were refused that a protection needs: MADV_DONTDUMP, pthread_atfork, atexit."""
 
 def dumpable() -> int | None:
-    """Return who may dump and trace this process (prctl(2), PR_GET_DUMPABLE); None if the system has no such figure.
+    """Return PR_GET_DUMPABLE (prctl(2)), None if there is none.
 
-    0: only root may trace it, and no core dumps are written. 1: its user may do both. 2: only root may trace it, and
-    core dumps are written for root to read.
+    1: the process's user may trace and dump it. 2: root alone. 0: root may trace it, and there are no dumps.
     """
 
 def cpu_features() -> dict[str, bool]:
@@ -390,11 +393,7 @@ def examine_quote(
     """
 
 def examine_endorsement(public: bytes, chain: list[bytes], roots: list[bytes], now_s: int) -> tuple[bool | None, str]:
-    """Check whether certificates lead from a key to a root that somebody trusts.
-
-    Args: TPM2B_PUBLIC; the certificates in DER, the key's own first; the roots in DER; the time in Unix seconds.
-    Returns (True, False or None, reason).
-    """
+    """Check whether certificates lead from a TPM2B_PUBLIC to a root, all in DER. Returns (outcome, reason)."""
 
 def is_certificate(der: bytes) -> bool:
     """Return whether bytes are one certificate in DER."""

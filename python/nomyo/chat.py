@@ -305,7 +305,7 @@ class SecureChatCompletion(_ChatCompletion[SecureCompletionClient]):
         return await self._client.attest(model=model)
 
     async def aclose(self) -> None:
-        """Do what `dispose` does, and wait until the connections are closed."""
+        """Do what `dispose` does, and wait until connections are closed and the audit log is synced."""
         self._dispose_temporary()
         await self._client.aclose()
 

@@ -1,7 +1,4 @@
-"""`SecureCompletionClient`: key management, sealing and opening as operations of their own.
-
-Most programs want `SecureChatCompletion` (`nomyo.chat`), which is built on this.
-"""
+"""`SecureCompletionClient`: keys, sealing and opening as operations of their own; see `nomyo.chat` for the rest."""
 
 from __future__ import annotations
 
@@ -128,6 +125,8 @@ class _CompletionClient:
         """
         self._exchange.dispose()
         self._http.close()
+        if isinstance(self._http, SyncHttp):
+            run_sync(self._exchange.evidence_kept(), self._http)
 
 
 @shows_own_name
@@ -287,9 +286,10 @@ class SecureCompletionClient(_CompletionClient):
         return await run_async(self._exchange.send_secret(call), self._http)
 
     async def aclose(self) -> None:
-        """Do what `dispose` does, and wait until the connections are closed."""
+        """Do what `dispose` does, and wait until connections are closed and the audit log is synced."""
         self._exchange.dispose()
         await self._http.aclose()
+        await run_async(self._exchange.evidence_kept(), self._http)
 
     async def __aenter__(self) -> Self:
         """Return the client; leaving the block disposes of it."""

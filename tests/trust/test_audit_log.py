@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import re
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,7 @@ import nomyo.batch
 from nomyo import _core
 from nomyo.serve.router.running import RunningRouter
 from nomyo.trust import chain
-from nomyo.trust.audit_log import KIND, audit_log_at
+from nomyo.trust.audit_log import KIND
 from support.faults import Answer, FaultyRouter
 from support.process import output_of, unmeasured
 from support.twins import Twin
@@ -258,59 +254,6 @@ def test_line_that_finds_no_room_withholds_the_answer_and_is_written_whole_later
 
     assert said.split() == ["True", "True", "True"]
     assert [entry["status"] for entry in entries(log)] == [200, 200, 200]
-
-
-def locked(log: Path) -> int:
-    """Hold the lock of a log, as another process may."""
-    descriptor = os.open(log, os.O_RDWR)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
-
-
-def test_answers_wait_for_their_lines_which_gather_while_the_loop_goes_on(
-    faulty_router: FaultyRouter, key_directory: Path, log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[int] = []
-    append = chain.LockedChain.append
-
-    def noted(chained: chain.LockedChain, rows: Sequence[Mapping[str, Any]]) -> None:
-        written.append(len(rows))
-        append(chained, rows)
-
-    monkeypatch.setattr(chain.LockedChain, "append", noted)
-
-    async def main() -> None:
-        async with nomyo.SecureChatCompletion(faulty_router.url, True, key_dir=key_directory, audit_log=log) as chat:
-            await chat.create(QUESTION)
-            descriptor = locked(log)
-            asked = [asyncio.create_task(chat.create(QUESTION)) for _ in range(8)]
-            while not audit_log_at(str(log))._is_writing or len(faulty_router.posts) < 9:
-                await asyncio.sleep(0.01)
-            assert not any(task.done() for task in asked)
-            os.close(descriptor)
-            await asyncio.gather(*asked)
-
-    asyncio.run(main())
-    assert len(entries(log)) == sum(written) == 9
-    assert len(written) < 9
-
-
-def test_cancelled_request_has_a_line(faulty_router: FaultyRouter, key_directory: Path, log: Path) -> None:
-    async def main() -> None:
-        async with nomyo.SecureChatCompletion(faulty_router.url, True, key_dir=key_directory, audit_log=log) as chat:
-            await chat.create(QUESTION)
-            descriptor = locked(log)
-            task = asyncio.create_task(chat.create(QUESTION))
-            while len(faulty_router.posts) < 2:
-                await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            os.close(descriptor)
-
-    asyncio.run(main())
-    until(lambda: len(entries(log)) == 2)
-    assert entries(log)[1]["request_sha256"] == hashlib.sha256(faulty_router.posts[1].body).hexdigest()
 
 
 class _InterruptsAtOpening(logging.Handler):

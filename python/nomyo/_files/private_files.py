@@ -67,13 +67,44 @@ def locked_file(path: Path) -> Iterator[int]:
         TimeoutError: Another process holds the lock for longer than `LONGEST_WAIT_S`.
         OSError: It cannot be opened or locked.
     """
-    descriptor = _lock(path)
+    descriptor = lock(path)
     try:
         yield descriptor
     finally:
         # Closing is not enough: a child that was forked meanwhile shares the lock until it is released.
         unlock(descriptor)
         os.close(descriptor)
+
+
+def lock(path: Path) -> int:
+    """Open a file, to read and to write it, and lock it; it is created if it does not exist.
+
+    Returns:
+        A descriptor of the file that has this name once it is locked: another may have replaced it meanwhile. The
+        caller unlocks and closes it.
+
+    Raises:
+        SecurityError, TimeoutError, OSError: As in `locked_file`.
+    """
+    give_up_at = time.monotonic() + LONGEST_WAIT_S
+    pause_s = _SHORTEST_PAUSE_S
+    while True:
+        with _refusing_links(path):
+            descriptor = open_private_to_lock(path)
+        try:
+            check_private(descriptor, path)
+            if try_real_lock(descriptor, path) and _is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if time.monotonic() > give_up_at:
+            words = f"another process has locked it for more than {LONGEST_WAIT_S:g} s"
+            raise TimeoutError(errno.ETIMEDOUT, words, str(path))
+        # Random, so that waiting processes do not come back all at once (G. Brooker, "Exponential Backoff And Jitter").
+        time.sleep(random.uniform(_SHORTEST_PAUSE_S, pause_s))  # noqa: S311 - no secret depends on it
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def check_private(descriptor: int, path: Path) -> None:
@@ -103,29 +134,6 @@ def check_private(descriptor: int, path: Path) -> None:
 def refusal(path: Path, fault: str) -> SecurityError:
     """Return the error for a file that is not used, and stays as it is."""
     return SecurityError(f"{path} is not used, and stays as it is: {fault}")
-
-
-def _lock(path: Path) -> int:
-    """Return a descriptor of the file that has this name once it is locked: another may have replaced it meanwhile."""
-    give_up_at = time.monotonic() + LONGEST_WAIT_S
-    pause_s = _SHORTEST_PAUSE_S
-    while True:
-        with _refusing_links(path):
-            descriptor = open_private_to_lock(path)
-        try:
-            check_private(descriptor, path)
-            if try_real_lock(descriptor, path) and _is_at(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        if time.monotonic() > give_up_at:
-            words = f"another process has locked it for more than {LONGEST_WAIT_S:g} s"
-            raise TimeoutError(errno.ETIMEDOUT, words, str(path))
-        # Random, so that waiting processes do not come back all at once (G. Brooker, "Exponential Backoff And Jitter").
-        time.sleep(random.uniform(_SHORTEST_PAUSE_S, pause_s))  # noqa: S311 - no secret depends on it
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from .. import _core
 from .._warn import warn_once
 from ..responses import ChatCompletionResponse, SecureResponse
 from .effects import Timeouts
-from .evidence import Exchanged
+from .evidence import Evidence
 from .protocol import NOT_SEALED, PAYLOAD_LIMIT_BYTES, check_header_value, check_security_tier
 
 _NEW_ID: Final[Any] = object()
@@ -82,7 +82,7 @@ class Call:
         self.timeouts = timeouts
         self.tally: Tally | None = None
         """Filled while the call is under way, if somebody records spans."""
-        self.evidence: list[Exchanged] | None = None
+        self.evidence: Evidence | None = None
         """What the call exchanges, if somebody keeps that."""
         self.is_small: bool | None = None
         """Whether the payload is sealed without a thread; None until `Envelopes` has measured it."""

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from contextlib import suppress
-from typing import Any, TypeVar, assert_never
+from typing import Any, Final, TypeVar, assert_never
 
 from .._threads import submit_or_run
 from .effects import Compute, Effect, Flow, Send, Sleep, TakeSlot, UseFiles, Wait
@@ -19,6 +19,8 @@ from .http import AsyncHttp, SyncHttp
 from .workers import crypto_pool, file_pool
 
 T = TypeVar("T")
+_NO_HTTP: Final[Any] = None
+"""Of a flow that sends nothing."""
 
 
 async def run_async(flow: Flow[T], http: AsyncHttp) -> T:
@@ -59,6 +61,11 @@ def run_sync(flow: Flow[T], http: SyncHttp) -> T:
         flow.close()
         outcome = error = None  # an error refers to this frame: without this, a cycle would keep the payload alive
     return result
+
+
+def compute(flow: Flow[T]) -> T:
+    """Run a flow that only computes (`Compute`) in the calling thread."""
+    return run_sync(flow, _NO_HTTP)
 
 
 async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:

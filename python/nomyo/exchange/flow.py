@@ -16,7 +16,7 @@ from .call import Call
 from .client_keys import ClientKeys, KeyPair
 from .effects import Flow, Request, Response, TakeSlot
 from .envelope import Envelopes
-from .evidence import Exchanged
+from .evidence import Evidence, Exchanged
 from .key_judge import KeyJudge
 from .lifetime import Lifetime
 from .new_keys import new_keys
@@ -37,10 +37,8 @@ _MAY_BE_STALE_KEY = 400
 """What the router answers to a package that it cannot open: it may have changed its key since it gave us one."""
 
 
-def _judged(call: Call, opening: Flow[AnswerT]) -> Flow[AnswerT]:
-    """Open an answer; if somebody keeps evidence of the call, note the verdict on the router's attestation."""
-    if not call.evidence:
-        return (yield from opening)
+def _judged(evidence: Evidence, opening: Flow[AnswerT]) -> Flow[AnswerT]:
+    """Open an answer, and note the verdict on the router's attestation."""
     found: Attestation | None = None
     try:
         answer = yield from opening
@@ -49,7 +47,7 @@ def _judged(call: Call, opening: Flow[AnswerT]) -> Flow[AnswerT]:
         found = error.attestation
         raise
     finally:
-        call.evidence[-1].attestation = None if found is None else found.verdict
+        evidence.exchanged[-1].attestation = None if found is None else found.verdict
     return answer
 
 
@@ -94,6 +92,13 @@ class Exchange:
         self._lifetime.end()
         if self._owns_keys and self._lifetime.is_of_this_process:
             self._keys.dispose()
+        if self._recorder is not None:
+            self._recorder.hurry()
+
+    def evidence_kept(self) -> Flow[None]:
+        """Wait until all evidence of the client is on the disk, at its end; not at that of a client for one request."""
+        if self._recorder is not None and self._owns_keys and self._lifetime.is_of_this_process:
+            yield from self._recorder.ended()
 
     def send(self, call: Call) -> Flow[ChatCompletionResponse]:
         """Seal a request, send it, and open the answer."""
@@ -108,6 +113,11 @@ class Exchange:
             return flow
         self._check_sendable(call)  # what cannot be sent leaves no evidence
         return self._recorder.recorded(call, flow)
+
+    def _with_evidence(self, call: Call, opening: Flow[AnswerT]) -> Flow[AnswerT]:
+        if self._recorder is None or call.evidence is None:
+            return opening
+        return self._recorder.opened(call, _judged(call.evidence, opening))
 
     def attest(self, call: Call) -> Flow[Attestation]:
         """Send a request for the attestation of its answer alone."""
@@ -124,7 +134,8 @@ class Exchange:
                 yield from self.keys_ready()
                 with self._keys.lease() as pair:
                     package = yield from self._answer_to(call, pair, server_key)
-                    answer = yield from _judged(call, open_package(package, pair.private_key, call.payload_id))
+                    opening = open_package(package, pair.private_key, call.payload_id)
+                    answer = yield from self._with_evidence(call, opening)
             if call.tally is not None:
                 call.tally.answer = answer
             return answer
@@ -222,7 +233,7 @@ class Exchange:
         exchanged = None
         if call.evidence is not None:
             exchanged = Exchanged(package, server_key, pair.private_key.public_key)
-            call.evidence.append(exchanged)
+            call.evidence.exchanged.append(exchanged)
         response = yield from self._attempts.send(self._request(call, pair, package), call.tally)
         if exchanged is not None:
             exchanged.response = response

@@ -14,7 +14,7 @@ class Recorder(Protocol):
     """Keeps evidence of the calls of one client."""
 
     def recorded(self, call: Call, flow: Flow[T]) -> Flow[T]:
-        """Run the flow of a call, and keep evidence of it before its answer is handed out.
+        """Run the flow of a call, and keep evidence of it if `opened` has not.
 
         Args:
             call: The call, which gathers in `evidence` what it exchanges.
@@ -23,3 +23,20 @@ class Recorder(Protocol):
         Raises:
             ConfigurationError: The evidence cannot be kept.
         """
+
+    def opened(self, call: Call, opening: Flow[T]) -> Flow[T]:
+        """Open an answer, and keep evidence of it in the same thread before it is handed out.
+
+        Args:
+            call: The call.
+            opening: Opens the answer, and does nothing but compute.
+
+        Raises:
+            ConfigurationError: The evidence cannot be kept.
+        """
+
+    def ended(self) -> Flow[None]:
+        """Put all evidence of the client on the disk, at its end."""
+
+    def hurry(self) -> None:
+        """Do what `ended` does as soon as possible, without waiting for it."""

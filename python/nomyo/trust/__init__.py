@@ -4,7 +4,9 @@ Modules, from the ground up; each imports only from those above it:
 
     state_directory  where files of a user's state are by default
     chain            files of hash-chained lines of JSON: many processes append to one, and anybody can verify it
-    audit_log        the audit log of this process: lines are gathered, and written in groups off the event loop
+    open_chain       such a file that stays open between lines, and is synced behind its writers
+    sync_behind      calls a sync behind those who write
+    audit_log        the audit log of this process: a line for each request, written where its answer was opened
     auditor          writes the evidence of a client's calls into its audit log
     audit_summary    verifies an audit log, and sums up what it says
     router_name      the name of a router among those that are known: host and port

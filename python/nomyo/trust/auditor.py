@@ -7,7 +7,6 @@ its words may quote a prompt, and the model only if that was asked for.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -19,8 +18,9 @@ from nomyo import _core
 from nomyo._printable import printable
 from nomyo.errors import ConfigurationError, DisposedError
 from nomyo.exchange.call import Call
-from nomyo.exchange.effects import Flow, Wait
-from nomyo.exchange.evidence import Exchanged
+from nomyo.exchange.driver import compute
+from nomyo.exchange.effects import Compute, Flow, UseFiles, Wait
+from nomyo.exchange.evidence import Evidence, Exchanged
 from nomyo.exchange.settings import Settings
 from nomyo.responses import SecureResponse
 from nomyo.trust.audit_log import Fault, audit_log_at
@@ -52,43 +52,65 @@ class Auditor:
         checked = self._log.check()
         if checked is not None:
             self._raise_of((yield from _outcome(checked)), sent=False)
-        with self._log.call():
-            return (yield from self._call(call, flow))
+        return (yield from self._call(call, flow))
+
+    def opened(self, call: Call, opening: Flow[T]) -> Flow[T]:
+        """Do what `Recorder.opened` says."""
+        answer, writing = yield Compute(partial(self._open_and_write, call, opening))
+        fault: Fault = (yield from _outcome(writing)) if isinstance(writing, Future) else writing
+        if fault is not None and isinstance(answer, SecureResponse):
+            answer.close()
+        self._raise_of(fault, sent=True)
+        opened: T = answer
+        return opened
+
+    def ended(self) -> Flow[None]:
+        """Do what `Recorder.ended` says."""
+        yield UseFiles(self._log.sync)
+
+    def hurry(self) -> None:
+        """Do what `Recorder.hurry` says."""
+        self._log.hurry()
+
+    def _open_and_write(self, call: Call, opening: Flow[T]) -> tuple[T, Future[Fault] | Fault]:
+        answer = compute(opening)
+        if call.evidence is None or not call.evidence.claim():  # the call was cancelled, and its line says so
+            return answer, None
+        return answer, self._log.write(self._lines(call, call.evidence, None))
 
     def _call(self, call: Call, flow: Flow[T]) -> Flow[T]:
-        call.evidence = []
-        began_s = time.monotonic()
-        error: Exception | None = None
+        evidence = call.evidence = Evidence()
         try:
-            answer = yield from flow
+            return (yield from flow)
         except Exception as raised:  # noqa: BLE001 - raised below, outside of this block
             error = raised
         except BaseException:  # the caller was cancelled or interrupted, here or in the driver: nobody waits
-            self._add(call, began_s, CANCELLED)
+            if evidence.claim():
+                self._log.queue(self._lines(call, evidence, CANCELLED))
             raise
         try:
-            fault = yield from self._written(call, began_s, error)
-            if fault is not None and error is None and isinstance(answer, SecureResponse):
-                answer.close()
-            self._raise_of(fault, sent=bool(call.evidence))
-            if error is not None:
-                raise error
-            return answer
+            fault = yield from self._written(call, evidence, error)
+            self._raise_of(fault, sent=bool(evidence.exchanged))
+            raise error
         finally:
-            error = None  # it refers to this frame: without this, a cycle would keep the payload alive
+            del error  # it refers to this frame: without this, a cycle would keep the payload alive
 
-    def _written(self, call: Call, began_s: float, error: Exception | None) -> Flow[Fault]:
-        """Write the lines of a call, and wait until they are on the disk."""
-        if not call.evidence and isinstance(error, (ValueError, TypeError, DisposedError)):
+    def _written(self, call: Call, evidence: Evidence, error: Exception) -> Flow[Fault]:
+        """Write the lines of a call that failed, if nothing else has."""
+        if not evidence.exchanged and isinstance(error, (ValueError, TypeError, DisposedError)):
             return None
-        return (yield from _outcome(self._add(call, began_s, None if error is None else type(error).__name__)))
+        if not evidence.claim():
+            return None
+        return (yield from _outcome(self._log.queue(self._lines(call, evidence, type(error).__name__))))
 
-    def _add(self, call: Call, began_s: float, error: str | None) -> Future[Fault]:
-        facts = self._facts(call, began_s, error)
-        exchanged = call.evidence or ()
-        for refused in exchanged[:-1]:  # sealed for a key that the router had replaced; the caller got no error of it
-            self._log.add(partial(_line, {**facts, "error": None}, refused))
-        return self._log.add(partial(_line, facts, exchanged[-1] if exchanged else None))
+    def _lines(self, call: Call, evidence: Evidence, error: str | None) -> list[Mapping[str, Any]]:
+        """Return the contents of a call's lines; a megabyte of a package and its answer takes a millisecond."""
+        facts = self._facts(call, evidence.began_s, error)
+        if not evidence.exchanged:
+            return [facts | _NOTHING_SEALED]
+        # The others were sealed for a key that the router had replaced; the caller got no error of them.
+        *refused, last = evidence.exchanged
+        return [*(_line(facts | {"error": None}, each) for each in refused), _line(facts, last)]
 
     def _facts(self, call: Call, began_s: float, error: str | None) -> dict[str, Any]:
         model = call.payload.get("model")
@@ -131,20 +153,17 @@ def _outcome(future: Future[Fault]) -> Flow[Fault]:
     return future.result()
 
 
-def _line(facts: Mapping[str, Any], exchanged: Exchanged | None) -> Mapping[str, Any]:
-    """Return a line's content; it takes a millisecond for each megabyte of a package and its answer."""
-    if exchanged is None:
-        return {**facts, **_NOTHING_SEALED}
+def _line(facts: Mapping[str, Any], exchanged: Exchanged) -> Mapping[str, Any]:
     response = exchanged.response
     return {
         **facts,
         "router_key": exchanged.router_key.fingerprint,
         "client_key": exchanged.client_key.fingerprint,
         "request_bytes": len(exchanged.package),
-        "request_sha256": hashlib.sha256(exchanged.package).hexdigest(),
+        "request_sha256": _core.sha256_hex(exchanged.package),
         "status": None if response is None else response.status,
         "response_bytes": None if response is None else len(response.body),
-        "response_sha256": None if response is None else hashlib.sha256(response.body).hexdigest(),
+        "response_sha256": None if response is None else _core.sha256_hex(response.body),
         "attestation": exchanged.attestation,
     }
 

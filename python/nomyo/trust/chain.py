@@ -16,7 +16,7 @@ Promises, and what they rest on:
 - A line that was not written whole is detected. If a process is killed while it writes, what it left stays, and the
   next process appends a line with its length and digest. If the disk is full or fails, what was written of the lines
   is removed again.
-- The lines are on the disk (fdatasync(2)) when `append` returns.
+- The lines are on the disk (fdatasync(2)) when `append` returns. `LockedChain.write` leaves that to its caller.
 """
 
 from __future__ import annotations
@@ -68,6 +68,22 @@ class Torn:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Lines that were appended together."""
+
+    offset_bytes: int
+    """Where they begin in the file."""
+    rows: bytes
+    chain: str
+    """The chain of the last line of the file."""
+
+    @property
+    def end_bytes(self) -> int:
+        """Where they end in the file."""
+        return self.offset_bytes + len(self.rows)
+
+
 class LockedChain:
     """A chained file that this process has locked.
 
@@ -83,25 +99,41 @@ class LockedChain:
         self._kind = kind
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Append lines, all in one write; see `append`."""
-        size_bytes = os.fstat(self._descriptor).st_size
+        """Append lines, all in one write; they are on the disk when this returns. See `append`."""
+        size_bytes = self._size_bytes()
+        with self._cut_back_to(size_bytes):
+            self.write(entries)
+            sync_data(self._descriptor, self._path)
+
+    def write(self, entries: Sequence[Mapping[str, Any]]) -> Written:
+        """Append lines, all in one write, that survive a killed process, but not a power loss until they are synced."""
+        size_bytes = self._size_bytes()
         self._check_kind()
         chain, repair = self._end(size_bytes)
-        rows = [repair] if repair else []
+        rows = [repair]
         for entry in entries:
-            row, chain = _linked(_checked_text(entry), chain)
+            row, chain = _linked(object_of(entry), chain)
             rows.append(row)
-        with naming(self._path):
+        written = Written(size_bytes, b"".join(rows), chain)
+        with naming(self._path), self._cut_back_to(size_bytes):
             os.lseek(self._descriptor, 0, os.SEEK_END)
-            try:
-                write_all(self._descriptor, b"".join(rows))
-                sync_data(self._descriptor, self._path)
-            except OSError:
-                with suppress(OSError):  # what is left would be a torn line, which is told, too
-                    os.ftruncate(self._descriptor, size_bytes)
-                raise
+            write_all(self._descriptor, written.rows)
         if size_bytes == 0:
             sync_directory(self._path)
+        return written
+
+    def _size_bytes(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    @contextmanager
+    def _cut_back_to(self, size_bytes: int) -> Iterator[None]:
+        """Remove what a failing block has written."""
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):  # what is left would be a torn line, which is told, too
+                os.ftruncate(self._descriptor, size_bytes)
+            raise
 
     def _check_kind(self) -> None:
         """Refuse a chained file of another kind, which is told by its first line unless that was torn."""
@@ -260,6 +292,20 @@ def _following(line: bytes, chain: str) -> str | None:
     return own_chain if own_chain == _digest(chain, line[:-_END_BYTES] + b"}") else None
 
 
+def object_of(entry: Mapping[str, Any]) -> bytes:
+    """Return an entry as it is written, without its chain.
+
+    Raises:
+        ValueError: As in `append`.
+    """
+    if not entry or not _RESERVED.isdisjoint(entry):
+        raise ValueError(f"an entry must have members, and none of them may be called {', '.join(sorted(_RESERVED))}")
+    text = _text(entry)
+    if len(text) + _END_BYTES > MAX_LINE_BYTES:
+        raise ValueError(f"an entry must not be longer than {MAX_LINE_BYTES - _END_BYTES} bytes")
+    return text
+
+
 def _linked(text: bytes, chain: str) -> tuple[bytes, str]:
     """Return an object as a line of the file, and its chain."""
     own_chain = _digest(chain, text)
@@ -272,15 +318,6 @@ def _digest(chain: str, text: bytes) -> str:
 
 def _before_the_first(kind: str) -> str:
     return hashlib.sha256(kind.encode()).hexdigest()
-
-
-def _checked_text(entry: Mapping[str, Any]) -> bytes:
-    if not entry or _RESERVED & entry.keys():
-        raise ValueError(f"an entry must have members, and none of them may be called {', '.join(sorted(_RESERVED))}")
-    text = _text(entry)
-    if len(text) + _END_BYTES > MAX_LINE_BYTES:
-        raise ValueError(f"an entry must not be longer than {MAX_LINE_BYTES - _END_BYTES} bytes")
-    return text
 
 
 def _text(entry: Mapping[str, Any]) -> bytes:

@@ -5,6 +5,7 @@ pub mod arena;
 mod armor;
 pub mod attestation;
 pub mod buffer;
+pub mod chain;
 pub mod crypto;
 pub mod envelope;
 pub mod error;

@@ -6,6 +6,7 @@
 //! - no content enters an exception, a message or a `repr`;
 //! - no copy of a text stays in Python's heap, except for the objects that the caller passes or gets.
 
+mod appending;
 mod attestation;
 mod detached;
 mod errors;
@@ -41,6 +42,8 @@ const REFUSED_RANDOM: &str = "the system refuses random numbers to this process:
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::appending::{ChainEnd, sha256_hex};
     #[pymodule_export]
     use super::attestation::{examine_endorsement, examine_quote, is_certificate};
     #[pymodule_export]

@@ -19,6 +19,7 @@ pub mod hooks;
 pub(crate) mod pbkdf2;
 pub mod random;
 pub mod rsa;
+pub mod sha256;
 pub mod signature;
 mod version;
 

@@ -10,9 +10,16 @@
 //! | kept out of core dumps | `MADV_DONTDUMP` | no | no |
 //! | zero in a forked child | `MADV_WIPEONFORK` | no | no `fork` |
 //! | key files | modes, owners, `flock` | modes, owners, `flock` | inherited permissions, a lock file |
+//! | open files that others append to | `flock` | `flock` | no |
 //!
 //! This project tests only Linux. The code for other platforms follows their manuals.
 
+#[cfg(unix)]
+#[path = "appending_unix.rs"]
+mod appending;
+#[cfg(windows)]
+#[path = "appending_windows.rs"]
+mod appending;
 #[cfg(unix)]
 #[path = "files_unix.rs"]
 pub mod files;
@@ -37,6 +44,7 @@ mod memory;
 #[path = "windows.rs"]
 mod memory;
 
+pub use appending::append_if_unchanged;
 pub use memory::{
     address_space_limit, can_lock, close_pages, hide_from_dumps, limit_applies, lock,
     lock_inherited, memlock_limit, open_pages, page_size, physical_bytes, release, reserve, unlock,

@@ -1,0 +1,92 @@
+"""`audit_log`: lines that have to wait for the file are queued, and written together off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nomyo
+from nomyo.trust import chain
+from nomyo.trust.audit_log import KIND, AuditLog
+from support.faults import FaultyRouter
+from support.waiting import until
+
+QUESTION: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+def entries(log: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log, whose chain must be whole."""
+    return [each.entry for each in chain.links(log, KIND) if isinstance(each, chain.Link)]
+
+
+def locked(log: Path) -> int:
+    """Hold the lock of a log, as another process may."""
+    descriptor = os.open(log, os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def test_answers_wait_for_their_lines_which_gather_while_the_loop_goes_on(
+    faulty_router: FaultyRouter, key_directory: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    write = chain.LockedChain.write
+
+    def noted(chained: chain.LockedChain, rows: Sequence[Mapping[str, Any]]) -> chain.Written:
+        written.append(len(rows))
+        return write(chained, rows)
+
+    monkeypatch.setattr(chain.LockedChain, "write", noted)
+    queue, queued = AuditLog.queue, list[Mapping[str, Any]]()
+
+    def noted_entries(log: AuditLog, lines: list[Mapping[str, Any]]) -> Future[str | None]:
+        queued.extend(lines)
+        return queue(log, lines)
+
+    monkeypatch.setattr(AuditLog, "queue", noted_entries)
+
+    async def main() -> None:
+        async with nomyo.SecureChatCompletion(faulty_router.url, True, key_dir=key_directory, audit_log=log) as chat:
+            await chat.create(QUESTION)
+            descriptor = locked(log)
+            asked = [asyncio.create_task(chat.create(QUESTION)) for _ in range(8)]
+            while len(queued) < 8:
+                await asyncio.sleep(0.01)
+            assert not any(task.done() for task in asked)
+            os.close(descriptor)
+            await asyncio.gather(*asked)
+
+    asyncio.run(main())
+    assert (len(entries(log)), sum(written)) == (9, 8)  # the first had nothing to wait for
+    assert len(written) < 8
+
+
+def test_cancelled_request_has_a_line(faulty_router: FaultyRouter, key_directory: Path, log: Path) -> None:
+    async def main() -> None:
+        async with nomyo.SecureChatCompletion(faulty_router.url, True, key_dir=key_directory, audit_log=log) as chat:
+            await chat.create(QUESTION)
+            descriptor = locked(log)
+            task = asyncio.create_task(chat.create(QUESTION))
+            while len(faulty_router.posts) < 2:
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            os.close(descriptor)
+
+    asyncio.run(main())
+    until(lambda: len(entries(log)) == 2)
+    assert entries(log)[1]["request_sha256"] == hashlib.sha256(faulty_router.posts[1].body).hexdigest()
