@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from support.commands import run_here
 from support.process import run_python
 from support.scene import write_keys
 from support.terminal import CTRL_C, ENTER, in_terminal
@@ -29,6 +30,11 @@ def keys(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProce
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, timeout=60, check=False, start_new_session=True
     )
+
+
+def here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it in this process, where its words are what is tested; it must ask for nothing."""
+    return run_here("keys", *arguments)
 
 
 def facts(*arguments: str) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def test_key_that_is_there_is_never_overwritten(plain: Path, remains: set[str]) 
     ],
 )
 def test_wrong_use_is_refused(arguments: list[str], words: str) -> None:
-    done = keys(*arguments)
+    done = here(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
 
@@ -135,7 +141,7 @@ def test_wrong_use_is_refused(arguments: list[str], words: str) -> None:
 def test_password_that_is_too_short_makes_no_pair(content: str, tmp_path: Path) -> None:
     (tmp_path / "short").write_text(content)
     (tmp_path / "short").chmod(0o600)
-    assert keys("generate", *SMALL, "--password-file", "short").returncode == 2
+    assert here("generate", *SMALL, "--password-file", "short").returncode == 2
     assert not [*tmp_path.glob("client_keys/*")]
 
 
@@ -144,13 +150,13 @@ def test_show_tells_the_fingerprint_without_a_password(encrypted: Path, secret: 
     assert printed["fingerprint"] == fingerprint(encrypted, PASSWORD)
     assert (printed["encrypted"], printed["verified"], printed["private_key_mode"]) == (True, False, "0600")
     assert facts("show", "--password-file", secret)["verified"] is True
-    assert printed["fingerprint"] in keys("show").stdout
+    assert printed["fingerprint"] in here("show").stdout
 
 
 def test_show_refuses_halves_that_do_not_belong_together(plain: Path, client_key: Any) -> None:
     assert facts("show")["verified"] is True
     (plain / "public_key.pem").write_text(client_key.public_key.pem)
-    done = keys("show")
+    done = here("show")
     assert (done.returncode, done.stdout) == (1, "")
     assert "does not belong to the private key" in done.stderr
 
@@ -164,7 +170,7 @@ def test_missing_directory_is_a_failure_and_is_not_made(tmp_path: Path) -> None:
 
 
 def test_failure_is_told_as_json_where_that_is_asked_for() -> None:
-    error = json.loads(keys("show", "--json").stderr)["error"]
+    error = json.loads(here("show", "--json").stderr)["error"]
     words = "client_keys: No such file or directory; `nomyo keys generate` makes a pair"
     assert error == {"type": "FileNotFoundError", "message": words}
 
@@ -181,7 +187,7 @@ def test_wrong_use_is_told_as_json_where_that_is_asked_for(arguments: list[str])
 
 
 def test_help_is_help_with_json_too() -> None:
-    done = keys("show", "--json", "--help")
+    done = here("show", "--json", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: nomyo keys show")
 
@@ -334,17 +340,17 @@ WEAKNESSES: list[tuple[Callable[[Path], object], str, str]] = [
 def test_each_weakness_is_found_with_advice(
     plain: Path, weaken: Callable[[Path], object], path: str, problem: str
 ) -> None:
-    sound = keys("check")
+    sound = here("check")
     assert sound.stdout.startswith("client_keys: nothing is wrong\n"), sound.stdout
     assert sound.returncode == 0
     weaken(plain)
-    done = keys("check", "--json")
+    done = here("check", "--json")
     printed = json.loads(done.stdout)
     found = [one for one in printed["findings"] if problem in one["problem"]]
     assert (done.returncode, printed["ok"], len(found)) == (1, False, 1), done.stdout
     assert found[0]["path"] == (path or str(plain.parent))
     assert found[0]["advice"]
-    assert found[0]["problem"] in keys("check").stdout
+    assert found[0]["problem"] in here("check").stdout
 
 
 @pytest.mark.outside("root, to give a file away")
