@@ -30,6 +30,7 @@ from support.batch_scene import (
     runner,
     write_input,
 )
+from support.commands import run_here
 from support.process import output_of
 from support.terminal import in_terminal, plain
 
@@ -229,9 +230,10 @@ def test_missing_input_is_told(router: RunningRouter, source: Path, output: Path
     ids=str,
 )
 def test_wrong_use_is_told_as_such(options: list[str], said: str, router: RunningRouter, source: Path) -> None:
-    in_words = batch(source, source.with_name("out"), router.url, *options)
+    words = command(source, source.with_name("out"), router.url, *options)[3:]
+    in_words = run_here(*words)
     assert (in_words.returncode, said in " ".join(in_words.stderr.split())) == (2, True), in_words.stderr
-    as_json = batch(source, source.with_name("out"), router.url, *options, "--json")
+    as_json = run_here(*words, "--json")
     told = json.loads(as_json.stderr.splitlines()[-1])["error"]
     assert (as_json.returncode, told["type"], said in told["message"]) == (2, "UsageError", True)
 

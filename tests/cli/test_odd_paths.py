@@ -13,6 +13,7 @@ import pytest
 import nomyo.batch
 from nomyo import BatchError, SecureBuffer
 from support.batch_scene import request, rows_of, write_input
+from support.commands import run_here
 
 ROW = b'{"id":"batch_req_1","custom_id":"a","response":null,"error":{"code":"x","message":"y","line":1}}\n'
 NOWHERE = ["--base-url", "http://127.0.0.1:9", "--allow-http", "--patience", "0"]
@@ -148,9 +149,9 @@ def test_device_without_an_end_is_no_secret() -> None:
 )
 def test_empty_path_is_told_by_its_name_and_not_taken_for_the_current_directory(words: list[str], name: str) -> None:
     before = sorted(os.listdir())
-    done = nomyo_command(*words)
-    assert (done.returncode, done.stdout, sorted(os.listdir())) == (2, b"", before)
-    assert f"{name} is empty: it must name a file or a directory" in told(done)
+    done = run_here(*words)
+    assert (done.returncode, done.stdout, sorted(os.listdir())) == (2, "", before)
+    assert f"{name} is empty: it must name a file or a directory" in " ".join(done.stderr.split())
 
 
 def test_current_directory_is_a_path_and_an_empty_prompt_none() -> None:
