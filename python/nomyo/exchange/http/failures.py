@@ -149,7 +149,7 @@ def failure_by(cause: BaseException, *, connected: bool) -> NetworkFailure:
 def _reason_of(error: BaseException) -> str:
     for cause in chain_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the certificate was refused: {cause.verify_message} (SSL_CERT_FILE names who else is believed)"
+            return f"the certificate was refused: {cause.verify_message} (SSL_CERT_FILE names the authorities to trust)"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {cause.reason}"
         if isinstance(cause, HeadError):
