@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import platform
 import re
 import ssl
 import stat
@@ -19,7 +18,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import certifi
 
@@ -29,7 +27,9 @@ from ...errors import ConfigurationError
 from ..settings import Settings
 from .no_proxy import bypasses_proxy, in_ascii
 
-_HAS_SYSTEM_SETTINGS: Final = platform.system() in ("Darwin", "Windows")
+_HAS_SYSTEM_SETTINGS: Final = sys.platform in ("darwin", "win32")
+if _HAS_SYSTEM_SETTINGS:  # elsewhere nobody needs it, and it brings the standard library's HTTP client along
+    import urllib.request
 _PORTS: Final = {"http": 80, "https": 443}
 _SOCKS: Final = ("socks", "socks4", "socks4a", "socks5", "socks5h")
 _OTHERS: Final = ("ftp", "ftps", "ws", "wss", "tcp", "tls", "ssl", "ssh", "quic", "file")
@@ -132,8 +132,8 @@ def _system_proxy(scheme: str, host: str) -> tuple[str, str] | None:
     """Return the proxy from the settings of macOS or Windows, which count if no variable names one."""
     if not _HAS_SYSTEM_SETTINGS:
         return None
-    value = getproxies().get(scheme)
-    return ("the system's proxy settings", value) if value and not proxy_bypass(host) else None
+    value = urllib.request.getproxies().get(scheme)
+    return ("the system's proxy settings", value) if value and not urllib.request.proxy_bypass(host) else None
 
 
 def _read(variable: str, value: str, *, tunnels: bool) -> Proxy:
