@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
+_ADDRESSES = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"].get("urls", {})
 
 project = "nomyo"
 release = tomllib.loads((_ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
@@ -18,6 +19,8 @@ smartquotes = False  # they make a dash of the two hyphens of an option
 highlight_language = "text"  # of a block that names none: what a program prints
 html_theme = "furo"
 html_title = f"nomyo {release}"
+# Pages name the site's address as their own, if it is set: copies of them then count as copies.
+html_baseurl = _ADDRESSES.get("Documentation", "")
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
