@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nomyo.serve.router import TpmConfig
+from nomyo.serve.router.tpm import Tpm, TpmError
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,10 @@ def test_address_is_passed_on_in_the_form_of_the_tools(address: str, tcti: str) 
 def test_what_no_tpm_has_is_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         TpmConfig(**{"address": "/dev/tpm0", **wrong})
+
+
+def test_router_without_the_programs_of_its_tpm_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(TpmError, match="needs the programs of tpm2-tools: `apt install tpm2-tools`"):
+        Tpm(TpmConfig("/dev/tpmrm0"))

@@ -69,7 +69,7 @@ def test_summary_is_words_without_the_option(capsys: pytest.CaptureFixture[str],
     code, out, err = run(capsys, log)
 
     assert (code, err) == (0, "")
-    assert out.startswith(f"{log}: 3 lines, each follows from those before it\nfrom 2")
+    assert out.startswith(f"{log}: the chain of 3 lines is whole\nfrom 2")
     assert "outcome answered: 2 lines\noutcome ServiceUnavailableError: 1 line\n" in out
     assert out.endswith(f"chain of the last line: {json.loads(log.read_text().splitlines()[-1])['chain']}\n")
 

@@ -47,7 +47,7 @@ def audit(
 
 
 def _words(file: str, summary: AuditSummary) -> Iterator[str]:
-    yield f"{file}: {counted(summary.lines, 'line')}, each follows from those before it"
+    yield f"{file}: the chain of {counted(summary.lines, 'line')} is whole"
     if summary.lines:
         yield f"from {summary.first} to {summary.last}"
         yield f"{summary.request_bytes} bytes sealed and sent, {summary.response_bytes} bytes came back"

@@ -28,7 +28,7 @@ _LONGEST_WORDS: Final = 200
 
 
 class TpmError(Exception):
-    """The TPM cannot be used; the message says why, in the words of tpm2-tools."""
+    """The TPM cannot be used; the message says why, with the words of tpm2-tools."""
 
 
 class Tpm:
@@ -44,17 +44,23 @@ class Tpm:
 
     def __init__(self, config: TpmConfig) -> None:
         if shutil.which("tpm2_quote") is None:
-            raise TpmError("tpm2_quote is missing: install tpm2-tools (Debian's package has this name)")
+            raise TpmError("--tpm needs the programs of tpm2-tools: `apt install tpm2-tools`, `dnf install tpm2-tools`")
         self._config = config
         self._environment = {**os.environ, "TPM2TOOLS_TCTI": config.tcti}
         self._lock = Lock()
         self._directory = Path(tempfile.mkdtemp(prefix="nomyo-tpm-"))
+        fault = None
         try:
             self._call("tpm2_createek", "-c", "ek.ctx", "-G", "rsa", "-u", "ek.pub")
             self._flush()
+        except TpmError as error:
+            fault = str(error)
         except BaseException:
             self.close()
             raise
+        if fault is not None:
+            self.close()
+            raise TpmError(_unusable(config.address, fault))
 
     def attestation(self, payload_id: str) -> dict[str, Any]:
         """Return `tpm_attestation` for a request; one that is not available if the TPM fails."""
@@ -112,6 +118,15 @@ class Tpm:
             raise TpmError(f"{program} did not end within {_LONGEST_S} s") from None
         if done.returncode:
             raise TpmError(f"{program} failed: {_first_error(done.stderr)}")
+
+
+def _unusable(address: str, fault: str) -> str:
+    """Return what to do about a TPM that makes no key, and then the words of tpm2-tools."""
+    if not address.startswith("/"):
+        return f"no TPM answers at {address}: start swtpm there first (docs/attestation.md shows how); {fault}"
+    if not os.path.exists(address):
+        return f"this machine has no {address}: name its TPM 2.0, or use swtpm (docs/attestation.md); {fault}"
+    return f"the TPM {address} cannot be used (may this user open it? on Debian, the group tss may); {fault}"
 
 
 def _first_error(output: bytes) -> str:
