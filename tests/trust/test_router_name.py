@@ -26,6 +26,8 @@ from nomyo.trust.state_directory import state_directory
         ("https://[0:0:0:0:0:0:0:1]", "[::1]:443"),
         ("https://[2001:DB8::0:1]", "[2001:db8::1]:443"),
         ("http://127.0.0.1:12434", "127.0.0.1:12434"),
+        ("http://127.1", "127.1:80"),
+        ("[::1]:80", "[::1]:80"),
     ],
 )
 def test_name_is_host_and_port_in_one_form(url: str, name: str) -> None:
@@ -39,6 +41,8 @@ def test_name_is_host_and_port_in_one_form(url: str, name: str) -> None:
         "https://",
         "ftp://x",
         "https://x:0x",
+        "https://x:0",
+        "x:0",
         "https://[::1",
         "https://u:secret@x",
         "https://x?secret",

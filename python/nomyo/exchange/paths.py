@@ -52,6 +52,18 @@ def absolute_path(name: str, path: object, below: str | None = None) -> str:
     return os.path.join(below, text)
 
 
+def file_path(name: str, path: object) -> str:
+    """Return the path of a file, as `absolute_path` does.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: As in `absolute_path`; or there is a directory.
+    """
+    absolute = absolute_path(name, path)
+    if not os.path.basename(absolute) or os.path.isdir(absolute):
+        raise ValueError(f"{name} must be the path of a file, and {absolute} is that of a directory")
+    return absolute
+
+
 def working_directory() -> str | None:
     """Return the working directory; None if it was removed."""
     try:

@@ -16,7 +16,7 @@ from ..attestation import MODES, AttestationMode, PolicySource
 from ..attestation.policy import NO_POLICY, Policy, read_policy
 from .effects import Timeouts
 from .loopback import is_loopback
-from .paths import KeyDir, absolute_path, working_directory
+from .paths import KeyDir, absolute_path, file_path, working_directory
 from .protocol import check_header_value
 from .trace import debug_logger, logger
 
@@ -127,11 +127,11 @@ class Settings:
             _check_type(name, getattr(self, name), bool)
         self._set("key_dir", _fixed("key_dir", self.key_dir))
         if self.audit_log is not None:
-            self._set("audit_log", absolute_path("audit_log", self.audit_log))
+            self._set("audit_log", file_path("audit_log", self.audit_log))
         if self.rotation_target is not None:
             self._set("key_rotation_dir", _fixed("key_rotation_dir", self.key_rotation_dir))
         if self.known_routers is not None:
-            self._set("known_routers", absolute_path("known_routers", self.known_routers))
+            self._set("known_routers", file_path("known_routers", self.known_routers))
         check_password("key_rotation_password", self.key_rotation_password)
         for name in ("timeout", "key_rotation_interval", "server_key_ttl"):
             check_number(name, getattr(self, name), 0, LONGEST_S)

@@ -12,6 +12,7 @@ Modules, from the ground up; each imports only from those above it:
     router_name      the name of a router among those that are known: host and port
     key_log          every key that was seen of each router, and how it was judged
     key_file         the file of known routers: its form, read strictly and replaced in one step
+    key_replay       what the log alone tells: for a file that was removed beside it
     known_routers    first-use trust: what happens when a router shows a key, and what its user decides
     judge            asks the known routers on behalf of a client
     key_check        whether the known routers and the key log tell the same

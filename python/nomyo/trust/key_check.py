@@ -20,6 +20,8 @@ class KeyCheck:
     """Lines that a process did not finish, because it was killed."""
     chain: str | None = None
     """The chain of the last line; whoever keeps it elsewhere notices lines that were removed at the end."""
+    is_file_missing: bool = False
+    """Whether there is no file beside the log."""
     differences: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     """By router: the key of the file, and the one that the log made known last."""
 
@@ -32,7 +34,7 @@ def check_keys(known_routers: KnownRouters) -> KeyCheck:
         FileNotFoundError: There is no log.
         OSError: They cannot be read.
     """
-    check = KeyCheck()
+    check = KeyCheck(is_file_missing=known_routers.is_missing())
     of_log: dict[str, str | None] = {}
     for line, record, chain in records(known_routers.log):
         check.lines = line

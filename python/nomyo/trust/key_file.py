@@ -6,6 +6,7 @@ what a router was known by would mean to believe the next key that comes.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -77,14 +78,26 @@ def read_known(path: Path) -> dict[str, Known]:
     raise damaged
 
 
-def write_known(path: Path, known: Mapping[str, Known]) -> None:
-    """Replace what is known, in one step; the caller holds the lock.
+def content_of(path: Path, known: Mapping[str, Known]) -> bytes:
+    """Return what is known as the file has it.
+
+    Raises:
+        OSError: It would be larger than `read_known` accepts.
+    """
+    routers = {name: asdict(each) for name, each in sorted(known.items())}
+    content = ascii_json({"version": _VERSION, "routers": routers}, indent=1).encode() + b"\n"
+    if len(content) > MAX_BYTES:
+        words = f"it would be larger than {MAX_BYTES >> 20} MiB; `nomyo trust forget` makes room"
+        raise OSError(errno.EFBIG, words, str(path))
+    return content
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Replace the file, in one step; the caller holds the lock.
 
     Raises:
         OSError: The disk is full or fails; the file is as it was.
     """
-    routers = {name: asdict(each) for name, each in sorted(known.items())}
-    content = ascii_json({"version": _VERSION, "routers": routers}, indent=1).encode() + b"\n"
     try:
         with created(path) as descriptor:
             write_all(descriptor, content)

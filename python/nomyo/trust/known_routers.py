@@ -7,12 +7,15 @@ Promises, and what they rest on:
 - Many processes use one file. Who changes it holds the lock of its log; the file itself is replaced in one step
   (rename(2)), so that readers need no lock. If a process is killed, the log may have one record more than the file.
 - A key that is judged as before costs one read of the file, and no lock.
+- If the file is missing beside its log, what the log tells counts (`key_replay.py`): a router that the log knows is not
+  new.
 - First use believes whoever answers first. Only a fingerprint that the operator told you, through another channel, says
   more: pin it, add it, or compare it with `nomyo trust show`.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +23,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from nomyo._warn import warn
 from nomyo.errors import SecurityError
 from nomyo.exchange.settings import is_fingerprint
 from nomyo.trust.chain import LockedChain, locked_chain
-from nomyo.trust.key_file import MOST_ADDED, Dated, Known, read_known, write_known
+from nomyo.trust.key_file import MOST_ADDED, Dated, Known, content_of, read_known, write_content
 from nomyo.trust.key_log import KIND, REFUSALS, Judgement, KeyRecord, log_of, now
+from nomyo.trust.key_replay import known_by_log
 from nomyo.trust.state_directory import make_state_directory, state_directory
 
 _UNKNOWN: Final = Known()
@@ -57,8 +62,12 @@ class KnownRouters:
         self._is_default = _is_default(path)
 
     def all(self) -> dict[str, Known]:
-        """Return what is known, by the routers' names."""
-        return read_known(self.path)
+        """Return what is known, by the routers' names: what the log tells, if the file is missing."""
+        return known_by_log(self.log) if self.is_missing() else read_known(self.path)
+
+    def is_missing(self) -> bool:
+        """Return whether there is no file."""
+        return not os.path.lexists(self.path)
 
     def of(self, router: str) -> Known:
         """Return what is known of one router.
@@ -79,7 +88,7 @@ class KnownRouters:
         Raises:
             SecurityError: The router is known by another key.
         """
-        known = self.all().get(router, _UNKNOWN)
+        known = read_known(self.path).get(router, _UNKNOWN)
         if _is_known(known, fingerprint) and _was_told(known, Judgement.KNOWN, fingerprint):
             return
         with self._changing() as change:
@@ -98,7 +107,7 @@ class KnownRouters:
             fingerprint: The key's.
             judged: `PINNED` or `UNPINNED`.
         """
-        if _was_told(self.all().get(router, _UNKNOWN), judged, fingerprint):
+        if _was_told(read_known(self.path).get(router, _UNKNOWN), judged, fingerprint):
             return
         with self._changing() as change:
             known = change.known.get(router, _UNKNOWN)
@@ -162,7 +171,11 @@ class KnownRouters:
         if self._is_default:
             make_state_directory()
         with locked_chain(self.log, KIND) as chain:
-            yield _Change(chain, read_known(self.path), self.path)
+            known = self.all()
+            if known and self.is_missing():
+                write_content(self.path, content_of(self.path, known))
+                warn(f"{self.path} was missing beside its log: it is written anew, as the log tells", stacklevel=2)
+            yield _Change(chain, known, self.path)
 
     def _changed(self, router: str, fingerprint: str, address: str, known: Known) -> SecurityError:
         if known.key is not None:
@@ -192,16 +205,17 @@ class _Change:
         """Note what was judged, and what is known of the router then; return that."""
         record = KeyRecord(now(), router, fingerprint, judged)
         known = replace(known, last=Dated(fingerprint, record.time, judged))
+        content = content_of(self._path, {**self.known, router: known})
         self._chain.append([record.as_json()])
+        write_content(self._path, content)
         self.known[router] = known
-        write_known(self._path, self.known)
         return known
 
     def forget(self, router: str, fingerprint: str | None) -> None:
         """Note that a router was forgotten, and forget it."""
         self._chain.append([KeyRecord(now(), router, fingerprint, Judgement.FORGOTTEN).as_json()])
         del self.known[router]
-        write_known(self._path, self.known)
+        write_content(self._path, content_of(self._path, self.known))
 
 
 def _judged(known: Known, fingerprint: str) -> Judgement:

@@ -24,11 +24,11 @@ def router_name(url: str) -> str:
     """
     try:
         parts = urlsplit(url if "://" in url else f"https://{url}")
-        port = parts.port or _PORTS[parts.scheme]
+        port = _PORTS[parts.scheme] if parts.port is None else parts.port
         host = _host(parts.hostname or "")
     except (ValueError, KeyError):
-        host = ""
-    if not host or parts.username is not None or parts.query or parts.fragment:
+        host, port = "", 0
+    if not host or not port or parts.username is not None or parts.query or parts.fragment:
         raise ValueError("a router is named by its address: https://HOST, https://HOST:PORT or HOST:PORT")
     return f"{host}:{port}"
 

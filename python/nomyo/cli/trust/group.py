@@ -10,6 +10,7 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from nomyo.cli.command_app import FAILURES, command_app, exit_code, group_manual, report_failure
+from nomyo.exchange.paths import file_path
 from nomyo.trust.known_routers import KnownRouters, default_path
 
 NAME = "nomyo trust"
@@ -59,4 +60,4 @@ def failures(as_json: bool) -> Iterator[None]:
 
 def opened(path: Path | None) -> KnownRouters:
     """Return the known routers of a file; None is the default one."""
-    return KnownRouters(default_path() if path is None else path.absolute())
+    return KnownRouters(default_path() if path is None else Path(file_path("--known-routers", path)))

@@ -14,6 +14,7 @@ from nomyo.cli.trust.group import ENVIRONMENT, EXIT_CODES, FILES, AsJson, KnownR
 from nomyo.trust.chain import Torn
 from nomyo.trust.key_check import KeyCheck, check_keys
 from nomyo.trust.key_log import KeyRecord, records
+from nomyo.trust.known_routers import KnownRouters
 from nomyo.trust.router_name import router_name
 
 _OneRouter: TypeAlias = Annotated[str | None, typer.Argument(metavar="[URL]", help="The records of this router alone.")]
@@ -49,7 +50,7 @@ def log(url: _OneRouter = None, known_routers: KnownRoutersPath = None, as_json:
         exit_codes={
             **EXIT_CODES,
             0: "The log is whole, and the file of known routers agrees with it.",
-            1: "The log or the file was altered, or they differ.",
+            1: "The log or the file was altered, they differ, or the file is missing.",
         },
         environment=ENVIRONMENT,
         files=FILES,
@@ -67,8 +68,8 @@ def verify(known_routers: KnownRoutersPath = None, as_json: AsJson = False) -> N
         if as_json:
             print(ascii_json({"log": str(routers.log), **_check_as_json(check)}))
         else:
-            _print_check(str(routers.log), check)
-    if check.differences:
+            _print_check(routers, check)
+    if check.differences or check.is_file_missing:
         raise typer.Exit(FAILED)
 
 
@@ -90,7 +91,8 @@ def _check_as_json(check: KeyCheck) -> dict[str, Any]:
         for router, (of_file, of_log) in check.differences.items()
     ]
     return {
-        "ok": not check.differences,
+        "ok": not check.differences and not check.is_file_missing,
+        "file_missing": check.is_file_missing,
         "lines": check.lines,
         "torn_lines": check.torn_lines,
         "chain": check.chain,
@@ -98,8 +100,11 @@ def _check_as_json(check: KeyCheck) -> dict[str, Any]:
     }
 
 
-def _print_check(log: str, check: KeyCheck) -> None:
-    print(visible_line(f"{log}: {counted(check.lines, 'line')}, each follows from those before it"))
+def _print_check(routers: KnownRouters, check: KeyCheck) -> None:
+    print(visible_line(f"{routers.log}: the chain of {counted(check.lines, 'line')} is whole"))
+    if check.is_file_missing:
+        words = f"{routers.path} is missing: what the log tells counts, and the next client writes it anew"
+        print(visible_line(words))
     if check.chain is not None:
         print(f"chain of the last line: {check.chain}")
     for line in check.torn_lines:
