@@ -26,25 +26,25 @@ prerequisites:
 	@tools/prerequisites.sh '$(PYTHON)' $(VENV)
 
 # What is installed here has the versions and hashes of the lock: pip refuses a file with another hash.
-LOCKED := --constraint locks/dev.txt
 $(VENV)/ready: pyproject.toml locks/dev.txt | prerequisites
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet $(LOCKED) --group dev --group lint
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
 	touch $@
 
 # New versions for all locks: of the tools and tests, for all platforms and Pythons, and of the image.
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 lock: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --group lock
-	$(LOCK) pyproject.toml --group dev --group lint --group docs --extra all --no-emit-package nomyo --output-file locks/dev.txt
+	$(LOCK) pyproject.toml --group dev --group lint --extra all --no-emit-package nomyo --output-file locks/dev.txt
+	$(LOCK) --group docs --output-file locks/docs.txt
 	$(LOCK) pyproject.toml --extra serve --output-file deploy/requirements.txt
 	printf '%s\n' 'maturin>=1.9,<2' | $(LOCK) - --output-file deploy/build-requirements.txt
 
 # The package is installed in place, with all extras: Python code is used as it stands, Rust after `make build`.
 build: $(VENV)/ready
 	@test -d target/release || echo 'Compiling the Rust core: some minutes, this first time.'
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation $(LOCKED) --editable '.[all]'
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable '.[all]'
 
 demo: build
 	$(BIN)/nomyo demo
@@ -153,10 +153,10 @@ reference-page: build
 docs: $(DOCS)/ready
 	PYTHONPATH=tools $(DOCS)/bin/python -m doc_site target/site
 
-$(DOCS)/ready: pyproject.toml | prerequisites
+$(DOCS)/ready: locks/docs.txt | prerequisites
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(DOCS)/bin/python -m pip install --quiet --no-compile --group docs
+	$(DOCS)/bin/python -m pip install --quiet --no-compile --require-hashes --requirement locks/docs.txt
 	touch $@
 
 wheel: $(VENV)/ready
