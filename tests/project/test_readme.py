@@ -22,6 +22,8 @@ EXAMPLES = examples_without_frameworks()
 EXPECTED = {
     "README.md:0": "Hello! How are you?\n",
     "docs/anthropic.md:0": "Hello from the SDK\n",
+    "docs/attestation.md:0": "absent ['the router gives no attestation']\n",
+    "docs/attestation.md:1": "not asked: ",
     "docs/audit.md:0": "1 line\n",
     "docs/batch.md:0": "1 answered, 0 failed, 0 left\n",
     "docs/batch.md:1": "",
@@ -51,7 +53,9 @@ REQUEST = (
     ' "body": {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}}\n'
 )
 ANSWER = '{"id": "batch_req_1", "custom_id": "a", "response": {"status_code": 200, "body": {}}, "error": null}\n'
+POLICY = re.findall(r"```toml\n(least.*?)```", (ROOT / "docs" / "attestation.md").read_text(), re.DOTALL)[0]
 FILES = {
+    "docs/attestation.md:1": {"policy.toml": POLICY},
     "docs/batch.md:0": {"in.jsonl": REQUEST},
     "docs/batch.md:1": {"prompts.txt": "Hello\n"},
     "docs/batch.md:3": {"out.jsonl": ANSWER},
