@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what `make test-all` uses beside Python and Rust, where it is missing and apt-get has it: gdb writes core dumps, strace counts
 # and fails system calls, openssl reads key files, swtpm and tpm2-tools make quotes of a TPM, curl and OpenAI's SDK for Node.js (20 or later) talk to the proxy, Chromium opens
-# its page. None of them is part of a Rust or Python image.
+# its page, systemd-analyze reads the unit. None of them is part of a Rust or Python image.
 has() {
     for program in "$@"; do
         if command -v "$program" >/dev/null; then return 0; fi
@@ -16,6 +16,7 @@ has openssl || packages="$packages openssl"
 has swtpm || packages="$packages swtpm"
 has tpm2_quote || packages="$packages tpm2-tools"
 has curl || packages="$packages curl"
+has systemd-analyze || packages="$packages systemd"
 has npm || packages="$packages npm"
 has chromium chromium-browser google-chrome || packages="$packages chromium"
 [ -n "$packages" ] || exit 0
