@@ -24,6 +24,7 @@ LINES = [
     (["batch", "ope"], ["open"]),
     (["batch", "open", "--pri"], ["--private-key"]),
     (["doctor", "--js"], ["--json"]),
+    (["doctor", "--se"], ["--self"]),
     (["router", "--rate"], ["--rate-limit"]),
     (["proxy", "--tok"], ["--token-file"]),
     (["proxy", "--security-tier", "h"], ["high"]),

@@ -227,12 +227,12 @@ def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.Captur
     assert main(["doctor", *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("Usage: nomyo doctor [--json]")
+    assert printed.err.startswith("Usage: nomyo doctor [--self] [--json]")
 
 
 def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--help"]) == 0
-    assert capsys.readouterr().out.startswith("Usage: nomyo doctor [--json]")
+    assert capsys.readouterr().out.startswith("Usage: nomyo doctor [--self] [--json]")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"], ["--help"]])

@@ -24,6 +24,10 @@ class Command(Protocol):
         """The command's module. It has a typer application `app` if it needs an extra, and may have `SUBCOMMANDS`."""
 
     @property
+    def extra(self) -> str | None:
+        """The extra that it needs."""
+
+    @property
     def summary(self) -> str:
         """What the command does, in one line."""
 
@@ -53,8 +57,18 @@ def _root(commands: Mapping[str, Command]) -> typer.Typer:
 
 
 def _add(root: typer.Typer, name: str, command: Command) -> None:
+    if command.extra is None:  # `nomyo doctor`, which has no application, as it needs no extra
+        root.command(name, help=command.summary)(_doctor)
+        return
+
     @root.command(name, help=command.summary)
     def stand_in(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None: ...
+
+
+def _doctor(
+    of_self: Annotated[bool, typer.Option("--self", help="Examine this copy of nomyo.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None: ...
 
 
 def _typed_commands() -> tuple[str, str]:

@@ -1,5 +1,7 @@
 """`nomyo doctor`: how well this machine can protect secrets in memory, and what would help. Needs no extra.
 
+With `--self` it examines this copy of nomyo instead (`installation`, `self_report`).
+
 The facts are those of `nomyo.cli.doctor.machine`; here they are put into words, and each weakness gets its remedies.
 """
 
@@ -18,14 +20,18 @@ from nomyo.cli.doctor.machine import CoreDumps, Limit, Locking, Machine, Swap, S
 from nomyo.cli.streams import write_stderr
 from nomyo.memory import MIN_LIMIT_BYTES, get_memory_protection_info
 
-_USAGE: Final = "Usage: nomyo doctor [--json]"
+_USAGE: Final = "Usage: nomyo doctor [--self] [--json]"
 _HELP: Final = f"""\
 {_USAGE}
 
   Tells how well this machine can protect secrets in memory, and what would
-  help.
+  help. With --self, it tells instead whether this copy of nomyo is what was
+  installed.
 
 Options:
+  --self      Compare every installed file with RECORD, the list that the
+              installer left. Name .pth files that no package lists, and modules
+              that run in the place of others.
   --json      Print the same facts as one JSON object. null stands for what
               the system does not tell.
   -h, --help  Show this message and exit.
@@ -35,15 +41,19 @@ Examples:
     nomyo doctor
   Whether memory can be locked, for a script:
     nomyo doctor --json | jq -e .locking.can_lock
+  Whether this copy of nomyo was altered:
+    nomyo doctor --self
 
 Exit codes:
-  0  The report was printed, whatever it says.
-  1  It could not be written to the end.
+  0  The report was printed, whatever it says of the machine.
+  1  It could not be written to the end. With --self: a file is altered,
+     missing, unreadable or not in RECORD, RECORD cannot be used, or another
+     module runs in the place of one of nomyo or of the standard library.
   2  The command cannot be run as asked.
 
 Files:
   None are written. It reads what the system says about itself, below /proc and
-  /sys."""
+  /sys; with --self, the installed files and the directories of sys.path."""
 # Linux's own default, under which there is nothing to advise.
 _COMFORTABLE_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _HARDEN: Final = "program     call nomyo.harden_process() when it starts"
@@ -61,17 +71,29 @@ def main(arguments: Sequence[str]) -> int:
     """Print the report.
 
     Returns:
-        The exit code: 0, whatever was found; 2 for arguments that there are not.
+        The exit code: 0, whatever was found of the machine; 1 if this copy was examined and is not what was installed;
+        2 for arguments that there are not.
     """
     if any(argument in ("--help", "-h") for argument in arguments):
         print(_HELP)
         return 0
-    if [*arguments] not in ([], ["--json"]):
+    wanted = set(arguments)
+    if not wanted <= {"--json", "--self"} or len(wanted) < len(arguments):
         write_stderr(f"{_USAGE}\nTry 'nomyo doctor --help' for help.")
         return 2
+    if "--self" in wanted:
+        from nomyo.cli.doctor import installation, self_report
+
+        copy = installation.examine()
+        _print(installation.as_json(copy) if "--json" in wanted else self_report.lines(copy))
+        return 0 if copy.is_sound else 1
     found = machine.survey()
-    print(ascii_json(as_json(found), indent=2) if arguments else "\n".join(map(visible_line, report(found))))
+    _print(as_json(found) if "--json" in wanted else report(found))
     return 0
+
+
+def _print(result: dict[str, object] | Iterator[str]) -> None:
+    print(ascii_json(result, indent=2) if isinstance(result, dict) else "\n".join(map(visible_line, result)))
 
 
 def as_json(found: Machine) -> dict[str, object]:
