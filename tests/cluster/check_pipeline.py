@@ -121,6 +121,9 @@ def test_block_raises_where_the_batch_has_to_stop() -> None:
     config = RouterConfig(key_bits=2048, api_keys=frozenset({"right"}))
     with RunningRouter(config) as router, pytest.raises(BatchError, match="HTTP 401"):
         _answers(_completions(router.url), request(1), request(2))
+    with RunningRouter(RouterConfig(key_bits=2048)) as router, pytest.raises(BatchError, match="'absent'") as refused:
+        _answers(_completions(router.url, attestation="require"), request(1))
+    assert "prompt 1" not in str(refused.value)
 
 
 def test_key_in_a_runtime_env_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
