@@ -14,7 +14,7 @@ Modules, from the ground up; each imports only from those above it:
 
     found     Attestation: the outcome of each check, and the verdict
     policy    what an attestation is compared with: values, keys, roots, and the least verdict
-    evidence  the router's `tpm_attestation`, read strictly
+    statement  the router's `tpm_attestation`, read strictly
     judge     judges the attestation of an answer
 """
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from .. import _core
 from ..errors import AttestationError
-from .evidence import Evidence, MalformedEvidenceError, read_evidence
 from .found import NOT_GIVEN, Attestation, AttestationMode, attestation_in, without_checks
 from .policy import NO_POLICY, Policy
+from .statement import MalformedStatementError, Statement, read_statement
 
 QUALIFYING_DATA_BYTES: Final = 16
 _CAVEAT: Final = "no verdict proves whose machine it is (docs/attestation.md)"
@@ -106,29 +106,29 @@ def judge(given: object, payload_id: str, policy: Policy = NO_POLICY) -> Attesta
     if available is not True:
         return without_checks("invalid", "is_available is neither true nor false")
     try:
-        evidence = read_evidence(given)
-    except MalformedEvidenceError as error:
+        statement = read_statement(given)
+    except MalformedStatementError as error:
         return without_checks("invalid", str(error))
-    return _judged(evidence, payload_id, policy)
+    return _judged(statement, payload_id, policy)
 
 
-def _judged(evidence: Evidence, payload_id: str, policy: Policy) -> Attestation:
+def _judged(statement: Statement, payload_id: str, policy: Policy) -> Attestation:
     pcrs = [
         (bank, int(index), bytes.fromhex(value))
-        for bank, values in evidence.pcrs.items()
+        for bank, values in statement.pcrs.items()
         for index, value in values.items()
     ]
     findings, fingerprint = _core.examine_quote(
-        evidence.quote, evidence.signature, evidence.public, qualifying_data(payload_id), pcrs
+        statement.quote, statement.signature, statement.public, qualifying_data(payload_id), pcrs
     )
     consistent = all(held for held, _ in findings.values())
-    findings["policy"] = _by_policy(evidence, fingerprint, policy)
-    findings["endorsement"] = _endorsement(evidence, policy)
+    findings["policy"] = _by_policy(statement, fingerprint, policy)
+    findings["endorsement"] = _endorsement(statement, policy)
     return Attestation(
         verdict=_verdict(consistent, findings["policy"][0], findings["endorsement"][0]),
         **{name: held for name, (held, _) in findings.items()},
         reasons=[f"{name}: {reason}" for name, (held, reason) in findings.items() if not held],
-        pcrs=evidence.pcrs,
+        pcrs=statement.pcrs,
         key_fingerprint=fingerprint,
     )
 
@@ -143,13 +143,13 @@ def _verdict(consistent: bool, policy: bool | None, endorsement: bool | None) ->
     return "as-pinned" if policy else "unpinned"
 
 
-def _by_policy(evidence: Evidence, fingerprint: str | None, policy: Policy) -> tuple[bool | None, str]:
+def _by_policy(statement: Statement, fingerprint: str | None, policy: Policy) -> tuple[bool | None, str]:
     if not policy.pcrs and not policy.keys:
         return None, "there is no policy that names values or keys"
     if policy.keys and fingerprint not in policy.keys:
         return False, "the key is none of the policy's"
     for (bank, index), accepted in policy.pcrs.items():
-        value = evidence.pcrs.get(bank, {}).get(str(index))
+        value = statement.pcrs.get(bank, {}).get(str(index))
         if value is None:
             return False, f"PCR {index} of {bank}, which the policy names, is not given"
         if value not in accepted:
@@ -157,10 +157,10 @@ def _by_policy(evidence: Evidence, fingerprint: str | None, policy: Policy) -> t
     return True, ""
 
 
-def _endorsement(evidence: Evidence, policy: Policy) -> tuple[bool | None, str]:
+def _endorsement(statement: Statement, policy: Policy) -> tuple[bool | None, str]:
     if not policy.roots:
         return None, "there is no policy that names roots"
-    if not evidence.certificates:
+    if not statement.certificates:
         return None, "no certificate vouches for the key: anybody can make one"
-    chain = list(evidence.certificates)
-    return _core.examine_endorsement(evidence.public, chain, list(policy.roots), int(time.time()))
+    chain = list(statement.certificates)
+    return _core.examine_endorsement(statement.public, chain, list(policy.roots), int(time.time()))

@@ -24,12 +24,12 @@ _INDEX: Final = re.compile(r"0|[1-9][0-9]?", re.ASCII)
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+", re.ASCII)
 
 
-class MalformedEvidenceError(ValueError):
+class MalformedStatementError(ValueError):
     """It does not have the documented form; the message says where, and quotes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Statement:
     """A quote, and what it is said to be about."""
 
     quote: bytes
@@ -44,16 +44,16 @@ class Evidence:
     """In DER, the key's own first; empty if there are none."""
 
 
-def read_evidence(given: Mapping[str, Any]) -> Evidence:
+def read_statement(given: Mapping[str, Any]) -> Statement:
     """Read an attestation that says that it is available.
 
     Raises:
-        MalformedEvidenceError: It does not have the documented form.
+        MalformedStatementError: It does not have the documented form.
     """
     pcrs = _pcrs(given.get("pcr_values"))
     if "pcr_banks" in given:
         _check_banks(given["pcr_banks"], pcrs)
-    return Evidence(
+    return Statement(
         _decoded(given, "quote_b64"),
         _decoded(given, "signature_b64"),
         _decoded(given, "aik_pubkey_b64"),
@@ -68,56 +68,56 @@ def _decoded(given: Mapping[str, Any], name: str) -> bytes:
 
 def _bytes_of(text: object, name: str, longest: int) -> bytes:
     if not isinstance(text, str) or not text:
-        raise MalformedEvidenceError(f"{name} is missing, or no text")
+        raise MalformedStatementError(f"{name} is missing, or no text")
     if len(text) > longest:
-        raise MalformedEvidenceError(f"{name} is longer than any TPM writes")
+        raise MalformedStatementError(f"{name} is longer than any TPM writes")
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):  # the latter of text that is not ASCII
         pass
-    raise MalformedEvidenceError(f"{name} is no base64")
+    raise MalformedStatementError(f"{name} is no base64")
 
 
 def _pcrs(given: object) -> dict[str, dict[str, str]]:
     if not isinstance(given, Mapping) or not given:
-        raise MalformedEvidenceError("pcr_values is missing, or no object")
+        raise MalformedStatementError("pcr_values is missing, or no object")
     return {_known_bank(bank): _values(bank, values) for bank, values in given.items()}
 
 
 def _known_bank(bank: str) -> str:
     if bank not in BANKS:
-        raise MalformedEvidenceError("it has values of a bank that is not known here")
+        raise MalformedStatementError("it has values of a bank that is not known here")
     return bank
 
 
 def _values(bank: str, given: object) -> dict[str, str]:
     if not isinstance(given, Mapping) or not given:
-        raise MalformedEvidenceError("pcr_values has a bank without values")
+        raise MalformedStatementError("pcr_values has a bank without values")
     for index, value in given.items():
         if not _INDEX.fullmatch(index) or int(index) >= PCR_COUNT:
-            raise MalformedEvidenceError("pcr_values has a PCR that there is not")
+            raise MalformedStatementError("pcr_values has a PCR that there is not")
         if not isinstance(value, str) or len(value) != BANKS[bank] or not _HEX.fullmatch(value):
-            raise MalformedEvidenceError("pcr_values has a value that is no digest of its bank in hexadecimal")
+            raise MalformedStatementError("pcr_values has a value that is no digest of its bank in hexadecimal")
     return {index: given[index].lower() for index in sorted(given, key=int)}
 
 
 def _check_banks(given: object, pcrs: Mapping[str, Mapping[str, str]]) -> None:
     """Check that `pcr_banks` ("sha256:0,7,10", several joined by `+` as tpm2-tools have it) names the given values."""
     if not isinstance(given, str) or len(given) > _MAX_BANKS_CHARS:
-        raise MalformedEvidenceError("pcr_banks is no text, or too long")
+        raise MalformedStatementError("pcr_banks is no text, or too long")
     named: dict[str, set[str]] = {}
     for each in re.split(r"[+; ]+", given.strip()):
         bank, _, indices = each.partition(":")
         if bank in named:
-            raise MalformedEvidenceError("pcr_banks names a bank twice")
+            raise MalformedStatementError("pcr_banks names a bank twice")
         named[bank] = set(indices.split(","))
     if named != {bank: set(values) for bank, values in pcrs.items()}:
-        raise MalformedEvidenceError("pcr_banks names other PCRs than pcr_values has")
+        raise MalformedStatementError("pcr_banks names other PCRs than pcr_values has")
 
 
 def _certificates(given: object) -> tuple[bytes, ...]:
     if given is None:
         return ()
     if not isinstance(given, list) or len(given) > _MAX_CERTIFICATES:
-        raise MalformedEvidenceError("aik_certificates_b64 is no list, or too long")
+        raise MalformedStatementError("aik_certificates_b64 is no list, or too long")
     return tuple(_bytes_of(each, "aik_certificates_b64", _MAX_CERTIFICATE_CHARS) for each in given)

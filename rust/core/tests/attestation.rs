@@ -3,7 +3,7 @@
 //! NOMYO_FUZZ_S makes the mutations go on for so many seconds; a failure shows its seed. NOMYO_FUZZ_SEED is the one before
 //! the first.
 
-use nomyo_core::attestation::{Bank, Evidence, Findings, MAX_STRUCTURE_BYTES, Outcome, examine};
+use nomyo_core::attestation::{Bank, Findings, MAX_STRUCTURE_BYTES, Outcome, Statement, examine};
 use std::panic::catch_unwind;
 use std::time::{Duration, Instant};
 
@@ -72,8 +72,8 @@ fn fixtures() -> Vec<Fixture> {
 }
 
 impl Fixture {
-    fn evidence(&self) -> Evidence<'_> {
-        Evidence {
+    fn statement(&self) -> Statement<'_> {
+        Statement {
             quote: self.quote,
             signature: self.signature,
             public: self.public,
@@ -94,15 +94,15 @@ fn outcomes(found: &Findings) -> [Outcome; 6] {
     ]
 }
 
-fn accepted(evidence: &Evidence<'_>) -> bool {
-    let found = examine(evidence).expect("memory");
+fn accepted(statement: &Statement<'_>) -> bool {
+    let found = examine(statement).expect("memory");
     outcomes(&found) == [Outcome::Passed; 6]
 }
 
 #[test]
 fn test_quotes_of_a_tpm_pass_every_check() {
     for fixture in fixtures() {
-        let found = examine(&fixture.evidence()).expect("memory");
+        let found = examine(&fixture.statement()).expect("memory");
         assert_eq!(outcomes(&found), [Outcome::Passed; 6], "{}", fixture.name);
         assert!(
             found
@@ -118,9 +118,9 @@ fn test_no_flipped_bit_of_quote_or_signature_is_accepted() {
         for bit in 0..8 * fixture.quote.len() {
             let mut quote = fixture.quote.to_vec();
             quote[bit / 8] ^= 1 << (bit % 8);
-            let altered = Evidence {
+            let altered = Statement {
                 quote: &quote,
-                ..fixture.evidence()
+                ..fixture.statement()
             };
             assert!(
                 !accepted(&altered),
@@ -131,9 +131,9 @@ fn test_no_flipped_bit_of_quote_or_signature_is_accepted() {
         for bit in 0..8 * fixture.signature.len() {
             let mut signature = fixture.signature.to_vec();
             signature[bit / 8] ^= 1 << (bit % 8);
-            let altered = Evidence {
+            let altered = Statement {
                 signature: &signature,
-                ..fixture.evidence()
+                ..fixture.statement()
             };
             assert!(
                 !accepted(&altered),
@@ -152,7 +152,7 @@ fn test_every_shorter_and_every_longer_structure_is_refused() {
             let too_long = vec![0xFF; MAX_STRUCTURE_BYTES + 1];
             let shorter = (0..part.len()).map(|len| part[..len].to_vec());
             for other in shorter.chain([longer, too_long]) {
-                let mut altered = fixture.evidence();
+                let mut altered = fixture.statement();
                 for place in [
                     &mut altered.quote,
                     &mut altered.signature,
@@ -179,9 +179,9 @@ fn test_key_that_lacks_an_attribute_is_refused() {
     for bit in [1, 4, 5, 16, 17, 18] {
         let mut public = fixture.public.to_vec();
         public[9 - bit / 8] ^= 1 << (bit % 8); // behind the length, type and nameAlg
-        let altered = Evidence {
+        let altered = Statement {
             public: &public,
-            ..fixture.evidence()
+            ..fixture.statement()
         };
         let found = examine(&altered).expect("memory");
         assert!(
@@ -209,18 +209,18 @@ fn test_other_pcrs_than_those_of_the_quote_are_refused() {
         vec![zero, seven, other_bank],
         vec![zero, seven, short],
     ] {
-        let altered = Evidence {
+        let altered = Statement {
             pcrs: &pcrs,
-            ..fixture.evidence()
+            ..fixture.statement()
         };
         let found = examine(&altered).expect("memory");
         assert!(matches!(found.selection, Outcome::Failed(_)), "{pcrs:?}");
         assert!(matches!(found.digest, Outcome::Unknown(_)), "{pcrs:?}");
     }
     let swapped = [(zero.0, 0, seven.2), (seven.0, 7, zero.2), ten];
-    let found = examine(&Evidence {
+    let found = examine(&Statement {
         pcrs: &swapped,
-        ..fixture.evidence()
+        ..fixture.statement()
     })
     .expect("memory");
     assert_eq!(found.selection, Outcome::Passed);
@@ -234,9 +234,9 @@ fn test_signature_in_other_bytes_is_refused() {
         let mut signature = fixture.signature.to_vec();
         signature[place] += 1; // the length of r, or of s
         signature.insert(place + 1, 0);
-        let altered = Evidence {
+        let altered = Statement {
             signature: &signature,
-            ..fixture.evidence()
+            ..fixture.statement()
         };
         assert!(!accepted(&altered), "a zero in front, behind byte {length}");
     }
@@ -245,9 +245,9 @@ fn test_signature_in_other_bytes_is_refused() {
 #[test]
 fn test_quote_for_another_request_is_not_fresh() {
     for fixture in fixtures() {
-        let altered = Evidence {
+        let altered = Statement {
             qualifying_data: &[7; 16],
-            ..fixture.evidence()
+            ..fixture.statement()
         };
         let found = examine(&altered).expect("memory");
         assert!(matches!(found.fresh, Outcome::Failed(_)));
@@ -259,9 +259,9 @@ fn test_quote_for_another_request_is_not_fresh() {
 fn test_signature_of_another_key_is_refused() {
     let all = fixtures();
     for (fixture, other) in all.iter().zip(all.iter().cycle().skip(1)) {
-        let altered = Evidence {
+        let altered = Statement {
             public: other.public,
-            ..fixture.evidence()
+            ..fixture.statement()
         };
         let found = examine(&altered).expect("memory");
         assert!(
@@ -306,15 +306,15 @@ fn check_mutation(fixtures: &[Fixture], seed: u64) {
         mutate(&mut parts[which], theirs, &mut random);
     }
     let [quote, signature, public] = &parts;
-    let evidence = Evidence {
+    let statement = Statement {
         quote,
         signature,
         public,
-        ..fixture.evidence()
+        ..fixture.statement()
     };
     // The policy of the key, its name's algorithm and its other attributes are nothing that a quote depends on.
     let same = quote == fixture.quote && signature == fixture.signature;
-    assert!(same || !accepted(&evidence));
+    assert!(same || !accepted(&statement));
 }
 
 fn mutate(part: &mut Vec<u8>, theirs: &[u8], random: &mut Random) {

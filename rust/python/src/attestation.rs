@@ -1,7 +1,7 @@
 //! Examines quotes of a TPM.
 
 use crate::errors::OrRaise;
-use nomyo_core::attestation::{self, Bank, Evidence, Outcome};
+use nomyo_core::attestation::{self, Bank, Outcome, Statement};
 use nomyo_core::crypto::certificates;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -31,14 +31,14 @@ pub fn examine_quote<'py>(
         let bank = Bank::named(bank).ok_or_else(|| PyValueError::new_err("unknown bank"))?;
         given.push((bank, *index, value.as_bytes()));
     }
-    let evidence = Evidence {
+    let statement = Statement {
         quote,
         signature,
         public,
         qualifying_data,
         pcrs: &given,
     };
-    let found = attestation::examine(&evidence).or_raise(py)?;
+    let found = attestation::examine(&statement).or_raise(py)?;
     let findings = PyDict::new(py);
     for (name, outcome) in [
         ("signature", found.signature),

@@ -26,7 +26,7 @@ pub const MAX_STRUCTURE_BYTES: usize = 2048;
 
 /// A quote, and what it is said to be about.
 #[derive(Debug)]
-pub struct Evidence<'a> {
+pub struct Statement<'a> {
     /// TPMS_ATTEST.
     pub quote: &'a [u8],
     /// TPMT_SIGNATURE.
@@ -80,11 +80,11 @@ const NO_SIGNATURE: Outcome = Outcome::Unknown("the signature cannot be read");
 const NO_QUOTE: Outcome = Outcome::Unknown("the quote cannot be read");
 
 /// Examines a quote. An error is a lack of memory or of stack, and never a property of the quote.
-pub fn examine(evidence: &Evidence<'_>) -> Result<Findings> {
+pub fn examine(statement: &Statement<'_>) -> Result<Findings> {
     stack::check_room()?;
-    let public = bounded(evidence.public).and_then(Public::parse);
-    let signed = bounded(evidence.signature).and_then(Signed::parse);
-    let attest = bounded(evidence.quote).and_then(Attest::parse);
+    let public = bounded(statement.public).and_then(Public::parse);
+    let signed = bounded(statement.signature).and_then(Signed::parse);
+    let attest = bounded(statement.quote).and_then(Attest::parse);
     let mut findings = Findings {
         signature: NO_KEY,
         quote: NO_QUOTE,
@@ -94,14 +94,14 @@ pub fn examine(evidence: &Evidence<'_>) -> Result<Findings> {
         digest: NO_QUOTE,
         fingerprint: None,
     };
-    findings.judge_quote(&attest, evidence);
+    findings.judge_quote(&attest, statement);
     match &public {
-        Ok(public) => findings.judge_key(public, &signed, evidence.quote)?,
+        Ok(public) => findings.judge_key(public, &signed, statement.quote)?,
         Err(fault) => findings.key_attributes = Outcome::Failed(fault),
     }
     match (&attest, &signed) {
         (Ok(Attest { quote: Some(quote) }), Ok(signed)) => {
-            findings.digest = digest(quote, signed.hash, evidence.pcrs, findings.selection)?;
+            findings.digest = digest(quote, signed.hash, statement.pcrs, findings.selection)?;
         }
         (Ok(_), Err(_)) => findings.digest = NO_SIGNATURE,
         _ => {}
@@ -129,7 +129,7 @@ impl Findings {
     fn judge_quote(
         &mut self,
         attest: &std::result::Result<Attest<'_>, Fault>,
-        evidence: &Evidence<'_>,
+        statement: &Statement<'_>,
     ) {
         let quote = match attest {
             Ok(Attest { quote: Some(quote) }) => quote,
@@ -144,10 +144,10 @@ impl Findings {
         };
         self.quote = Outcome::Passed;
         self.fresh = passed_if(
-            quote.qualifying_data == evidence.qualifying_data,
+            quote.qualifying_data == statement.qualifying_data,
             "it was made for another request",
         );
-        self.selection = selection(quote, evidence.pcrs).into();
+        self.selection = selection(quote, statement.pcrs).into();
     }
 
     fn judge_key(
