@@ -19,7 +19,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz test-arena-model test-tools test-lowest soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz constant-time test-arena-model test-tools test-lowest soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
 
 setup: build
 
@@ -104,6 +104,14 @@ test-fuzz:
 
 $(CARGO_FUZZ):
 	cargo install --quiet --locked --root target/tools --version 0.13.2 cargo-fuzz
+
+# Whether the time of an operation tells secrets; by hand, on a machine that does little else. MEASUREMENTS: of each pair.
+MEASUREMENTS ?= 1000000
+ONE_CORE := taskset --cpu-list 1
+constant-time: build
+	cargo build --release --locked --package nomyo-core --example constant_time
+	$(ONE_CORE) target/release/examples/constant_time $(MEASUREMENTS)
+	$(ONE_CORE) $(BIN)/python tests/support/constant_time.py $(MEASUREMENTS)
 
 # The arena's sources under a model checker: every order in which two threads can go through them.
 test-arena-model:
