@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,11 +135,13 @@ def test_answer_that_is_too_deep_for_the_stack_becomes_no_object(owner: Owner, c
 
 
 TOKEN = '{"token":"the","logprob":-1.5,"bytes":[116,104,101]}'
-ESCAPES = r"\n" * 22_000_000
-LARGE = {  # a second's work each
-    "twenty megabytes of log probabilities": f"[{','.join([TOKEN] * 380_000)}]",
-    "a text of escapes": f'"{ESCAPES}"',
-    "a name of escapes": f'{{"{ESCAPES}":1}}',
+ESCAPES = 22_000_000
+LARGE: dict[
+    str, Callable[[], str]
+] = {  # a second's work each; made where it is needed, not in each process of the tests
+    "twenty megabytes of log probabilities": lambda: f"[{','.join([TOKEN] * 380_000)}]",
+    "a text of escapes": lambda: '"' + r"\n" * ESCAPES + '"',
+    "a name of escapes": lambda: '{"' + r"\n" * ESCAPES + '":1}',
 }
 
 
@@ -183,10 +186,11 @@ def test_loop_is_free_while_a_large_answer_is_opened(
     tmp_path: Path,
 ) -> None:
     """In a process of its own: a garbage collection goes through all objects of a process, and stops its threads."""
-    text = f'{WHOLE[:-1]},"usage":{LARGE[what]}}}'.replace('"usage": ', '"used": ')
+    usage = LARGE[what]()
+    text = f'{WHOLE[:-1]},"usage":{usage}}}'.replace('"usage": ', '"used": ')
     package = Owner(client_key).seal(text.encode())
     faulty_router.change = lambda _: package
-    (tmp_path / "expected.json").write_text(LARGE[what])
+    (tmp_path / "expected.json").write_text(usage)
     arguments = (faulty_router.url, str(key_directory), method, str(tmp_path / "expected.json"))
     # What holds the loop up does so each time; a machine that gives the loop no processor does not.
     assert any(float(output_of(STRETCHES, *arguments)) < 0.3 for _ in range(3))
