@@ -26,10 +26,8 @@ from .errors import (
 )
 
 try:
-    if "t" in getattr(sys, "abiflags", ""):
-        from ._missing_core import refuse_stable_abi
-
-        refuse_stable_abi()
+    if "t" in getattr(sys, "abiflags", ""):  # CPython 3.14 without the GIL would load a core for builds that have it
+        raise ImportError("the native core is for builds with the GIL", name="nomyo._core")
     from . import _core as _core
 except ImportError as _error:
     from ._missing_core import why_missing

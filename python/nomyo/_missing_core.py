@@ -11,7 +11,7 @@ _SERVED = "nomyo's native core serves ordinary builds of CPython 3.11 and later"
 
 
 def why_missing(error: ImportError) -> str:
-    """Return the words for an import of `nomyo._core` that failed.
+    """Return the words for an import of `nomyo._core` that failed, or was not tried.
 
     Args:
         error: What the import raised.
@@ -25,22 +25,6 @@ def why_missing(error: ImportError) -> str:
         return f"{_SERVED}, and this is a free-threaded build of {version}: run it with python{version}"
     # Otherwise no file fits this system, or none is there. The loader's own words name what is wrong with a file.
     return f"nomyo's native core cannot be loaded: {error}; install it again (pip install --force-reinstall nomyo)"
-
-
-def refuse_stable_abi() -> None:
-    """Keep a free-threaded build from loading a core for the stable ABI.
-
-    CPython 3.14 looks for such files in a free-threaded build too, although objects have another layout there: the
-    module would run, and break, before it could say so.
-
-    Raises:
-        ImportError: The core that would be imported is one for the stable ABI.
-    """
-    from importlib.util import find_spec
-
-    core = find_spec("nomyo._core")
-    if core is not None and str(core.origin).endswith((".abi3.so", "_core.pyd")):
-        raise ImportError("it is built for the stable ABI", name=core.name, path=core.origin)
 
 
 def _is_free_threaded() -> bool:
