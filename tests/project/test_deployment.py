@@ -7,19 +7,16 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
-from packaging.requirements import Requirement
 
 from nomyo.serve.router.running import RunningRouter
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def entered(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -97,21 +94,6 @@ def test_health_check_tells_whether_something_serves(router: RunningRouter) -> N
     nobody = healthy(1)
     assert nobody.returncode == 1
     assert nobody.stderr.startswith("there is no answer at port 1: ")
-
-
-def test_lock_of_the_image_has_each_dependency_in_a_version_that_is_allowed() -> None:
-    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (DEPLOY / "requirements.txt").read_text(), re.MULTILINE))
-    extras = PROJECT["optional-dependencies"]
-    wanted = map(Requirement, [*PROJECT["dependencies"], *extras["cli"], *extras["serve"]])
-    for one in (one for one in wanted if one.name != "nomyo"):
-        assert one.name in locked, "write the lock anew: make lock"
-        assert one.specifier.contains(locked[one.name]), f"{one}: make lock"
-
-
-@pytest.mark.parametrize("name", ["requirements.txt", "build-requirements.txt"])
-def test_every_line_of_a_lock_has_hashes(name: str) -> None:
-    for entry in re.split(r"\n(?=[a-z0-9])", (DEPLOY / name).read_text()):
-        assert "--hash=sha256:" in entry, entry
 
 
 def test_image_has_no_root_and_one_release_of_debian() -> None:
