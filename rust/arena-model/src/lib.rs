@@ -36,9 +36,13 @@ mod arena {
     pub mod heap;
     pub mod heaps;
     mod mapping;
+    #[path = "../../../core/src/arena/pages.rs"]
+    pub mod pages;
     pub mod region;
     #[path = "../../../core/src/arena/size.rs"]
     pub mod size;
+    #[path = "../../../core/src/arena/spare.rs"]
+    pub mod spare;
     #[path = "../../../core/src/arena/supply.rs"]
     pub mod supply;
 }

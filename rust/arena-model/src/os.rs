@@ -1,7 +1,7 @@
 //! Stands for the core's `os`: a byte of model memory for every granule of the region.
 
 use crate::arena::chunk::UNITS;
-use crate::arena::region::{CHUNKS, UNIT_BYTES, USABLE_UNITS, region};
+use crate::arena::region::{CHUNKS, PAGE, UNIT_BYTES, USABLE_UNITS, region};
 use loom::cell::UnsafeCell;
 use std::cell::Cell;
 
@@ -60,6 +60,25 @@ pub unsafe fn open_pages(pages: *mut u8, len: usize) -> bool {
 pub unsafe fn close_pages(pages: *mut u8, len: usize) {
     // It writes, so that Loom reports an access that is not ordered before it.
     fill(pages as usize, len, 0);
+}
+
+pub unsafe fn open_secret(_pages: *mut u8, _len: usize) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+pub unsafe fn move_over(_from: *mut u8, _to: *mut u8, _len: usize) -> bool {
+    false
+}
+
+pub unsafe fn release(_pages: *mut u8, _len: usize) {}
+
+pub fn page_size() -> usize {
+    PAGE
+}
+
+pub unsafe fn close_secret(pages: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { close_pages(pages, len) };
 }
 
 pub unsafe fn lock(_pages: *mut u8, _len: usize) -> bool {

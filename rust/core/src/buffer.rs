@@ -6,28 +6,28 @@
 //!
 //! Promises:
 //! - Nothing else lies in its pages. They are locked if the limit allows it ([`SecureBuffer::locked`] tells), and kept
-//!   out of core dumps.
+//!   out of core dumps. They are hidden if all memory is, see [`crate::hidden`].
 //! - A read or write beyond the end faults at once, since the content ends where the guard begins. A write before the
 //!   beginning is found when the buffer is dropped, and ends the process by SIGSEGV, as libsodium's `sodium_free` does.
 //! - The content is wiped before the pages are released, and at the end of the process (see [`crate::exit`]).
 //! - In a forked child the pages hold zeros, and access to the content is [`Error::Forked`].
 
+mod pages;
+
+pub(crate) use pages::{
+    LIVE, any_in_use, each, note_hidden, prepare, replace_hidden, wipe_all, wipe_inherited,
+};
+
 use crate::arena::locked_is_required;
 use crate::crypto::constant_time;
-use crate::refused::Protection;
-use crate::spin::SpinLock;
 use crate::{Error, Result, generation, os};
-use std::collections::BTreeMap;
+use pages::Pages;
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::Path;
 use std::slice;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Bytes before the content that show whether somebody wrote there.
-const CANARY_BYTES: usize = 16;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The first size of the buffer for a file of unknown size.
 const FIRST_READ_BYTES: usize = 4096;
@@ -35,27 +35,11 @@ const FIRST_READ_BYTES: usize = 4096;
 /// the memory.
 const MOST_OF_UNKNOWN_SIZE_BYTES: usize = 64 * 1024 * 1024;
 
-/// The address and size of every buffer's content, so that the exit can wipe them.
-pub(crate) static LIVE: SpinLock<BTreeMap<usize, usize>> = SpinLock::new(BTreeMap::new());
-
-/// Whether the system refused `MADV_WIPEONFORK` for a buffer, so that the child's handler of `fork` must wipe the
-/// buffers.
-static WIPED_BY_HAND: AtomicBool = AtomicBool::new(false);
-
 /// Locked, guarded, wiped memory for one secret.
 pub struct SecureBuffer {
-    reservation: *mut u8,
-    /// Bytes of the pages between the guards.
-    inner: usize,
-    len: usize,
-    locked: bool,
+    pages: Arc<Pages>,
     generation: u64,
 }
-
-// SAFETY: the mapping belongs to this value alone, and only `&mut self` writes to it.
-unsafe impl Send for SecureBuffer {}
-// SAFETY: as above; shared references only read.
-unsafe impl Sync for SecureBuffer {}
 
 impl SecureBuffer {
     /// Makes a buffer of `len` zero bytes, locked if the limit allows it.
@@ -64,7 +48,7 @@ impl SecureBuffer {
     /// buffer cannot be locked.
     pub fn new(len: usize) -> Result<Self> {
         let buffer = Self::map(len).ok_or(Error::Memory("out of memory"))?;
-        match buffer.locked || !locked_is_required() {
+        match buffer.locked() || !locked_is_required() {
             true => Ok(buffer),
             false => Err(Error::Unlocked),
         }
@@ -93,7 +77,7 @@ impl SecureBuffer {
             |room: &mut [u8]| read_full(reader, room).map_err(|source| io_error(path, source));
         loop {
             filled += fill(&mut buffer.content_mut()[filled..])?;
-            if filled < buffer.len {
+            if filled < buffer.len() {
                 return buffer.resized(filled);
             }
             // One more byte shows whether this was all. It is read into a vector, which lies in the arena; an array
@@ -125,38 +109,40 @@ impl SecureBuffer {
 
     /// The address of the content. It does not change while the buffer lives.
     pub fn address(&self) -> usize {
-        self.start() as usize
+        self.pages.content() as usize
     }
 
     /// The size of the content in bytes.
     pub fn len(&self) -> usize {
-        self.len
+        self.pages.len
     }
 
     /// Whether there is no content.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Whether all of it is locked now.
     pub fn locked(&self) -> bool {
-        self.locked && self.check_process().is_ok()
+        self.pages.locked.load(Ordering::Relaxed) && self.check_process().is_ok()
     }
 
     /// Locks it. Returns whether it is locked now.
     pub fn lock(&mut self) -> bool {
         if !self.locked() && self.check_process().is_ok() {
             // SAFETY: the pages between the guards are ours.
-            self.locked = unsafe { os::lock(self.pages(), self.inner) };
+            let locked = unsafe { os::lock(self.pages.start(), self.pages.inner) };
+            self.pages.locked.store(locked, Ordering::Relaxed);
         }
         self.locked()
     }
 
-    /// Unlocks it. Returns whether it is unlocked now.
+    /// Unlocks it. Returns whether it is unlocked now. Hidden pages cannot be unlocked.
     pub fn unlock(&mut self) -> bool {
-        if self.locked() {
+        if self.locked() && !self.pages.hidden.load(Ordering::Relaxed) {
             // SAFETY: the pages between the guards are ours.
-            self.locked = !unsafe { os::unlock(self.pages(), self.inner) };
+            let locked = !unsafe { os::unlock(self.pages.start(), self.pages.inner) };
+            self.pages.locked.store(locked, Ordering::Relaxed);
         }
         !self.locked()
     }
@@ -164,7 +150,20 @@ impl SecureBuffer {
     /// Overwrites the content with zeros, in a way that no optimiser removes.
     pub fn wipe(&mut self) {
         // SAFETY: the content is ours to write.
-        unsafe { os::wipe(self.start(), self.len) };
+        unsafe { os::wipe(self.pages.content(), self.len()) };
+    }
+
+    /// Notes one more user who relies on the address, and may read and write there until [`SecureBuffer::let_go`].
+    /// Meanwhile the memory is not moved.
+    pub fn hold(&self) {
+        self.pages.uses.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes back one [`SecureBuffer::hold`]. Ends the process if there was none.
+    pub fn let_go(&self) {
+        if self.pages.uses.fetch_sub(1, Ordering::AcqRel) == 0 {
+            os::die("a SecureBuffer was let go more often than it was held");
+        }
     }
 
     /// Compares with `other` in a time that depends on nothing but the lengths. False in a forked child.
@@ -173,48 +172,23 @@ impl SecureBuffer {
     }
 
     fn map(len: usize) -> Option<Self> {
-        let page = os::page_size();
-        let inner = len
-            .checked_add(CANARY_BYTES)?
-            .checked_next_multiple_of(page)?;
-        let reserved = inner
-            .checked_add(2 * page)
-            .filter(|sum| isize::try_from(*sum).is_ok())?;
-        let reservation = os::reserve(reserved)?;
-        let generation = generation::current();
-        // From here on Drop releases the reservation; it reads nothing before `inner` is set.
-        let mut buffer = Self {
-            reservation,
-            inner,
-            len,
-            locked: false,
-            generation,
+        let buffer = Self {
+            pages: Arc::new(Pages::map(len)?),
+            generation: generation::current(),
         };
-        // SAFETY: the pages between the guards of a fresh reservation.
-        unsafe {
-            if !os::open_pages(buffer.pages(), inner) {
-                os::release(reservation, reserved);
-                std::mem::forget(buffer);
-                return None;
-            }
-            Protection::HiddenFromDumps.note(os::hide_from_dumps(buffer.pages(), inner));
-            if !os::wipe_on_fork(buffer.pages(), inner) {
-                WIPED_BY_HAND.store(true, Ordering::Relaxed);
-            }
-            buffer.locked = os::lock(buffer.pages(), inner);
-            buffer.canary_place().write_unaligned(canary());
-        }
-        LIVE.lock().insert(buffer.address(), len);
+        let mut live = LIVE.lock();
+        live.insert(buffer.address(), Arc::clone(&buffer.pages));
+        drop(live);
         Some(buffer)
     }
 
     /// Copies the content into a buffer of another size; it is cut off, or followed by zeros.
     fn resized(self, len: usize) -> Result<Self> {
-        if len == self.len {
+        if len == self.len() {
             return Ok(self);
         }
         let mut other = Self::new(len)?;
-        let kept = len.min(self.len);
+        let kept = len.min(self.len());
         other.content_mut()[..kept].copy_from_slice(&self.content()[..kept]);
         Ok(other)
     }
@@ -229,79 +203,27 @@ impl SecureBuffer {
 
     fn content(&self) -> &[u8] {
         // SAFETY: `len` bytes before the guard, initialised by the system.
-        unsafe { slice::from_raw_parts(self.start(), self.len) }
+        unsafe { slice::from_raw_parts(self.pages.content(), self.len()) }
     }
 
     fn content_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `&mut self` is the only access.
-        unsafe { slice::from_raw_parts_mut(self.start(), self.len) }
-    }
-
-    fn pages(&self) -> *mut u8 {
-        self.reservation.wrapping_add(os::page_size())
-    }
-
-    fn start(&self) -> *mut u8 {
-        self.pages().wrapping_add(self.inner - self.len)
-    }
-
-    fn canary_place(&self) -> *mut [u64; 2] {
-        self.start().wrapping_sub(CANARY_BYTES).cast()
+        unsafe { slice::from_raw_parts_mut(self.pages.content(), self.len()) }
     }
 }
 
 impl Drop for SecureBuffer {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made in `map`, and is released once. In a forked child the canary is zero.
-        unsafe {
-            let intact = self.canary_place().read_unaligned() == canary();
-            self.wipe();
-            LIVE.lock().remove(&self.address());
-            if !intact && self.check_process().is_ok() {
-                os::die_by_fault("a SecureBuffer was written to in front of its content");
-            }
-            os::release(self.reservation, self.inner + 2 * os::page_size());
+        // In a forked child the canary is zero.
+        let intact = self.pages.is_intact() || self.check_process().is_err();
+        self.wipe();
+        LIVE.lock().remove(&self.address());
+        if !intact {
+            os::die_by_fault("a SecureBuffer was written to in front of its content");
         }
+        // SAFETY: this was the only user, and the pages have left the list.
+        unsafe { self.pages.unmap() };
     }
-}
-
-/// Draws the canary now, so that no thread can be drawing it when the process forks.
-pub(crate) fn prepare() {
-    canary();
-}
-
-/// Overwrites the contents of all buffers in a forked child, if the system has not done so.
-///
-/// # Safety
-/// The caller must hold the lock of [`LIVE`].
-pub(crate) unsafe fn wipe_inherited() {
-    if WIPED_BY_HAND.load(Ordering::Relaxed) {
-        // SAFETY: the caller's promise; the child's buffers are its own copies, which nobody may read.
-        unsafe { wipe_all() };
-    }
-}
-
-/// Overwrites the contents of all buffers.
-///
-/// # Safety
-/// The caller must hold the lock of [`LIVE`].
-pub(crate) unsafe fn wipe_all() {
-    // SAFETY: the caller's promise.
-    for (start, len) in unsafe { LIVE.held_value() } {
-        // SAFETY: everything in the list is mapped, since a buffer leaves the list before it is unmapped.
-        unsafe { os::wipe_touched(*start as *mut u8, *len) };
-    }
-}
-
-/// Returns random bytes, the same for all buffers of a process. They show stray writes. They need not stop an attacker:
-/// one who can read the memory before a buffer can read the buffer too.
-fn canary() -> [u64; 2] {
-    static CANARY: OnceLock<[u64; 2]> = OnceLock::new();
-    *CANARY.get_or_init(|| {
-        // The standard library's hash keys are drawn from the system's random source.
-        let keyed = RandomState::new();
-        [keyed.hash_one(0), keyed.hash_one(1)]
-    })
 }
 
 fn io_error(path: &Path, source: io::Error) -> Error {

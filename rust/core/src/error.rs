@@ -39,6 +39,10 @@ pub enum Error {
     Unlocked,
     /// An argument is out of range; the text says what was expected.
     Value(&'static str),
+    /// Memory cannot be hidden, since the system refuses it; the text says why.
+    NotHidden(&'static str),
+    /// Memory cannot be hidden now, since it is in use; the text says by what.
+    InUse(&'static str),
     /// The key was wiped.
     Wiped,
     /// A key or buffer of the parent process was used in a forked child.
@@ -59,9 +63,11 @@ impl fmt::Display for Error {
             Self::NotJson => f.write_str(
                 "the package was opened, but what was sealed in it is not JSON as expected: one object in UTF-8 that has no field twice, is nested at most 200 deep, has integers of at most 4,300 digits, and takes at most 512 MiB as Python objects",
             ),
-            Self::Key(expected) | Self::Memory(expected) | Self::Value(expected) => {
-                f.write_str(expected)
-            }
+            Self::Key(text)
+            | Self::Memory(text)
+            | Self::Value(text)
+            | Self::NotHidden(text)
+            | Self::InUse(text) => f.write_str(text),
             Self::KeyFile { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Unlocked => f.write_str(

@@ -2,9 +2,14 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 static EXITING: AtomicBool = AtomicBool::new(false);
 static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
+/// How many calls under way are stopped at the gate to AWS-LC, where they touch no memory of the arena.
+static STOPPED: AtomicU32 = AtomicU32::new(0);
+/// Whether work that begins must wait.
+static PAUSED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Whether this thread is ending the process.
@@ -25,16 +30,58 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> T {
             UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
         }
     }
-    OWN.set(OWN.get() + 1);
-    UNDER_WAY.fetch_add(1, Ordering::SeqCst);
-    let leave = Leave;
-    if OWN.get() == 1 && is_over() {
-        drop(leave);
-        loop {
-            std::thread::park();
+    loop {
+        OWN.set(OWN.get() + 1);
+        UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+        let leave = Leave;
+        if OWN.get() > 1 || !(is_over() || PAUSED.load(Ordering::SeqCst)) {
+            return work();
         }
+        drop(leave);
+        wait_for_turn();
     }
-    work()
+}
+
+/// Waits while work is paused, and for ever if the process is ending.
+fn wait_for_turn() {
+    const NAP: Duration = Duration::from_micros(50);
+    while is_over() {
+        std::thread::park();
+    }
+    while PAUSED.load(Ordering::SeqCst) {
+        std::thread::sleep(NAP);
+    }
+}
+
+/// Keeps work from beginning until it is dropped. Only one thread may have it at a time.
+pub(crate) struct Pause(());
+
+impl Pause {
+    pub(crate) fn new() -> Self {
+        PAUSED.store(true, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        PAUSED.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Whether all work of other threads is stopped at the gate. Asked while work is paused and the gate is closed; then
+/// the answer stays true.
+pub(crate) fn others_are_stopped() -> bool {
+    UNDER_WAY.load(Ordering::SeqCst) <= OWN.get() + STOPPED.load(Ordering::SeqCst)
+}
+
+/// Runs `wait`, which waits at the gate until this thread is through, or gives up.
+pub(crate) fn stopped<T>(wait: impl FnOnce() -> T) -> T {
+    let own = OWN.get();
+    STOPPED.fetch_add(own, Ordering::SeqCst);
+    let outcome = wait();
+    STOPPED.fetch_sub(own, Ordering::SeqCst);
+    outcome
 }
 
 /// Whether another thread is ending the process.
@@ -66,6 +113,8 @@ pub(crate) fn any_works() -> bool {
 /// Forgets the work of the parent's other threads, and that the parent was ending; called in a forked child.
 pub(crate) fn forget_inherited() {
     UNDER_WAY.store(OWN.get(), Ordering::SeqCst);
+    STOPPED.store(0, Ordering::SeqCst);
+    PAUSED.store(false, Ordering::SeqCst);
     ENDS_HERE.set(false);
     EXITING.store(false, Ordering::SeqCst);
 }

@@ -14,6 +14,7 @@ pub mod exiting;
 mod fork;
 pub mod generation;
 pub mod harden;
+pub mod hidden;
 mod init;
 pub mod json;
 pub mod key_files;

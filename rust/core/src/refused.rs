@@ -1,6 +1,7 @@
 //! Notes which system calls were refused that a promise needs and that nothing else can replace.
 //!
-//! One refusal counts for all memory and for good, since a kernel without a call does not get it later. Refused locks
+//! One refusal counts for all memory and for good, since a kernel without a call does not get it later. (Hidden memory
+//! is asked for as a whole, and can be asked for again.) Refused locks
 //! are not noted here: they come and go, and [`crate::arena::status`] counts them.
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -16,10 +17,17 @@ pub enum Protection {
     ForkHandled = 2,
     /// The end of the process waits for work, and then wipes: `atexit`.
     ExitHandled = 4,
+    /// Memory is hidden even from root, if that was asked for: `memfd_secret`. The last answer counts.
+    Hidden = 8,
 }
 
 impl Protection {
-    const ALL: [Self; 3] = [Self::HiddenFromDumps, Self::ForkHandled, Self::ExitHandled];
+    const ALL: [Self; 4] = [
+        Self::HiddenFromDumps,
+        Self::ForkHandled,
+        Self::ExitHandled,
+        Self::Hidden,
+    ];
 
     /// The name that [`refused`] gives it.
     pub fn name(self) -> &'static str {
@@ -27,6 +35,7 @@ impl Protection {
             Self::HiddenFromDumps => "MADV_DONTDUMP",
             Self::ForkHandled => "pthread_atfork",
             Self::ExitHandled => "atexit",
+            Self::Hidden => "memfd_secret",
         }
     }
 
@@ -35,6 +44,11 @@ impl Protection {
         if !granted {
             REFUSED.fetch_or(self as u8, Ordering::Relaxed);
         }
+    }
+
+    /// Forgets a refusal, since the system grants the call now.
+    pub(crate) fn forget_refusal(self) {
+        REFUSED.fetch_and(!(self as u8), Ordering::Relaxed);
     }
 }
 

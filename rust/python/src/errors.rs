@@ -43,6 +43,8 @@ pub fn from_core(py: Python<'_>, error: Error) -> PyErr {
         | Error::KeyFile { .. }
         | Error::Unlocked
         | Error::Forked
+        | Error::NotHidden(_)
+        | Error::InUse(_)
         | Error::Crypto => security_error(py, &text),
     }
 }

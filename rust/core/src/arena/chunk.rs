@@ -9,6 +9,7 @@
 //! chunk, or by the growth lock if no heap owns it.
 
 use super::bits::{Map, run_mask};
+use super::pages::Kept;
 use super::size::slot_size;
 use crate::sync::{AtomicU8, Ordering, SharedCell};
 
@@ -50,6 +51,8 @@ pub struct Ledger {
     pub usable: Map,
     /// Whether its pages are locked.
     pub locked: bool,
+    /// Whether they are hidden. Then they are locked too.
+    pub hidden: bool,
     /// Its neighbours in the list of chunks with free units.
     pub links: Links,
     units: [Unit; UNITS],
@@ -194,6 +197,7 @@ impl Chunk {
             free: 0,
             usable: 0,
             locked: false,
+            hidden: false,
             links: CLOSED.links,
             units: [CLOSED; UNITS],
         };
@@ -206,11 +210,12 @@ impl Chunk {
 }
 
 impl Ledger {
-    /// Begins with `units` free units.
-    pub fn open(&mut self, units: usize, locked: bool) {
+    /// Begins with `units` free units, in pages that are kept so; `None`: they are not locked.
+    pub fn open(&mut self, units: usize, kept: Option<Kept>) {
         self.usable = run_mask(0, units);
         self.free = self.usable;
-        self.locked = locked;
+        self.locked = kept.is_some();
+        self.hidden = kept == Some(Kept::Hidden);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::budget::{BUDGET, Share};
 use super::chunk::{NONE, unit_number};
+use super::pages;
 use super::region::Region;
 use crate::os;
 use crate::spin::SpinLock;
@@ -60,12 +61,13 @@ impl Region {
         let ledger = unsafe { self.chunks.ledger(chunk) };
         let bytes = ledger.units() * self.unit_bytes();
         // SAFETY: the chunk is open, and no block is left in it.
-        unsafe { os::close_pages(self.start(chunk), bytes) };
+        unsafe { pages::close(self.start(chunk), bytes, ledger.hidden) };
         match ledger.locked {
             true => BUDGET.give_back(share, bytes / self.page),
             false => BUDGET.remove_unlocked(share, bytes),
         }
-        (ledger.usable, ledger.free, ledger.locked) = (0, 0, false);
+        (ledger.usable, ledger.free) = (0, 0);
+        (ledger.locked, ledger.hidden) = (false, false);
         growth.recycle(self, chunk);
     }
 
@@ -79,8 +81,10 @@ impl Region {
         let ledger = unsafe { self.chunks.ledger(chunk) };
         let bytes = ledger.units() * self.unit_bytes();
         let was_locked = ledger.locked;
+        // The child's hidden pages are new ones, and locked as they are.
         // SAFETY: the chunk is open, so it is mapped.
-        ledger.locked = was_locked && unsafe { os::lock_inherited(self.start(chunk), bytes) };
+        let locks = || unsafe { os::lock_inherited(self.start(chunk), bytes) };
+        ledger.locked = ledger.hidden || was_locked && locks();
         if ledger.locked {
             BUDGET.count_locked(share, bytes / self.page);
             return Lock::AsBefore;
@@ -107,20 +111,22 @@ impl Region {
         let chunk = growth.next(self)?;
         let (start, bytes) = (self.start(chunk), units * self.unit_bytes());
         // SAFETY: the chunk is closed, and lies within the region.
-        let open = unsafe { os::open_pages(start, bytes) };
-        // SAFETY: it was opened above.
-        let locked = open && lock_for.is_some() && unsafe { os::lock(start, bytes) };
-        if lock_for.is_some() {
-            BUDGET.note_answer(locked);
-        }
-        if !open || (lock_for.is_some() && !locked) {
-            // SAFETY: nothing uses the chunk yet.
-            unsafe { os::close_pages(start, bytes) };
+        let (open, kept) = unsafe {
+            match lock_for {
+                Some(_) => {
+                    let kept = pages::open(start, bytes);
+                    BUDGET.note_answer(kept.is_some());
+                    (kept.is_some(), kept)
+                }
+                None => (os::open_pages(start, bytes), None),
+            }
+        };
+        if !open {
             growth.recycle(self, chunk);
             return None;
         }
         // SAFETY: no heap owns the chunk, and the growth lock is held.
-        unsafe { self.chunks.ledger(chunk) }.open(units, locked);
+        unsafe { self.chunks.ledger(chunk) }.open(units, kept);
         Some(chunk)
     }
 
@@ -128,7 +134,8 @@ impl Region {
         (units * self.unit_bytes()).div_ceil(self.page)
     }
 
-    fn start(&self, chunk: u32) -> *mut u8 {
+    /// The address of a chunk.
+    pub fn start(&self, chunk: u32) -> *mut u8 {
         self.address(unit_number(chunk, 0)) as *mut u8
     }
 }

@@ -2,6 +2,7 @@
 
 use super::chunk::{Chunk, Chunks, chunk_of, index_in_chunk};
 use super::heap::{Heap, Lane};
+use super::pages::Kept;
 use super::size::{CLASSES, slot_size};
 use std::collections::HashSet;
 
@@ -55,7 +56,7 @@ impl Model {
         let mut heap = Heap::new();
         for chunk in 0..4 {
             // SAFETY: one thread, no other reference.
-            unsafe { chunks.ledger(chunk) }.open(USABLE, chunk < 2);
+            unsafe { chunks.ledger(chunk) }.open(USABLE, (chunk < 2).then_some(Kept::Locked));
             heap.adopt(&chunks, chunk);
         }
         Self {

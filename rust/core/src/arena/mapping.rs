@@ -8,6 +8,9 @@
 
 use super::budget::{BUDGET, Share};
 use super::heaps::note_unlocked_serve;
+use super::pages::{self, Kept};
+use super::spare;
+use super::stretch::Stretch;
 use crate::os;
 use crate::refused::Protection;
 use crate::spin::SpinLock;
@@ -39,6 +42,7 @@ struct Header {
     reserved: usize,
     share: Share,
     locked: bool,
+    hidden: bool,
 }
 
 /// Maps a block of `size` bytes, all zero; null if that is not possible.
@@ -65,9 +69,13 @@ pub unsafe fn unmap(block: *mut u8) {
             reserved,
             share,
             locked,
+            hidden,
             ..
         } = header.read();
-        os::release(reservation, reserved);
+        match hidden {
+            true => spare::release(reservation, reserved, block, bytes),
+            false => os::release(reservation, reserved),
+        }
         MAPPED_BYTES.fetch_sub(bytes, Ordering::Relaxed);
         match locked {
             true => BUDGET.give_back(share, bytes / os::page_size()),
@@ -119,6 +127,36 @@ pub unsafe fn wipe_all(mappings: &Mappings) {
     }
 }
 
+/// Calls `visit` with every block that is locked.
+///
+/// # Safety
+/// The caller must hold the lock.
+pub unsafe fn each_locked(mappings: &Mappings, visit: &mut dyn FnMut(Stretch)) {
+    let mut next = mappings.first;
+    while !next.is_null() {
+        // SAFETY: the list holds live headers, and the lock is held.
+        let header = unsafe { &*next };
+        if header.locked {
+            visit(Stretch::whole(header.block, header.bytes));
+        }
+        next = header.after;
+    }
+}
+
+/// Notes that every locked block is hidden now.
+///
+/// # Safety
+/// As [`each_locked`].
+pub unsafe fn note_hidden(mappings: &Mappings) {
+    let mut next = mappings.first;
+    while !next.is_null() {
+        // SAFETY: as above.
+        let header = unsafe { &mut *next };
+        header.hidden = header.locked;
+        next = header.after;
+    }
+}
+
 fn relock(header: &mut Header) {
     let Header {
         block,
@@ -128,7 +166,8 @@ fn relock(header: &mut Header) {
     } = *header;
     MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
     // SAFETY: a block is mapped while its header is in the list.
-    header.locked = header.locked && unsafe { os::lock_inherited(block, bytes) };
+    let locks = || unsafe { os::lock_inherited(block, bytes) };
+    header.locked = header.hidden || header.locked && locks();
     if header.locked {
         BUDGET.count_locked(share, bytes / os::page_size());
         return;
@@ -148,12 +187,19 @@ fn try_map(size: usize, align: usize, share: Share) -> Option<*mut u8> {
     let (block, header) = (start as *mut u8, (start - 2 * page) as *mut Header);
     // SAFETY: header and block lie within the fresh reservation, a page apart.
     unsafe {
-        if !os::open_pages(header.cast(), page) || !os::open_pages(block, bytes) {
+        Protection::HiddenFromDumps.note(os::hide_from_dumps(block, bytes));
+        let kept = open_within_budget(block, bytes, share);
+        let opened = kept.is_some() || os::open_pages(block, bytes);
+        if !opened || !os::open_pages(header.cast(), page) {
+            forget(kept, bytes, share);
             os::release(reservation, reserved);
             return None;
         }
-        Protection::HiddenFromDumps.note(os::hide_from_dumps(block, bytes));
-        let locked = lock_within_budget(block, bytes, share);
+        if kept.is_none() {
+            BUDGET.add_unlocked(share, bytes);
+            BUDGET.serve_unlocked(bytes);
+            note_unlocked_serve();
+        }
         let (before, after) = (null_mut(), null_mut());
         header.write(Header {
             before,
@@ -163,7 +209,8 @@ fn try_map(size: usize, align: usize, share: Share) -> Option<*mut u8> {
             reservation,
             reserved,
             share,
-            locked,
+            locked: kept.is_some(),
+            hidden: kept == Some(Kept::Hidden),
         });
         MAPPINGS.lock().add(header);
     }
@@ -172,22 +219,22 @@ fn try_map(size: usize, align: usize, share: Share) -> Option<*mut u8> {
 }
 
 /// # Safety
-/// The range must be open.
-unsafe fn lock_within_budget(block: *mut u8, bytes: usize, share: Share) -> bool {
-    let pages = bytes / os::page_size();
-    if BUDGET.claim(share, pages, pages).is_some() {
-        // SAFETY: the caller's promise.
-        if unsafe { os::lock(block, bytes) } {
-            return true;
-        }
-        // SAFETY: as above.
-        unsafe { os::unlock(block, bytes) };
-        BUDGET.give_back(share, pages);
+/// The range must be reserved.
+unsafe fn open_within_budget(block: *mut u8, bytes: usize, share: Share) -> Option<Kept> {
+    let count = bytes / os::page_size();
+    BUDGET.claim(share, count, count)?;
+    // SAFETY: the caller's promise.
+    let kept = unsafe { pages::open(block, bytes) };
+    if kept.is_none() {
+        BUDGET.give_back(share, count);
     }
-    BUDGET.add_unlocked(share, bytes);
-    BUDGET.serve_unlocked(bytes);
-    note_unlocked_serve();
-    false
+    kept
+}
+
+fn forget(kept: Option<Kept>, bytes: usize, share: Share) {
+    if kept.is_some() {
+        BUDGET.give_back(share, bytes / os::page_size());
+    }
 }
 
 /// # Safety

@@ -47,8 +47,11 @@ mod heap;
 mod heap_tests;
 mod heaps;
 mod mapping;
+mod pages;
 mod region;
 mod size;
+mod spare;
+mod stretch;
 mod supply;
 #[cfg(test)]
 mod supply_tests;
@@ -58,7 +61,13 @@ pub(crate) use blocks::{put_any, resize_any, take_any};
 pub use heaps::{
     LockedRequired, check_required, locked_is_required, unlocked_serves_here, with_keys,
 };
-pub(crate) use whole::{acquire_locks, release_locks, relock_inherited, wipe_all};
+pub(crate) use pages::{Kept, hide_from_now_on, hiding, open as open_pages};
+pub(crate) use spare::release as release_hidden;
+pub(crate) use stretch::Stretch;
+pub(crate) use whole::{
+    acquire_locks, each_locked, note_hidden, release_locks, relock_inherited, unlocked_in_use,
+    wipe_all,
+};
 
 use crate::{Error, Result, os};
 use budget::BUDGET;
@@ -142,6 +151,11 @@ pub fn zeroed(len: usize) -> Result<Vec<u8>> {
         .map_err(|_| Error::Memory("out of memory"))?;
     bytes.resize(len, 0);
     Ok(bytes)
+}
+
+/// Whether little memory may be locked.
+pub(crate) fn is_scarce() -> bool {
+    BUDGET.total() * os::page_size() < budget::SCARCE_BYTES
 }
 
 /// Returns the figures of the arena.

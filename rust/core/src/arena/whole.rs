@@ -4,12 +4,15 @@
 //! as unlocked from then on.
 
 use super::budget::{BUDGET, Share};
-use super::chunk::unit_number;
 use super::growth::{GROWTH, Lock};
+use super::heap::Heap;
 use super::heaps::{HEAPS, share_of};
 use super::mapping::{self, MAPPED_BYTES, MAPPINGS};
 use super::region::{Region, existing_region};
+use super::spare::SPARE;
+use super::stretch::Stretch;
 use crate::os;
+use crate::spin::SpinLock;
 use std::sync::atomic::Ordering;
 
 /// Takes all locks of the arena, in the order in which they nest: a heap's lock is taken under the growth lock.
@@ -19,6 +22,7 @@ pub fn acquire_locks() {
     for heap in &HEAPS {
         heap.acquire();
     }
+    SPARE.acquire();
 }
 
 /// Releases them.
@@ -28,6 +32,7 @@ pub fn acquire_locks() {
 pub unsafe fn release_locks() {
     // SAFETY: the caller's promise.
     unsafe {
+        SPARE.release();
         for heap in &HEAPS {
             heap.release();
         }
@@ -44,6 +49,8 @@ pub unsafe fn relock_inherited() {
     // The counts may be wrong: at the fork, another thread may have opened, locked or closed pages and not counted them
     // yet.
     BUDGET.reset_counts();
+    // SAFETY: the caller's promise.
+    unsafe { SPARE.held_value() }.forget();
     MAPPED_BYTES.store(0, Ordering::Relaxed);
     // Keys come first, since the child may be allowed to lock less.
     for share in [Share::Keys, Share::General] {
@@ -71,15 +78,63 @@ pub unsafe fn wipe_all() {
     }
 }
 
+/// Calls `visit` with every stretch of pages that is locked: chunks, and blocks with a mapping of their own. The order
+/// is always the same while all locks are held, and in a child that was forked meanwhile.
+///
+/// # Safety
+/// The caller must hold all locks.
+pub unsafe fn each_locked(visit: &mut dyn FnMut(Stretch)) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(region) = existing_region() {
+            region
+                .open_chunks(GROWTH.held_value())
+                .filter(|chunk| region.chunks.ledger(*chunk).locked)
+                .for_each(|chunk| visit(region.stretch(chunk)));
+        }
+        mapping::each_locked(MAPPINGS.held_value(), visit);
+    }
+}
+
+/// Whether blocks are in use that are not locked.
+///
+/// # Safety
+/// The caller must hold all locks.
+pub unsafe fn unlocked_in_use() -> bool {
+    // SAFETY: the caller's promise.
+    let idle_units = |heap: &SpinLock<Heap>| unsafe { heap.held_value() }.idle_unlocked_units();
+    let unit_bytes = existing_region().map_or(0, Region::unit_bytes);
+    let idle_bytes = HEAPS.iter().map(idle_units).sum::<usize>() * unit_bytes;
+    BUDGET.unlocked_bytes() > idle_bytes
+}
+
+/// Notes that everything that is locked is hidden now.
+///
+/// # Safety
+/// The caller must hold all locks, and have moved all of it.
+pub unsafe fn note_hidden() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(region) = existing_region() {
+            for chunk in region.open_chunks(GROWTH.held_value()) {
+                let ledger = region.chunks.ledger(chunk);
+                ledger.hidden = ledger.locked;
+            }
+        }
+        mapping::note_hidden(MAPPINGS.held_value());
+    }
+}
+
 /// # Safety
 /// The caller must hold all locks, and nobody may rely on what lies in the chunks.
 unsafe fn wipe_chunks(region: &Region) {
     // SAFETY: the caller's promise; an open chunk is mapped.
     unsafe {
         for chunk in region.open_chunks(GROWTH.held_value()) {
-            let start = region.address(unit_number(chunk, 0)) as *mut u8;
-            let bytes = region.chunks.ledger(chunk).units() * region.unit_bytes();
-            os::wipe_touched(start, bytes);
+            // Free units hold zeros, and reading them would take RAM for hidden pages that were never touched.
+            region
+                .stretch(chunk)
+                .each_used(|start, bytes| os::wipe_touched(start, bytes));
         }
     }
 }

@@ -81,6 +81,22 @@ pub(crate) fn close() {
     wait_until_empty(&mut waiting, Duration::MAX);
 }
 
+/// The same, but gives up after `patience`, and then leaves the gate open. Returns whether it is closed.
+pub(crate) fn close_within(patience: Duration) -> bool {
+    let mut waiting = Waiting::new();
+    while STATE.fetch_or(CLOSED, Ordering::Acquire) & CLOSED != 0 {
+        if waiting.waited > patience {
+            return false;
+        }
+        waiting.wait();
+    }
+    let empty = wait_until_empty(&mut waiting, patience);
+    if !empty {
+        open();
+    }
+    empty
+}
+
 /// Opens the gate again, in the process that closed it.
 pub(crate) fn open() {
     STATE.fetch_and(!CLOSED, Ordering::Release);
@@ -114,16 +130,21 @@ fn enter() {
 
 /// Enters, and waits if it has to. Returns false if it gave up, because `give_up` said so while the gate was closed.
 fn enter_unless(give_up: fn() -> bool) -> bool {
-    if DEPTH.get() == 0 {
-        let mut waiting = Waiting::new();
-        while !try_enter() {
-            if give_up() {
-                return false;
-            }
-            waiting.wait();
-        }
+    if DEPTH.get() == 0 && !try_enter() && !exiting::stopped(|| wait_to_enter(give_up)) {
+        return false;
     }
     DEPTH.set(DEPTH.get() + 1);
+    true
+}
+
+fn wait_to_enter(give_up: fn() -> bool) -> bool {
+    let mut waiting = Waiting::new();
+    while !try_enter() {
+        if give_up() {
+            return false;
+        }
+        waiting.wait();
+    }
     true
 }
 

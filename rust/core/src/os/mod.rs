@@ -8,6 +8,7 @@
 //! | --- | --- | --- | --- |
 //! | locked memory | `mlock` | `mlock` | `VirtualLock` |
 //! | kept out of core dumps | `MADV_DONTDUMP` | no | no |
+//! | hidden memory | `memfd_secret` | no | no |
 //! | zero in a forked child | `MADV_WIPEONFORK` | no | no `fork` |
 //! | key files | modes, owners, `flock` | modes, owners, `flock` | inherited permissions, a lock file |
 //! | open files that others append to | `flock` | `flock` | no |
@@ -34,6 +35,7 @@ mod links;
 mod opening;
 mod plain_pages;
 mod process;
+mod secret_pages;
 mod thread_stack;
 mod wipe;
 
@@ -54,6 +56,10 @@ pub use plain_pages::PlainPages;
 pub use process::{
     ThreadSlot, at_exit, at_fork, die, die_by_fault, disable_core_dumps, disable_ptrace, dumpable,
     gives_random_bytes, yield_processor,
+};
+pub use secret_pages::{
+    SecretFile, close_secret, move_over, open_secret, others_can_read, secret_elsewhere,
+    why_not_hidden, zeros_over,
 };
 pub use thread_stack::thread_stack;
 pub use wipe::{wipe, wipe_touched};
