@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from os import environ as _environ
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -33,11 +34,9 @@ except ImportError as _error:
     from ._missing_core import why_missing
 
     raise ImportError(why_missing(_error), name=_error.name, path=_error.path) from None
-from ._core import SecureBuffer, harden_process
+from ._core import SecureBuffer
 from .attestation import Attestation
 from .responses import ChatCompletionResponse, SecureResponse
-
-harden_process.__module__ = "nomyo"  # where users find it: the errors that CPython makes of its arguments name it
 
 if TYPE_CHECKING:
     from . import batch
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
         disable_secure_memory,
         enable_secure_memory,
         get_memory_protection_info,
+        harden_process,
         secure_bytearray,
         secure_bytes,
     )
@@ -72,6 +72,7 @@ _IMPORTED_LATE = {
     "disable_secure_memory": "memory",
     "enable_secure_memory": "memory",
     "get_memory_protection_info": "memory",
+    "harden_process": "memory",
     "secure_bytearray": "memory",
     "secure_bytes": "memory",
 }
@@ -138,3 +139,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# For programs that are not ours to change. Now, while no thread can be at work.
+if _environ.get("NOMYO_HIDE_MEMORY", "0") not in ("", "0"):
+    __getattr__("memory").hide(stacklevel=2)

@@ -12,12 +12,12 @@ _T = TypeVar("_T")
 # Packed, because a stub cannot be split.
 # fmt: off
 __all__ = [
-    "ChainEnd", "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked",
-    "can_lock", "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement", "examine_quote",
-    "fits", "harden_process", "in_locked_memory", "is_certificate", "is_encrypted_key_file", "load_key_directory",
-    "load_key_pair", "memory_status", "new_payload_id", "open_bytes", "open_key_directory", "open_package",
-    "open_secret", "refused_calls", "replace_key_pair", "rotate_key_directory", "seal", "seal_bytes", "sha256_hex",
-    "warm_up", "write_key_directory",
+    "ChainEnd", "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked", "can_lock",
+    "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement", "examine_quote", "fits",
+    "harden_process", "hide_memory", "in_locked_memory", "is_certificate", "is_encrypted_key_file",
+    "load_key_directory", "load_key_pair", "memory_is_hidden", "memory_status", "new_payload_id", "open_bytes",
+    "open_key_directory", "open_package", "open_secret", "refused_calls", "replace_key_pair", "rotate_key_directory",
+    "seal", "seal_bytes", "sha256_hex", "warm_up", "write_key_directory",
 ]
 # fmt: on
 
@@ -358,16 +358,16 @@ def all_locked() -> bool:
     """Return whether all working memory is locked and always was. Cheap enough to be asked for every request."""
 
 def harden_process() -> None:
-    """Switch off core dumps and tracing, for this process and the processes that it forks. Idempotent. Raises OSError.
+    """Switch off core dumps and tracing, see `nomyo.harden_process`. Idempotent. Raises OSError."""
 
-    Afterwards no other process of the same user can attach to this one (ptrace(2)) or read its memory, unless that
-    process has CAP_SYS_PTRACE or had attached before. A program that this process starts by execve(2) can be traced
-    again (prctl(2)), but its limit on core dumps stays at 0, the hard limit too. If the process is not root's, it can
-    no longer open `/proc/self/mem` and `/proc/self/environ`.
-    """
+def hide_memory() -> str | None:
+    """Hide memory, see `nomyo.harden_process`. Returns None, or why the system refuses. Raises SecurityError."""
+
+def memory_is_hidden() -> bool | None:
+    """Return whether reading working memory as others would was tried and failed; None if it cannot be tried."""
 
 def refused_calls() -> list[str]:
-    """Return which calls were refused that a protection needs: MADV_DONTDUMP, pthread_atfork, atexit."""
+    """Return which calls were refused that a protection needs: MADV_DONTDUMP, pthread_atfork, atexit, memfd_secret."""
 
 def dumpable() -> int | None:
     """Return PR_GET_DUMPABLE (prctl(2)), None if there is none.

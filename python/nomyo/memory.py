@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias
 
 from . import _core
-from ._core import PageLock, SecureBuffer, harden_process
+from ._byte_context import SecureByteContext, disable_secure_memory, enable_secure_memory, protection_is_on
+from ._core import SecureBuffer
 from ._warn import log_named, warn
 from .errors import SecurityError
 
@@ -38,9 +37,6 @@ __all__ = [
 logger = log_named("nomyo")
 
 Method: TypeAlias = Literal["mlock", "zero-only", "none"]
-LockableT = TypeVar("LockableT", bound=bytearray | memoryview | SecureBuffer)
-T = TypeVar("T")
-
 
 # What an RSA-4096 key pair, its generation, and two small requests sealed at once need. Measured: from a limit of 312
 # KiB on, nothing is unlocked at any time. The arena may lock 7/8 of the limit (arena/budget.rs).
@@ -54,13 +50,8 @@ _REFUSALS = {
     "after which there are none",
     "pthread_atfork": "forked children could use what they inherit, or hang: the system refuses pthread_atfork",
     "atexit": "work under way at exit is not waited for: the system refuses atexit",
+    "memfd_secret": "memory is locked, but not hidden as was asked for: the system refuses memfd_secret",
 }
-
-
-class _Switch:
-    """Whether `SecureByteContext` protects if its `use_secure` is None."""
-
-    enabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +72,8 @@ class ProtectionInfo(Mapping[str, Any]):
     method: Method
     details: str
     """A text for people: the limit, and what to do about a weakness."""
+    hidden: bool = False
+    """Whether not even root can read working memory: a read through `/proc/self/mem` was tried, and failed."""
 
     def __getitem__(self, key: str) -> Any:
         """Return a value by any of its names."""
@@ -102,6 +95,7 @@ class ProtectionInfo(Mapping[str, Any]):
             "is_platform_secure": self.is_platform_secure,
             "method": self.method,
             "details": self.details,
+            "hidden": self.hidden,
             "canLock": self.can_lock,
             "isPlatformSecure": self.is_platform_secure,
             "enabled": wipes,
@@ -117,14 +111,54 @@ class ProtectionInfo(Mapping[str, Any]):
 def get_memory_protection_info() -> ProtectionInfo:
     """Try what memory protection is available, and return the outcome.
 
-    Source: mlock(2) on a fresh page under the present RLIMIT_MEMLOCK; the page is released again.
+    Source: mlock(2) on a fresh page under the present RLIMIT_MEMLOCK; the page is released again. If memory is hidden,
+    a page of it is read as others would (proc_pid_mem(5)).
     """
     can_lock = _core.can_lock()
     # If our own locks have used up the limit, no further page can be locked, but memory is locked.
     locks = can_lock or _core.memory_status()["locked_bytes"] > 0
-    method: Method = ("mlock" if locks else "zero-only") if _Switch.enabled else "none"
+    method: Method = ("mlock" if locks else "zero-only") if protection_is_on() else "none"
     secure = can_lock and method == "mlock" and _shortfall() is None and not _refusals()
-    return ProtectionInfo(can_lock, secure, method, _details(can_lock))
+    return ProtectionInfo(can_lock, secure, method, _details(can_lock), _core.memory_is_hidden() is True)
+
+
+def harden_process(hide_memory: bool = False) -> None:
+    """Switch off core dumps and tracing, for this process and the processes that it forks. Idempotent.
+
+    Afterwards no other process of the same user can attach to this one (ptrace(2)) or read its memory, unless that
+    process has CAP_SYS_PTRACE or had attached before. A program that this process starts by execve(2) can be traced
+    again (prctl(2)), but its limit on core dumps stays at 0, the hard limit too. If the process is not root's, it can
+    no longer open `/proc/self/mem` and `/proc/self/environ`.
+
+    Args:
+        hide_memory: Whether to hide memory from root too: keys, working memory and every `SecureBuffer`, those that
+            exist already among them, move into pages that the kernel reads for nobody (memfd_secret(2), Linux 5.14).
+            While such pages exist, the machine cannot hibernate. If the system refuses them, memory stays locked, a
+            warning says so once, and clients with `secure_memory="require"` are refused.
+
+    Raises:
+        OSError: The system refuses to switch off core dumps or tracing.
+        SecurityError: Memory cannot be hidden now: a view of a `SecureBuffer` is held, a file is being read into one,
+            or other threads are encrypting or decrypting, and do not end within 2 s. Nothing has moved then.
+        TypeError: `hide_memory` is not a bool.
+    """
+    if not isinstance(hide_memory, bool):
+        raise TypeError(f"hide_memory must be a bool, not {type(hide_memory).__name__}")
+    _core.harden_process()
+    if hide_memory:
+        hide(stacklevel=2)
+
+
+def hide(*, stacklevel: int) -> None:
+    """Hide memory as `harden_process` does; warn once if the system refuses that.
+
+    Args:
+        stacklevel: As in `warnings.warn`.
+    """
+    refusal = _core.hide_memory()
+    if refusal is not None and not _hiding_refused.is_set():
+        _hiding_refused.set()
+        warn(f"memory stays locked, but root can read it: {refusal}", stacklevel=stacklevel + 1)
 
 
 def _details(can_lock: bool) -> str:
@@ -170,143 +204,6 @@ def _refusals() -> list[str]:
     return [_REFUSALS[call] for call in _core.refused_calls() if call not in kept]
 
 
-def enable_secure_memory() -> None:
-    """Let new `SecureByteContext`s lock and wipe again, unless `use_secure` says otherwise."""
-    _Switch.enabled = True
-
-
-def disable_secure_memory() -> None:
-    """Let new `SecureByteContext`s neither lock nor wipe, unless `use_secure` says otherwise.
-
-    Clients are not affected: the native core locks and wipes all the same.
-    """
-    _Switch.enabled = False
-
-
-def _is_writable(buffer: object) -> bool:
-    try:
-        with memoryview(buffer) as view:  # type: ignore[arg-type]
-            return not view.readonly
-    except TypeError:  # not a buffer: a str, for example
-        return False
-
-
-class SecureByteContext(Generic[LockableT]):
-    """Locks the caller's own buffer for a while, and wipes it on every way out.
-
-    Args:
-        buffer: A bytearray, writable memoryview or `SecureBuffer`. It is locked where it lies
-            (whole pages, mlock(2)), and cannot change its size meanwhile.
-        use_secure: Whether to lock and wipe. None means yes, unless `disable_secure_memory` was called.
-
-    Raises:
-        TypeError: The buffer is not writable.
-
-    Copies that the program makes of the content are not protected.
-    """
-
-    def __init__(self, buffer: LockableT, use_secure: bool | None = None) -> None:
-        """Check the buffer; nothing is locked before the context is entered."""
-        if not _is_writable(buffer):
-            kind = type(buffer).__name__
-            raise TypeError(f"{kind} that is not writable cannot be wiped: use a bytearray or a SecureBuffer")
-        self._buffer = buffer
-        self._secure = _Switch.enabled if use_secure is None else use_secure
-        self._page_lock: PageLock | None = None
-
-    @property
-    def locked(self) -> bool:
-        """Whether the buffer's pages are locked now."""
-        return self._page_lock is not None and self._page_lock.locked
-
-    def __enter__(self) -> LockableT:
-        """Lock the buffer and return it."""
-        if self._page_lock is not None:
-            raise RuntimeError("the context was entered already")
-        if self._secure:
-            self._page_lock = PageLock(self._buffer)
-        return self._buffer
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        """Wipe the buffer and unlock it."""
-        page_lock, self._page_lock = self._page_lock, None
-        if page_lock is not None:
-            page_lock.wipe()
-            page_lock.release()
-
-    @overload
-    def use(self, function: Callable[[LockableT], Coroutine[Any, Any, T]], /) -> Coroutine[Any, Any, T]: ...
-    @overload
-    def use(self, function: Callable[[LockableT], T], /) -> T: ...
-    def use(self, function: Callable[[LockableT], Any], /) -> Any:
-        """Call a function with the protected buffer.
-
-        Returns:
-            The value of a plain function. For an async function, a coroutine of its value: the
-            buffer is locked from here on, and wiped when the coroutine ends, is cancelled or is
-            dropped without ever having run.
-
-        Raises:
-            TypeError: The function is a generator function.
-        """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError("a generator would read the buffer after it was wiped: use `with` inside it instead")
-        data = self.__enter__()
-        try:
-            outcome = function(data)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        if inspect.isawaitable(outcome):
-            return _Wiping(outcome, self)
-        self.__exit__(None, None, None)
-        return outcome
-
-
-class _Wiping(Generator[Any, Any, T], Coroutine[Any, Any, T]):
-    """Awaits another awaitable, and leaves a context when that ends.
-
-    A coroutine function with `try ... finally` is not enough: a task that is cancelled before its
-    first step never enters the function, and so never reaches the `finally`.
-    """
-
-    def __init__(self, work: Awaitable[T], context: SecureByteContext[Any]) -> None:
-        self._work = work if isinstance(work, Coroutine) else _awaiting(work)
-        self._context = context
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self
-
-    def send(self, value: Any) -> Any:
-        return self._step(lambda: self._work.send(value))
-
-    def throw(self, *error: Any) -> Any:
-        return self._step(lambda: self._work.throw(*error))
-
-    def close(self) -> None:
-        self._step(self._work.close)
-        self._leave()
-
-    def __del__(self) -> None:
-        self._leave()
-
-    def _step(self, step: Callable[[], Any]) -> Any:
-        try:
-            return step()
-        except BaseException:  # StopIteration, which carries the value, among them
-            self._leave()
-            raise
-
-    def _leave(self) -> None:
-        self._context.__exit__(None, None, None)
-
-
-async def _awaiting(work: Awaitable[T]) -> T:
-    return await work
-
-
 @contextmanager
 def secure_bytearray(data: bytes | bytearray, lock: bool = True) -> Iterator[SecureBuffer]:
     """Hold a copy of `data` in a `SecureBuffer`, wiped when the block ends.
@@ -330,6 +227,7 @@ def secure_bytes(data: bytes, lock: bool = True) -> Iterator[SecureBuffer]:
 
 
 _warned = threading.Event()
+_hiding_refused = threading.Event()
 
 
 def check_working_memory(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:
@@ -342,7 +240,8 @@ def check_working_memory(secure_memory: bool | Literal["require"], *, stacklevel
     if secure_memory is not False:
         status = _core.memory_status()
         shortfall = _shortfall() if _core.can_lock() else f"{_ability(False, status)} under {_limit(status)}"
-        _warn_or_raise(secure_memory, shortfall, stacklevel + 1, _refusals())
+        told = {_REFUSALS["memfd_secret"]} if secure_memory is True and _hiding_refused.is_set() else set()
+        _warn_or_raise(secure_memory, shortfall, stacklevel + 1, [each for each in _refusals() if each not in told])
 
 
 def check_nothing_unlocked(secure_memory: bool | Literal["require"], *, stacklevel: int) -> None:

@@ -131,6 +131,10 @@ def test_each_weakness_has_its_remedies(
     ("part", "facts", "line"),
     [
         ("locking", {"can_lock": False}, "memory lock    REFUSED"),
+        ("locking", {"hidden": True}, "hidden memory  in force (tried just now): not even root can read it"),
+        ("locking", {"hidden": True}, "hibernation    not possible while this process hides memory"),
+        ("locking", {"hidden": False}, "hidden memory  off"),
+        ("locking", {"hidden": False, "hiding_refused": True}, "hidden memory  REFUSED by the system"),
         ("locking", {"limit_applies": False}, "lock limit     8.0 MiB, hard limit 8.0 MiB; neither binds this process"),
         (
             "core_dumps",
@@ -157,7 +161,7 @@ KEYS = {
     "protection": {"method", "is_platform_secure"},
     "locking": {
         *("can_lock", "level", "limit_applies", "soft_limit_bytes", "hard_limit_bytes", "budget_bytes"),
-        *("locked_bytes", "unlocked_bytes", "in_use_bytes", "process_locked_bytes"),
+        *("locked_bytes", "unlocked_bytes", "in_use_bytes", "process_locked_bytes", "hidden", "hiding_refused"),
     },
     "core_dumps": {
         *("possible", "soft_limit_bytes", "hard_limit_bytes", "dumpable", "destination", "pattern"),

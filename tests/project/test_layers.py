@@ -17,6 +17,7 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"_install_command", "_near_names", "_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
+    {"_byte_context"},
     {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "attestation", "memory"},
     {"_missing_core", "responses"},
     {"_create_many", "_terminal_text", "exchange"},

@@ -39,6 +39,7 @@ EXPECTED = {
     "docs/keys.md:0": "-----BEGIN PUBLIC KEY-----",
     "docs/memory.md:0": "mlock ",
     "docs/memory.md:1": "The patient's record",
+    "docs/memory.md:2": "True",
     "docs/openai.md:0": "Hello from the SDK\n",
     "docs/openai.md:4": "Hello from httpx\n",
     "docs/router.md:0": "Hello\n",

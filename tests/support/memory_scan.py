@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 CHUNK_BYTES = 8 * 1024 * 1024
 # Pages of the kernel's own that cannot be read through /proc/PID/mem, or are not the process's.
 UNREADABLE = ("[vvar]", "[vvar_vclock]", "[vvar_dvar]", "[vsyscall]")
+# What the kernel calls pages of memfd_secret(2). Nobody else can read them, and the search tests that.
+HIDDEN = "/secretmem (deleted)"
 # Bits 62 and 63 of an entry of /proc/PID/pagemap: in swap, in RAM (Documentation/admin-guide/mm/pagemap.rst).
 PRESENT_BITS = 0b11 << 62
 # Bit 58: a guard page (madvise(2), MADV_GUARD_INSTALL). It holds nothing, and it stands among the readable pages of its
@@ -67,6 +70,8 @@ class Scanner:
     """Searches for many needles at once, some 1 GB a second."""
 
     def __init__(self, needles: Iterable[Needle]) -> None:
+        self.hidden_pages = 0
+        """How many pages of the process were hidden: every one was tried, and refused."""
         self._needles = list({needle.content: needle for needle in needles}.values())
         assert self._needles, "there is nothing to search for"
         assert min(len(needle.content) for needle in self._needles) >= 8, "so short a needle turns up by chance"
@@ -101,6 +106,9 @@ class Scanner:
             yield self._needles[index], offset
 
     def _range(self, memory: int, start: int, end: int, mapping: Mapping) -> Iterator[Find]:
+        if mapping.name == HIDDEN:
+            self.hidden_pages += refused_pages(memory, start, end)
+            return
         for at in range(start, end, CHUNK_BYTES):
             content = read_whole(memory, at, min(at + CHUNK_BYTES + self._overlap_bytes, end), mapping)
             for needle, offset in self.content(content):
@@ -151,6 +159,16 @@ def read_whole(memory: int, start: int, end: int, mapping: Mapping) -> bytes:
     content = os.pread(memory, end - start, start)
     assert len(content) == end - start, f"{mapping.name} could be read in part only"
     return content
+
+
+def refused_pages(memory: int, start: int, end: int) -> int:
+    """Try to read every page of a part from an open /proc/PID/mem; each must be refused. Return how many there were."""
+    pages = range(start, end, PAGE_BYTES)
+    for page in pages:
+        with suppress(OSError):
+            os.pread(memory, 1, page)
+            raise AssertionError("a hidden page could be read")
+    return len(pages)
 
 
 def mappings_of(pid: int) -> list[Mapping]:

@@ -19,6 +19,7 @@ _NUMBERS = {
     "fsync": (74, 82),
     "prctl": (157, 167),
     "munlock": (150, 229),
+    "memfd_secret": (447, 447),
     "prlimit64": (302, 261),  # by which C libraries set limits
 }
 MADV_DONTDUMP, MADV_WIPEONFORK = 16, 18

@@ -33,6 +33,7 @@ class Waiting:
     said: dict[str, Any]
     directory: Path
     controls: list[Needle]
+    hides: bool = False
 
     @property
     def kept(self) -> list[range]:
@@ -41,9 +42,14 @@ class Waiting:
 
     def search(self, needles: Sequence[Needle]) -> list[Find]:
         """Search its memory; the controls must be where they belong, or the search proves nothing."""
-        finds = Scanner([*needles, *self.controls]).process(self.pid)
+        scanner = Scanner([*needles, *self.controls])
+        finds = scanner.process(self.said.get("pid", self.pid))
         assert [find for find in finds if find.secret == CONTROL and not find.locked], "the search finds nothing"
         locked = [find for find in finds if find.secret == LOCKED_CONTROL]
+        if self.hides:
+            assert not locked, "a SecureBuffer was not hidden"
+            assert scanner.hidden_pages, "there are no hidden pages"
+            return _without_controls(finds)
         assert locked, "the search does not see locked memory"
         assert all(find.locked for find in locked), "a SecureBuffer was not locked, or copied"
         return _without_controls(finds)
@@ -64,6 +70,15 @@ def waiting(
     """Run one of the programs of `scanned_child.py` until the block ends."""
     command = [sys.executable, "-W", "error", str(PROGRAM), name, twin]
     return running(command, directory, {"options": {}, **PLAIN, **job}, env)
+
+
+@contextmanager
+def hiding(name: str, twin: str, directory: Path, job: Mapping[str, Any]) -> Iterator[Waiting]:
+    """Do what `waiting` does, with hidden memory: the control in a SecureBuffer must not be found."""
+    command = [sys.executable, "-W", "error", str(PROGRAM.with_name("hidden_child.py")), name, twin]
+    with running(command, directory, {"options": {}, **PLAIN, **job}, {"NOMYO_HIDE_MEMORY": "1"}) as child:
+        child.hides = True
+        yield child
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import base64
 import gc
 import json
 import os
+import signal
 import sys
 import time
 import warnings
@@ -42,6 +43,8 @@ class Child:
         self.kept: list[Any] = []
         self.buffers: list[SecureBuffer] = []
         self.places: list[tuple[int, int]] = []
+        self.pid = 0
+        """The process to search, if it is not this one."""
         self.kept.append(Path(job["control"]).read_bytes())
         self.kept.append(SecureBuffer.from_file(job["locked_control"]))
 
@@ -82,8 +85,11 @@ class Child:
 
     def say_ready(self) -> None:
         gc.collect()
-        print(json.dumps({"places": self.places}), flush=True)
+        print(json.dumps({"places": self.places, **({"pid": self.pid} if self.pid else {})}), flush=True)
         sys.stdin.read()
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
 
     def texts(self) -> list[str]:
         """Return the messages by themselves, as ordinary strings."""

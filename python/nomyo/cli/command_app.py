@@ -192,12 +192,14 @@ def bad_option(error: ValueError | TypeError, names: Mapping[str, str]) -> typer
     return typer.BadParameter(re.sub(r"^timeout(?= must )", "--timeout", words))
 
 
-def harden(name: str) -> None:
-    """Switch off core dumps and ptrace by others, for a process that is about to hold secrets."""
+def harden(name: str, *, hide_memory: bool = False) -> None:
+    """Switch off core dumps and ptrace by others, for a process that is about to hold secrets; hide memory if asked."""
     try:
         _core.harden_process()
     except OSError as error:
         report(name, f"warning: core dumps and ptrace could not be switched off: {error.strerror}")
+    if hide_memory and (refusal := _core.hide_memory()):
+        report(name, f"warning: memory stays locked, but root can read it: {refusal}")
 
 
 def report(name: str, text: str) -> None:

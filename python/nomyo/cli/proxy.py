@@ -29,7 +29,7 @@ from nomyo.cli.command_app import (
 )
 from nomyo.cli.model_options import MODEL_VARIABLE, PROXY_MODEL_VARIABLES, Aliases, Models, names_of_models
 from nomyo.cli.proxy_client import proxy_client
-from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
+from nomyo.cli.router_options import HideMemory, RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.streams import is_stdout_error
 from nomyo.cli.tls_files import refuse_unusable_tls_files
 from nomyo.serve.listener import Listener
@@ -121,6 +121,7 @@ def proxy(
     tls_key: Annotated[
         Path | None, typer.Option(metavar="PATH", help="PEM file: its private key.", dir_okay=False)
     ] = None,
+    hide_memory: HideMemory = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line instead of words.")] = False,
     log_level: Annotated[
@@ -137,7 +138,7 @@ def proxy(
     if no_token and token_file is not None:
         raise typer.BadParameter("give --token-file or --no-token, not both")
     check_api_key()
-    _harden()
+    _harden(hide_memory=hide_memory)
     try:
         config = ProxyConfig(
             token=None if no_token else _token(token_file),
@@ -180,11 +181,13 @@ def _token(path: Path | None) -> str:
         raise ValueError("the token's file is not UTF-8") from None
 
 
-def _harden() -> None:
+def _harden(*, hide_memory: bool) -> None:
     try:
         _core.harden_process()
     except OSError as error:
         _log.warning("core dumps and ptrace could not be switched off: %s", error.strerror)
+    if hide_memory and (refusal := _core.hide_memory()):
+        _log.warning("memory stays locked, but root can read it: %s", refusal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ class Attest(StrEnum):
     REQUIRE = "require"
 
 
+HideMemory: TypeAlias = Annotated[
+    bool, typer.Option("--hide-memory", help="Keep keys and content where not even root can read them.")
+]
 SecurityTier: TypeAlias = Annotated[
     Tier | None,
     typer.Option(

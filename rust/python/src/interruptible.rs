@@ -2,6 +2,7 @@
 
 use crate::errors::{OrRaise, python_path};
 use nomyo_core::buffer::SecureBuffer;
+use nomyo_core::hidden;
 use pyo3::prelude::*;
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +12,7 @@ use std::path::Path;
 pub fn read_file(py: Python<'_>, path: &Path) -> PyResult<SecureBuffer> {
     let file = open(py, path)?;
     // Not `detach_counted`: exit must not wait for a pipe, and wiping the arena meanwhile does no harm here.
+    let _reading = hidden::Reading::new();
     py.detach(|| {
         let size = file.metadata().map_or(0, |facts| facts.len());
         SecureBuffer::from_reader(&mut Interruptible(&file), size, path)

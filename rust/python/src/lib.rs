@@ -19,6 +19,7 @@ mod no_copy;
 mod page_lock;
 mod password;
 mod payload_id;
+mod pinned;
 mod process;
 mod sealed_bytes;
 mod sealing;
@@ -59,8 +60,8 @@ mod _core {
     use super::payload_id::new_payload_id;
     #[pymodule_export]
     use super::process::{
-        all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process,
-        in_locked_memory, memory_status, refused_calls, warm_up,
+        all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process, hide_memory,
+        in_locked_memory, memory_is_hidden, memory_status, refused_calls, warm_up,
     };
     #[pymodule_export]
     use super::sealed_bytes::{open_bytes, seal_bytes};

@@ -3,7 +3,7 @@
 use crate::detached::Detached;
 use crate::errors::{self, OrRaise};
 use nomyo_core::crypto::{self, cpu, random};
-use nomyo_core::{arena, harden, os, refused};
+use nomyo_core::{Error, arena, harden, hidden, os, refused};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -58,19 +58,36 @@ pub fn all_locked() -> bool {
     arena::all_locked()
 }
 
-/// Switch off core dumps and tracing, for this process and the processes that it forks. Idempotent. Raises OSError.
-///
-/// Afterwards no other process of the same user can attach to this one (ptrace(2)) or read its memory, unless that
-/// process has CAP_SYS_PTRACE or had attached before. A program that this process starts by execve(2) can be traced
-/// again (prctl(2)), but its limit on core dumps stays at 0, the hard limit too. If the process is not root's, it can
-/// no longer open `/proc/self/mem` and `/proc/self/environ`.
+/// Switch off core dumps and tracing, see `nomyo.harden_process`. Idempotent. Raises OSError.
 #[pyfunction]
 pub fn harden_process(py: Python<'_>) -> PyResult<()> {
     harden::harden_process().map_err(|error| errors::os_error(py, None, &error))
 }
 
+/// Move keys, working memory and SecureBuffers into pages that the kernel reads for nobody, now and from now on.
+///
+/// Returns None, or why the system refuses that; then all stays locked as it was, and `refused_calls` names
+/// memfd_secret. Idempotent. Raises SecurityError if a SecureBuffer has a view, a file is being read into one, or other
+/// threads' native work does not end within 2 s: nothing has changed then.
+#[pyfunction]
+pub fn hide_memory(py: Python<'_>) -> PyResult<Option<&'static str>> {
+    // With the GIL, so that no other thread uses the core's memory outside of `detach_counted`.
+    match hidden::hide_memory() {
+        Ok(()) => Ok(None),
+        Err(Error::NotHidden(why)) => Ok(Some(why)),
+        other => other.or_raise(py).map(|()| None),
+    }
+}
+
+/// Return whether working memory is hidden: reading it as others would was tried and failed. None if it cannot be
+/// tried.
+#[pyfunction]
+pub fn memory_is_hidden() -> Option<bool> {
+    hidden::measured()
+}
+
 /// Return the names of the system's calls that a protection needs and that were refused: MADV_DONTDUMP, pthread_atfork,
-/// atexit.
+/// atexit, and memfd_secret after `hide_memory`.
 #[pyfunction]
 pub fn refused_calls() -> Vec<&'static str> {
     refused::refused().collect()

@@ -10,6 +10,8 @@ use crate::errors::OrRaise;
 use crate::exported::{Exported, type_name};
 use crate::interruptible::read_file;
 use crate::no_copy;
+pub use crate::pinned::Pinned;
+use crate::pinned::Pins;
 use nomyo_core::buffer::SecureBuffer as Memory;
 use nomyo_core::{arena, stack};
 use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
@@ -41,48 +43,6 @@ struct State {
     pins: usize,
 }
 
-/// The content of a SecureBuffer, kept open for one operation.
-pub struct Pinned<'a> {
-    owner: &'a SecureBuffer,
-    pointer: *mut u8,
-    len: usize,
-}
-
-// SAFETY: the pointer stays valid until Drop, in any thread, and the content is only copied.
-unsafe impl Send for Pinned<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Pinned<'_> {}
-
-impl Pinned<'_> {
-    /// The size in bytes.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Copies bytes, from `start` on, until `out` is full.
-    pub fn copy_to(&self, start: usize, out: &mut [u8]) {
-        assert!(start + out.len() <= self.len);
-        // SAFETY: the pin keeps `len` bytes readable. If another thread writes to them through a view meanwhile, the
-        // copy may be old, new or torn; so callers check the copy, never the source.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.pointer.add(start), out.as_mut_ptr(), out.len())
-        }
-    }
-
-    /// Copies all of it into the arena.
-    pub fn to_vec(&self) -> Vec<u8> {
-        let mut copy = vec![0; self.len];
-        self.copy_to(0, &mut copy);
-        copy
-    }
-}
-
-impl Drop for Pinned<'_> {
-    fn drop(&mut self) {
-        self.owner.state().pins -= 1;
-    }
-}
-
 impl SecureBuffer {
     /// Wraps the core's memory.
     pub fn from_memory(memory: Memory) -> Self {
@@ -111,14 +71,12 @@ impl SecureBuffer {
     pub fn pin_if_open(&self) -> Option<nomyo_core::Result<Pinned<'_>>> {
         let content = self.if_open(|memory, pins| {
             let slice = memory.as_mut_slice()?;
+            let place = (slice.as_mut_ptr(), slice.len());
             *pins += 1;
-            Ok((slice.as_mut_ptr(), slice.len()))
+            memory.hold();
+            Ok(place)
         })?;
-        Some(content.map(|(pointer, len)| Pinned {
-            owner: self,
-            pointer,
-            len,
-        }))
+        Some(content.map(|(pointer, len)| Pinned::new(self, pointer, len)))
     }
 
     fn from_size(py: Python<'_>, size: &Bound<'_, PyInt>) -> PyResult<Self> {
@@ -185,6 +143,15 @@ impl SecureBuffer {
         // Without the GIL: unmapping waits for other processors.
         py.detach_counted(|| drop(memory));
         true
+    }
+}
+
+impl Pins for SecureBuffer {
+    fn unpin(&self) {
+        let mut state = self.state();
+        state.pins -= 1;
+        // It is there while it is pinned.
+        state.memory.as_ref().inspect(|memory| memory.let_go());
     }
 }
 
@@ -376,8 +343,8 @@ impl SecureBuffer {
             ffi::PyBuffer_FillInfo(
                 view,
                 slf.as_ptr(),
-                pinned.pointer.cast(),
-                pinned.len.cast_signed(),
+                pinned.pointer().cast(),
+                pinned.len().cast_signed(),
                 0,
                 flags,
             ) != 0
@@ -391,6 +358,6 @@ impl SecureBuffer {
 
     // SAFETY: called by the buffer protocol alone, once for each successful `__getbuffer__`.
     unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
-        self.state().pins -= 1;
+        self.unpin();
     }
 }

@@ -45,7 +45,7 @@ from nomyo.cli.command_app import (
 from nomyo.cli.foreground import is_own_terminal
 from nomyo.cli.path_arguments import refuse_stream
 from nomyo.cli.quiet_imports import INTERRUPTED
-from nomyo.cli.router_options import RouterOptions, check_api_key, takes_router_options
+from nomyo.cli.router_options import HideMemory, RouterOptions, check_api_key, takes_router_options
 from nomyo.cli.streams import after_work
 from nomyo.exchange.settings import DEFAULT_BASE_URL, router_address
 
@@ -167,6 +167,7 @@ def batch(
             metavar="SECONDS", help="Seconds to wait for a router that is away, or answers 429 or 503.", min=0
         ),
     ] = PATIENCE_S,
+    hide_memory: HideMemory = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcome as JSON, and failures on stderr, too.")
@@ -198,7 +199,7 @@ def batch(
         raise typer.BadParameter("--output is needed, except with --dry-run")
     refuse_stream("--output", output, "a batch goes on from its output")
     check_api_key()
-    harden(NAME)
+    harden(NAME, hide_memory=hide_memory)
     options = {
         "concurrency": concurrency,
         "limits": limits,

@@ -30,7 +30,7 @@ from nomyo.cli.command_app import (
 from nomyo.cli.key_password import password_for
 from nomyo.cli.model_options import MODEL_VARIABLE, Model
 from nomyo.cli.quiet_imports import INTERRUPTED, ended_quietly_by_interrupt
-from nomyo.cli.router_options import RouterOptions, SecurityTier, check_api_key, takes_router_options
+from nomyo.cli.router_options import HideMemory, RouterOptions, SecurityTier, check_api_key, takes_router_options
 from nomyo.cli.utf8_argument import utf8_argument
 from nomyo.errors import SecurityError
 from nomyo.exchange.wrong_address import PLAIN_HTTP
@@ -115,6 +115,7 @@ def chat(
     max_retries: Annotated[
         int, typer.Option(metavar="N", help="Extra attempts after a failure that may pass.", min=0)
     ] = 2,
+    hide_memory: HideMemory = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="In a terminal, show the answer as it is: Markdown is not laid out.")
     ] = False,
@@ -153,7 +154,7 @@ def chat(
         import asyncio
 
         import nomyo.chat  # noqa: F401
-    harden(NAME)
+    harden(NAME, hide_memory=hide_memory)
     options = router.of_client()
     options["max_retries"] = max_retries
     try:

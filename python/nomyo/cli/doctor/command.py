@@ -115,7 +115,7 @@ def report(found: Machine) -> Iterator[str]:
     yield from _crypto(found)
     yield from _locking(found.locking)
     yield from _core_dumps(found.core_dumps)
-    yield from _swap(found.swap)
+    yield from _swap(found.swap, hidden=found.locking.hidden is True)
     yield from _tracing(found.tracing)
     yield ""
     advice = advise(found)
@@ -147,6 +147,8 @@ def _locking(locking: Locking) -> Iterator[str]:
     yield _line("lock limit", f"{limits}: {locking.level}")
     yield _line("locked now", f"{_size(locking.locked_bytes)} of working memory, {_size(locking.unlocked_bytes)} not")
     yield _line("", f"{_size(locking.process_locked_bytes)} by this process in all")
+    hidden = _yes_no(locking.hidden, "in force (tried just now): not even root can read it", "off")
+    yield _line("hidden memory", "REFUSED by the system" if locking.hiding_refused else hidden)
 
 
 def _core_dumps(dumps: CoreDumps) -> Iterator[str]:
@@ -165,14 +167,16 @@ def _core_dumps(dumps: CoreDumps) -> Iterator[str]:
     )
 
 
-def _swap(swap: Swap) -> Iterator[str]:
+def _swap(swap: Swap, *, hidden: bool) -> Iterator[str]:
     if not swap.areas:
         yield _line("swap", "unknown" if swap.areas is None else "none")
     for number, area in enumerate(swap.areas or ()):
         yield _line("" if number else "swap", _area(area))
     if swap.group_limit_bytes not in (None, "unlimited"):
         yield _line("", f"this process's control group may use {_limit(swap.group_limit_bytes)} of it")
-    yield _line("hibernation", _yes_no(swap.hibernation, "possible", "not possible"))
+    # kernel/power/hibernate.c, `hibernation_available`: not while a page of memfd_secret(2) exists.
+    possible = "not possible while this process hides memory" if hidden else "possible"
+    yield _line("hibernation", _yes_no(swap.hibernation, possible, "not possible"))
 
 
 def _area(area: SwapArea) -> str:

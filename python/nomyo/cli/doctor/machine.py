@@ -52,6 +52,10 @@ class Locking:
     in_use_bytes: int
     process_locked_bytes: int | None
     """How much memory of the whole process is locked, which counts against the limit."""
+    hidden: bool | None = None
+    """Whether not even root can read the core's memory; None if it cannot be tried."""
+    hiding_refused: bool = False
+    """Whether that was asked for, and the system refused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,8 @@ def locking(root: Path = ROOT) -> Locking:
         unlocked_bytes=status["unlocked_bytes"],
         in_use_bytes=status["in_use_bytes"],
         process_locked_bytes=_process_locked_bytes(root),
+        hidden=_core.memory_is_hidden(),
+        hiding_refused="memfd_secret" in _core.refused_calls(),
     )
 
 
