@@ -45,14 +45,14 @@ def test_answers_wait_for_their_lines_which_gather_while_the_loop_goes_on(
     written: list[int] = []
     write = chain.LockedChain.write
 
-    def noted(chained: chain.LockedChain, rows: Sequence[Mapping[str, Any]]) -> chain.Written:
+    def noted(chained: chain.LockedChain, rows: Sequence[Mapping[str, Any] | bytes]) -> chain.Written:
         written.append(len(rows))
         return write(chained, rows)
 
     monkeypatch.setattr(chain.LockedChain, "write", noted)
-    queue, queued = AuditLog.queue, list[Mapping[str, Any]]()
+    queue, queued = AuditLog.queue, list[bytes]()
 
-    def noted_entries(log: AuditLog, lines: list[Mapping[str, Any]]) -> Future[str | None]:
+    def noted_entries(log: AuditLog, lines: list[bytes]) -> Future[str | None]:
         queued.extend(lines)
         return queue(log, lines)
 

@@ -6,6 +6,7 @@ Modules, from the ground up; each imports only from those above it:
     chain            files of hash-chained lines of JSON: many processes append to one, and anybody can verify it
     open_chain       such a file that stays open between lines, and is synced behind its writers
     sync_behind      calls a sync behind those who write
+    audit_line       the lines of an audit log, as JSON without their chain
     audit_log        the audit log of this process: a line for each request, written where its answer was opened
     auditor          writes the evidence of a client's calls into its audit log
     audit_summary    verifies an audit log, and sums up what it says

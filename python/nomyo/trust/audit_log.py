@@ -17,10 +17,9 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from nomyo._threads import submit_or_run
 from nomyo._warn import warn
@@ -32,7 +31,6 @@ from nomyo.trust.sync_behind import SyncBehind
 KIND: Final = "nomyo audit 1"
 
 Fault: TypeAlias = str | None
-Entry: TypeAlias = Mapping[str, Any]
 
 
 class AuditLog:
@@ -47,11 +45,11 @@ class AuditLog:
         self._chain = OpenChain(path, KIND)
         self._lock = threading.Lock()
         """Held for moments, and never while a line is written."""
-        self._waiting: list[list[Entry]] = []
+        self._waiting: list[list[bytes]] = []
         self._outcome: Future[Fault] = Future()
         """Of all that wait; one for all of them, since making and ending a future takes longer than a line."""
         self._is_writing = False
-        self._owed: list[Entry] = []
+        self._owed: list[bytes] = []
         self._is_sound = False
         """Whether the last line was written."""
         self._is_of_the_parent = False
@@ -65,11 +63,11 @@ class AuditLog:
         """
         return None if self._is_sound and not self._chain.has_failed else self.queue([])
 
-    def write(self, entries: list[Entry]) -> Future[Fault] | Fault:
+    def write(self, entries: list[bytes]) -> Future[Fault] | Fault:
         """Write lines in this thread, or queue them if they have to wait.
 
         Args:
-            entries: Their contents. If this is interrupted, they are written all the same.
+            entries: The lines without their chain. If this is interrupted, they are written all the same.
 
         Returns:
             None if they are in the file, the reason if that failed, or a future as from `queue`.
@@ -87,7 +85,7 @@ class AuditLog:
             raise
         return self._to_be_synced() if is_done else self.queue(entries)
 
-    def queue(self, entries: list[Entry]) -> Future[Fault]:
+    def queue(self, entries: list[bytes]) -> Future[Fault]:
         """Begin to write lines in another thread.
 
         Returns:
@@ -143,7 +141,7 @@ class AuditLog:
                     self._is_writing = False
                     return
 
-    def _write(self, group: list[Entry]) -> Fault:
+    def _write(self, group: list[bytes]) -> Fault:
         """Write the lines that are owed and those of a group; return why that failed."""
         self._owed += group
         if self._chain.has_failed and (fault := self._synced()) is not None:

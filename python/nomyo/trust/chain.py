@@ -105,14 +105,18 @@ class LockedChain:
             self.write(entries)
             sync_data(self._descriptor, self._path)
 
-    def write(self, entries: Sequence[Mapping[str, Any]]) -> Written:
-        """Append lines, all in one write, that survive a killed process, but not a power loss until they are synced."""
+    def write(self, entries: Sequence[Mapping[str, Any] | bytes]) -> Written:
+        """Append lines, all in one write, that survive a killed process, but not a power loss until they are synced.
+
+        Args:
+            entries: As in `append`; or as JSON, in ASCII and with at least one member.
+        """
         size_bytes = self._size_bytes()
         self._check_kind()
         chain, repair = self._end(size_bytes)
         rows = [repair]
         for entry in entries:
-            row, chain = _linked(object_of(entry), chain)
+            row, chain = _linked(_object_of(entry), chain)
             rows.append(row)
         written = Written(size_bytes, b"".join(rows), chain)
         with naming(self._path), self._cut_back_to(size_bytes):
@@ -292,15 +296,15 @@ def _following(line: bytes, chain: str) -> str | None:
     return own_chain if own_chain == _digest(chain, line[:-_END_BYTES] + b"}") else None
 
 
-def object_of(entry: Mapping[str, Any]) -> bytes:
+def _object_of(entry: Mapping[str, Any] | bytes) -> bytes:
     """Return an entry as it is written, without its chain.
 
     Raises:
         ValueError: As in `append`.
     """
-    if not entry or not _RESERVED.isdisjoint(entry):
+    if not isinstance(entry, bytes) and (not entry or not _RESERVED.isdisjoint(entry)):
         raise ValueError(f"an entry must have members, and none of them may be called {', '.join(sorted(_RESERVED))}")
-    text = _text(entry)
+    text = entry if isinstance(entry, bytes) else _text(entry)
     if len(text) + _END_BYTES > MAX_LINE_BYTES:
         raise ValueError(f"an entry must not be longer than {MAX_LINE_BYTES - _END_BYTES} bytes")
     return text

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from nomyo._core import ChainEnd
 from nomyo._files.file_locks import unlock
 from nomyo._files.file_systems import naming, sync_data, write_all
 from nomyo._files.private_files import lock
-from nomyo.trust.chain import LockedChain, Written, object_of
+from nomyo.trust.chain import LockedChain, Written
 
 _MOST_UNSYNCED: Final = 10_000
 """If a disk is so slow that more lines gather, their writers wait for it."""
@@ -56,31 +55,28 @@ class OpenChain:
         """Whether so much waits for a sync that the next writer should wait for it, too."""
         return self._file is not None and len(self._file.unsynced) > _MOST_UNSYNCED
 
-    def try_append(self, entries: list[Mapping[str, Any]]) -> bool:
+    def try_append(self, entries: list[bytes]) -> bool:
         """Append lines, if nobody else has written to the file or has locked it. Any number of threads may do so.
 
         Args:
-            entries: As in `chain.append`. Each is removed once it is in the file, whatever interrupts this.
+            entries: Objects of JSON as `chain.append` writes them. Each is removed once it is in the file, whatever
+                interrupts this.
 
         Returns:
             Whether no entry is left.
 
         Raises:
-            ValueError, OSError: As in `chain.append`; what is left was not written.
+            OSError: The disk is full or fails; what is left was not written.
         """
         file = self._file
         if file is None:
             return False
-        objects = [object_of(entry) for entry in entries]
-        try:
-            while objects:
-                if not file.end.append(objects, file.unsynced):
-                    return False
-        finally:
-            del entries[: len(entries) - len(objects)]
+        while entries:
+            if not file.end.append(entries, file.unsynced):
+                return False
         return True
 
-    def append(self, entries: list[Mapping[str, Any]]) -> None:
+    def append(self, entries: list[bytes]) -> None:
         """Append lines, whoever else has written to the file; it may wait for other processes. One thread may do so.
 
         Raises:
