@@ -48,7 +48,7 @@ def _largest_t(measurements: int, judge: Callable[[str], bool]) -> float:
 def _welch(one: Sequence[int], other: Sequence[int]) -> float:
     """Return Welch's t, without its sign."""
     error = (statistics.variance(one) / len(one) + statistics.variance(other) / len(other)) ** 0.5
-    return abs(statistics.fmean(one) - statistics.fmean(other)) / error
+    return float(abs(statistics.fmean(one) - statistics.fmean(other)) / error)
 
 
 if __name__ == "__main__":
