@@ -50,7 +50,7 @@ class PrivateKey:
 
     @staticmethod
     def generate(bits: int) -> PrivateKey:
-        """Generate a pair of 2048 or 4096 bits (else ValueError) with the exponent 65537. Releases the GIL."""
+        """Generate a pair of 2048, 3072 or 4096 bits (else ValueError) with the exponent 65537. Releases the GIL."""
 
     @staticmethod
     def from_pem(pem: Buffer, password: str | SecureBuffer | None = None) -> PrivateKey:

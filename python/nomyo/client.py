@@ -60,7 +60,7 @@ class _CompletionClient:
 
         Args:
             router_url: The router, with or without a final `/v1`; `https://` unless `allow_http`.
-            key_size: Bits of the RSA keys it generates, 2048 or 4096.
+            key_size: Bits of the RSA keys it generates, 2048, 3072 or 4096.
 
         The other options are those of `SecureChatCompletion`, and so are the errors.
         """
@@ -155,7 +155,7 @@ class SecureCompletionClient(_CompletionClient):
         Args:
             options: The options as one mapping, instead of keywords or beside them; `keySize`, `saveToFile` and
                 `keyDir` are known in it, too.
-            key_size: 2048 or 4096 bits; the client's own `key_size` by default.
+            key_size: 2048, 3072 or 4096 bits; the client's own `key_size` by default.
             save_to_file: Whether to replace the pair in `key_dir`, atomically.
             key_dir: The directory for the files.
             password: Encrypts the private key's file; at least 8 characters. The client's own `key_rotation_password`

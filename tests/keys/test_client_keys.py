@@ -232,7 +232,7 @@ class TestGenerateAndLoad:
         assert unquote(faulty_router.posts[0].headers["x-public-key"]).encode() == public_pem(directory, PASSWORD)
         assert mode(directory / "private_key.pem") == 0o600
 
-    @pytest.mark.parametrize("key_size", [2048, 4096, None])
+    @pytest.mark.parametrize("key_size", [2048, 3072, 4096, None])
     def test_size_is_the_one_asked_for(self, twin: Twin, tmp_path: Path, key_size: int | None) -> None:
         client = twin.client("https://127.0.0.1:9", key_size=2048)
 

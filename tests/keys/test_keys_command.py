@@ -122,8 +122,8 @@ def test_key_that_is_there_is_never_overwritten(plain: Path, remains: set[str]) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["generate", "--key-size", "1024"], "2048 or 4096"),
-        (["rotate", "--key-size", "8192"], "2048 or 4096"),
+        (["generate", "--key-size", "1024"], "2048, 3072 or 4096"),
+        (["rotate", "--key-size", "8192"], "2048, 3072 or 4096"),
         (["generate", "--no-password", "--password-file", "x"], "not both"),
         (["password", "--no-password", "--new-password-file", "x"], "not both"),
         (["generate", "--password", "x"], "No such option"),

@@ -36,7 +36,7 @@ def reference(program: str, *arguments: str) -> str:
     return finished.stdout
 
 
-@pytest.mark.parametrize("key_bits", [2048, 4096])
+@pytest.mark.parametrize("key_bits", [2048, 3072, 4096])
 def test_public_client_talks_to_our_router(key_bits: int) -> None:
     program = """
 async def main():

@@ -128,7 +128,7 @@ def test_tls_files_that_do_not_do_are_named(command: list[str], tmp_path: Path) 
 
 def test_wrong_use_is_told_in_the_names_of_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     for options, words in (
-        (["router", "--key-bits", "1024"], "--key-bits must be 2048 or 4096"),
+        (["router", "--key-bits", "1024"], "--key-bits must be 2048, 3072 or 4096"),
         (["router", "--rate-limit", "5", "--burst", "1"], "--burst must not be below --rate-limit"),
         (["proxy", "--server-key-fingerprint", "MD5:x"], "--server-key-fingerprint must"),
     ):

@@ -75,7 +75,10 @@ def router(
         Path | None, typer.Option(metavar="PATH", help="PEM file: its private key.", dir_okay=False)
     ] = None,
     key_bits: Annotated[
-        int, typer.Option(metavar="BITS", help="Size of the router's RSA key: 2048 or 4096.", autocompletion=key_sizes)
+        int,
+        typer.Option(
+            metavar="BITS", help="Size of the router's RSA key: 2048, 3072 or 4096.", autocompletion=key_sizes
+        ),
     ] = 4096,
     key_rotation: Annotated[
         float, typer.Option(metavar="SECONDS", help="Seconds between two keys; 0: never.", min=0)

@@ -23,7 +23,7 @@ from .trace import debug_logger, logger
 SecureMemory: TypeAlias = bool | Literal["require"]
 Password: TypeAlias = str | SecureBuffer
 
-KEY_SIZES = (2048, 4096)
+KEY_SIZES = (2048, 3072, 4096)
 SHORTEST_PASSWORD = 8
 LONGEST_S = 10 * 366 * 86_400
 LONGEST_CONNECT_S = 60.0
@@ -189,10 +189,10 @@ def check_key_size(key_size: object) -> None:
     """Check the size of a key pair to generate.
 
     Raises:
-        ValueError: `key_size` is not the int 2048 or 4096.
+        ValueError: `key_size` is not the int 2048, 3072 or 4096.
     """
     if not isinstance(key_size, int) or key_size not in KEY_SIZES:
-        raise ValueError(f"key_size must be 2048 or 4096, not {key_size!r}")
+        raise ValueError(f"key_size must be 2048, 3072 or 4096, not {key_size!r}")
 
 
 def check_password(name: str, password: object) -> None:

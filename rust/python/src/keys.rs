@@ -121,7 +121,7 @@ impl PrivateKey {
 
 #[pymethods]
 impl PrivateKey {
-    /// Generate a new pair of 2048 or 4096 bits with the exponent 65537. Releases the GIL.
+    /// Generate a new pair of 2048, 3072 or 4096 bits with the exponent 65537. Releases the GIL.
     ///
     /// Raises ValueError for any other number of bits.
     #[staticmethod]

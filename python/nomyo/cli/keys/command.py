@@ -99,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
 )
 def generate(
     key_dir: _KeyDir = _DIR,
-    key_size: Annotated[int, typer.Option(metavar="BITS", help="2048 or 4096.", autocompletion=key_sizes)] = 4096,
+    key_size: Annotated[int, typer.Option(metavar="BITS", help="2048, 3072 or 4096.", autocompletion=key_sizes)] = 4096,
     password_file: _PasswordFile = None,
     no_password: Annotated[bool, typer.Option("--no-password", help="Do not encrypt the private key's file.")] = False,
     as_json: _AsJson = False,
@@ -203,7 +203,10 @@ def rotate(
     key_size: Annotated[
         int | None,
         typer.Option(
-            metavar="BITS", help="2048 or 4096; as before by default.", show_default=False, autocompletion=key_sizes
+            metavar="BITS",
+            help="2048, 3072 or 4096; as before by default.",
+            show_default=False,
+            autocompletion=key_sizes,
         ),
     ] = None,
     password_file: _PasswordFile = None,
@@ -294,7 +297,7 @@ def _closing(password: SecureBuffer | None) -> Iterator[SecureBuffer | None]:
 
 def _check_size(key_size: int | None) -> None:
     if key_size is not None and key_size not in KEY_SIZES:
-        raise typer.BadParameter("a key has 2048 or 4096 bits", param_hint="--key-size")
+        raise typer.BadParameter("a key has 2048, 3072 or 4096 bits", param_hint="--key-size")
 
 
 def _check_one_of(password_file: Path | None, no_password: bool, option: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from nomyo.exchange.loopback import is_loopback
+from nomyo.exchange.settings import KEY_SIZES
 from nomyo.serve.listener import Listener
 
 SECURITY_TIERS: Final = ("standard", "high", "maximum")
@@ -120,7 +121,7 @@ class RouterConfig:
 
     Args:
         listener: Where it listens, and its TLS files.
-        key_bits: The size of its own RSA key: 2048 or 4096.
+        key_bits: The size of its own RSA key: 2048, 3072 or 4096.
         key_rotation_interval_s: Seconds after which it replaces its key; 0 for never.
         key_rotation_grace_s: Seconds for which a replaced key is still accepted; 0 for not at all.
         api_keys: The bearer tokens that are accepted. If empty, every request is.
@@ -151,8 +152,8 @@ class RouterConfig:
     body_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.key_bits not in (2048, 4096):
-            raise ValueError(f"key_bits must be 2048 or 4096, not {self.key_bits}")
+        if self.key_bits not in KEY_SIZES:
+            raise ValueError(f"key_bits must be 2048, 3072 or 4096, not {self.key_bits}")
         if self.key_rotation_interval_s < 0 or self.key_rotation_grace_s < 0:
             raise ValueError("the rotation's interval and grace must be 0 or more seconds")
         if unknown := set(self.tier_models) - set(SECURITY_TIERS):

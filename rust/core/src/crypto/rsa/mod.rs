@@ -2,7 +2,7 @@
 //!
 //! Rules:
 //! - A key is accepted if its modulus has 2048 to 8192 bits and its exponent is odd and at least 65537 (AWS-LC refuses
-//!   exponents beyond 33 bits), in strict DER; a private key also needs its two primes. New keys have 2048 or 4096
+//!   exponents beyond 33 bits), in strict DER; a private key also needs its two primes. New keys have 2048, 3072 or 4096
 //!   bits.
 //! - All numbers of a private key lie in the arena, in the share that is reserved for keys. Every operation with them
 //!   is constant time, blinded, checked against faults (AWS-LC verifies each CRT result), and followed by a scrub of
@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// The fewest bits of an acceptable modulus.
 pub const MIN_BITS: u32 = 2048;
+/// The sizes of new keys: those for which AWS-LC generates as FIPS 186-5 demands.
+const GENERATED_BITS: [u32; 3] = [2048, 3072, 4096];
 /// The most bits of an acceptable modulus.
 pub const MAX_BITS: u32 = 8192;
 /// The smallest acceptable public exponent.
@@ -150,10 +152,10 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Generates a new pair of 2048 or 4096 bits with the exponent 65537, tested as FIPS 186-5 demands.
+    /// Generates a new pair of 2048, 3072 or 4096 bits with the exponent 65537, tested as FIPS 186-5 demands.
     pub fn generate(bits: u32) -> Result<Self> {
-        if bits != 2048 && bits != 4096 {
-            return Err(Error::Value("a key pair has 2048 or 4096 bits"));
+        if !GENERATED_BITS.contains(&bits) {
+            return Err(Error::Value("a key pair has 2048, 3072 or 4096 bits"));
         }
         with_key_memory(|| Self::from_pkey(Pkey::generate(bits)?))
     }
