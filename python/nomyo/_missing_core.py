@@ -16,6 +16,8 @@ def why_missing(error: ImportError) -> str:
     Args:
         error: What the import raised.
     """
+    if error.name is None:  # raised by the core itself, whose words say what to do
+        return str(error)
     if "failed to map segment" in str(error):  # dl_open(3) without memory
         return f"there is not enough memory to load nomyo: {MORE_MEMORY} ({error})"
     if sys.implementation.name != "cpython":

@@ -58,3 +58,17 @@ def test_missing_core_says_how_to_get_it() -> None:
 
     assert words.startswith("ImportError: nomyo's native core cannot be loaded: ")
     assert words.endswith("install it again (pip install --force-reinstall nomyo)")
+
+
+def test_refusal_of_the_core_itself_keeps_its_words() -> None:
+    """It does so if the system gives it no random bytes, or too little memory: a new installation would not help."""
+    program = """
+import sys
+class Refusing:
+    def find_spec(name, path=None, target=None):
+        if name == "nomyo._core":
+            raise ImportError("the system refuses random numbers")
+sys.meta_path.insert(0, Refusing)
+import nomyo
+"""
+    assert run_python(program).stderr.splitlines()[-1] == "ImportError: the system refuses random numbers"
