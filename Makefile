@@ -19,7 +19,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz constant-time test-arena-model test-tools test-lowest soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz constant-time test-arena-model test-tools test-lowest test-pythons soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
 
 setup: build
 
@@ -128,6 +128,12 @@ test-lowest: build
 	$(LOWEST)/bin/python -m pip install --quiet --group dev --requirement $(LOWEST)/requirements.txt
 	echo $(CURDIR)/python > "$$($(LOWEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nomyo.pth"
 	$(LOWEST)/bin/python -m pytest -q $(LOWEST_TESTS:%=tests/%.py)
+
+# The wheel under newer versions of CPython: those of PYTHONS, or all that are found. By hand and before a release; some ten
+# minutes for each.
+PYTHONS ?=
+test-pythons: build wheel node
+	PYTHONPATH=tests $(BIN)/python -m support.other_pythons $(PYTHONS)
 
 # The public Python client.
 reference: $(REFERENCE)/ready
@@ -244,4 +250,4 @@ prove: build reference
 	$(BIN)/python tests/support/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(DOCS) $(LOWEST) tests/node/node_modules tests/agents/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(DOCS) $(LOWEST) .venv-pythons tests/node/node_modules tests/agents/node_modules dist target

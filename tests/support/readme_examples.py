@@ -32,15 +32,19 @@ def _imports_framework(example: str) -> bool:
     return re.search(rf"^(import|from) ({'|'.join(FRAMEWORKS)})\b", example, re.MULTILINE) is not None
 
 
+def write_examples(folder: Path) -> list[Path]:
+    """Write each example without frameworks into a file of its own; return the files."""
+    paths = []
+    for name, example in examples_without_frameworks().items():
+        paths.append(folder / f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.py")
+        paths[-1].write_text(example)
+    return paths
+
+
 def main() -> int:
     """Type-check every example as a program of its own; return mypy's exit code."""
     with tempfile.TemporaryDirectory() as directory:
-        paths = []
-        for name, example in examples_without_frameworks().items():
-            paths.append(Path(directory) / f"{re.sub(r'[^A-Za-z0-9]', '_', name)}.py")
-            paths[-1].write_text(example)
-        codes = [_check(path) for path in paths]
-    return max(codes)
+        return max(_check(path) for path in write_examples(Path(directory)))
 
 
 def _check(path: Path) -> int:
