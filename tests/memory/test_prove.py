@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support import prove
-from support.prove import ROWS, Column, broken_promises
+from support.prove import ROWS, Column, broken_by_hidden, broken_promises
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/PID/mem")
 
@@ -44,6 +44,31 @@ def test_broken_promise_is_named(changed: dict[str, Any], words: str, side: str)
     broken = broken_promises(OBJECTS, plain, secret)
 
     assert any(words in promise and f"({side})" in promise for promise in broken)
+
+
+HIDDEN_SECRET = replace(SECRET, title="hidden secret", locked=NONE, protection='"full", hidden, 64 KiB')
+HIDDEN_PLAIN = replace(HIDDEN_SECRET, title="hidden plain", outside=OBJECTS.outside, dumped=OBJECTS.dumped)
+
+
+def test_hidden_columns_that_keep_the_promises_are_accepted() -> None:
+    assert broken_by_hidden(OBJECTS, HIDDEN_PLAIN, HIDDEN_SECRET) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"locked": {**NONE, KEY_ROW: 1}}, "private key in locked memory"),
+        ({"outside": {**NONE, "5 messages": 6}}, "5 messages outside locked memory"),
+        ({"dumped": {**NONE, KEY_ROW: 1}}, "private key in a core dump"),
+        ({"protection": '"full", 64 KiB'}, "full and hidden protection"),
+        ({"protection_without_limit": '"full", hidden, 64 KiB'}, "an honest report"),
+    ],
+)
+@pytest.mark.parametrize("side", ["hidden plain", "hidden secret"])
+def test_broken_promise_of_hidden_memory_is_named(changed: dict[str, Any], words: str, side: str) -> None:
+    plain, secret = (replace(each, **changed) if each.title == side else each for each in (HIDDEN_PLAIN, HIDDEN_SECRET))
+
+    assert any(words in promise and f"({side})" in promise for promise in broken_by_hidden(OBJECTS, plain, secret))
 
 
 def test_secret_path_may_leave_no_object_either() -> None:

@@ -12,7 +12,7 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from support.scene import KEY, Scene
 PROGRAM = Path(__file__).with_name("proved_child.py")
 REFERENCE = Path(__file__).parents[2] / ".venv-reference" / "bin" / "python"
 KEY_BITS = 4096
+HIDING = {"NOMYO_HIDE_MEMORY": "1"}
 # What a row counts: the secrets whose names begin so.
 ROWS = {
     "5 messages": "message",
@@ -41,6 +42,7 @@ Each column is a process that sent five messages (ASCII, Latin-1, CJK, emoji; 96
 client, messages and answers still alive. All its pages in RAM or swap were read from outside through /proc/PID/mem and
 searched for the texts (UTF-8, UTF-16, UTF-32, base64), the numbers of the private key in both byte orders, its PEM, and
 the AES keys. Two controls, in ordinary and in locked memory, were found in each, and the first alone in each core dump.
+In the columns "hidden", every page of memfd_secret(2) was tried too, by root, and each was refused.
 """
 
 
@@ -62,26 +64,28 @@ def main() -> int:
         column("nomyo 0.2.9", str(REFERENCE), "dict"),
         column("this, create()", sys.executable, "dict"),
         column("this, create_secure()", sys.executable, "secret"),
+        column("this, create(), hidden", sys.executable, "dict", HIDING),
+        column("this, create_secure(), hidden", sys.executable, "secret", HIDING),
     ]
     show(columns)
-    objects, _, plain, secret = columns
-    broken = broken_promises(objects, plain, secret)
+    objects, _, plain, secret, *hidden = columns
+    broken = broken_promises(objects, plain, secret) + broken_by_hidden(objects, *hidden)
     print("\n".join(f"BROKEN: {promise}" for promise in broken) or "Every promise holds.")
     return int(bool(broken))
 
 
-def column(title: str, python: str, way: str) -> Column:
+def column(title: str, python: str, way: str, env: Mapping[str, str] | None = None) -> Column:
     """Run one program twice, the second time where nothing can be locked, and search it."""
     with tempfile.TemporaryDirectory() as directory, Scene(Path(directory), key_bits=KEY_BITS) as scene:
         job = {**scene.job, "answers": written(scene.directory, scene.answers)}
         command = [python, str(PROGRAM), way]
-        with running(command, scene.directory, job) as child:
+        with running(command, scene.directory, job, env) as child:
             needles = scene.needles()
             finds, dumped, protection = child.search(needles), child.search_core(needles), protection_of(child)
             version = child.said.get("version")
         if way == "objects":
             return Column(title, *counted(finds, dumped), "-", "-")
-        with running([*under_memlock_limit(0), *command], scene.directory, job) as child:
+        with running([*under_memlock_limit(0), *command], scene.directory, job, env) as child:
             unlocked = protection_of(child)
     return Column(title.replace("this", f"nomyo {version}"), *counted(finds, dumped), protection, unlocked)
 
@@ -106,7 +110,8 @@ def protection_of(child: Waiting) -> str:
     assert locked is not None
     # One page is the control's.
     locked_kib = max(0, int(locked[1]) - os.sysconf("SC_PAGESIZE") // 1024)
-    return f'"{child.said.get("protection", "-")}", {locked_kib} KiB'
+    hidden = "hidden, " if child.said.get("hidden") else ""
+    return f'"{child.said.get("protection", "-")}", {hidden}{locked_kib} KiB'
 
 
 def broken_promises(objects: Column, plain: Column, secret: Column) -> list[str]:
@@ -126,6 +131,24 @@ def broken_promises(objects: Column, plain: Column, secret: Column) -> list[str]
             broken.append(f"an honest report where nothing can be locked ({ours.title})")
         if not ours.locked[f"RSA-{KEY_BITS} private key"]:
             broken.append(f"the private key in locked memory ({ours.title})")
+    return broken
+
+
+def broken_by_hidden(objects: Column, plain: Column, secret: Column) -> list[str]:
+    """Say which promises of hidden memory do not hold: there is nothing in locked memory, nor anywhere else."""
+    allowed = {plain.title: objects, secret.title: Column("nothing", {}, {}, {}, "-", "-")}
+    broken = []
+    for ours in (plain, secret):
+        broken += [f"{row} in locked memory ({ours.title})" for row, found in ours.locked.items() if found]
+        for part, found, most in (
+            ("outside locked memory", ours.outside, allowed[ours.title].outside),
+            ("in a core dump", ours.dumped, allowed[ours.title].dumped),
+        ):
+            broken += [f"{row} {part} ({ours.title})" for row in ROWS if found[row] > most.get(row, 0)]
+        if not ours.protection.startswith('"full", hidden') or ours.protection.endswith(" 0 KiB"):
+            broken.append(f"full and hidden protection ({ours.title})")
+        if ours.protection_without_limit != '"zeroing_only", 0 KiB':
+            broken.append(f"an honest report where nothing can be locked ({ours.title})")
     return broken
 
 

@@ -55,10 +55,12 @@ async def converse(way: str, job: dict[str, Any], kept: list[Any]) -> None:
         kept += [messages, await ask(model="m", messages=messages)]
 
 
-def said_of_protection() -> dict[str, str]:
+def said_of_protection() -> dict[str, Any]:
     import nomyo
 
-    return {"version": nomyo.__version__, "protection": nomyo.get_memory_protection_info()["protection_level"]}
+    info = nomyo.get_memory_protection_info()
+    hidden = bool(getattr(info, "hidden", False))
+    return {"version": nomyo.__version__, "protection": info["protection_level"], "hidden": hidden}
 
 
 def main() -> None:
