@@ -1,5 +1,20 @@
 #![doc = "Locked memory, RSA-OAEP, AES-256-GCM and the NOMYO package format. No network, no Python."]
 
+// One sentence in place of the many errors that would follow.
+#[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
+compile_error!(
+    "nomyo runs on 64-bit little-endian processors alone: x86-64 and ARM (aarch64) are tested"
+);
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    windows
+)))]
+compile_error!(
+    "nomyo runs on Linux, macOS and Windows alone: README.md, \"Platforms\", says how each is tested"
+);
+
 mod all_locks;
 pub mod arena;
 mod armor;

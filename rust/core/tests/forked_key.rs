@@ -1,4 +1,5 @@
 //! A private key belongs to the process that made it.
+#![cfg(unix)]
 
 use nomyo_core::Error;
 use nomyo_core::crypto::rsa::PrivateKey;

@@ -2,7 +2,7 @@
 
 mod key_directory;
 
-use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, mode, names, refused};
+use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, assert_private, names, refused};
 use nomyo_core::Error;
 use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::key_files::{load_directory, replace_pair, write_directory};
@@ -59,7 +59,7 @@ fn test_password_is_set_changed_and_removed() {
         let found = load_directory(&dir.0, new).expect("the pair");
         assert_eq!(found.key.public_key(), KEY.public_key());
         assert_eq!(names(&dir.0), [PRIVATE, PUBLIC]);
-        assert_eq!(mode(&dir.0.join(PRIVATE)), 0o600);
+        assert_private(&dir.0.join(PRIVATE));
     }
 }
 

@@ -2,11 +2,10 @@
 
 mod key_directory;
 
-use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, names, open};
+use key_directory::{KEY, PRIVATE, PUBLIC, Scratch, lock_file, names, open};
 use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::key_files::{open_directory, write_directory};
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -69,7 +68,7 @@ fn test_staged_files_of_a_pair_that_cannot_be_opened_are_left_alone() {
 fn test_staged_files_beside_another_reader_are_left_to_the_next() {
     let dir = Scratch::with_pair();
     stage(&dir, &[STAGED_PRIVATE]);
-    let reader = File::open(&dir.0).expect("the directory");
+    let reader = lock_file(&dir.0);
     reader.lock_shared().expect("a lock");
     let start = Instant::now();
     assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
@@ -84,22 +83,19 @@ fn test_staged_files_beside_another_reader_are_left_to_the_next() {
 #[test]
 fn test_staged_files_in_a_read_only_directory_do_no_harm() {
     let dir = Scratch::with_pair();
-    let set_mode = |path, bits| {
-        fs::set_permissions(path, fs::Permissions::from_mode(bits)).expect("a mode");
-    };
     stage(&dir, &[STAGED_PRIVATE, STAGED_PUBLIC]);
-    set_mode(dir.0.join(PRIVATE), 0o644);
-    set_mode(dir.0.clone(), 0o555);
+    key_directory::set_mode(&dir.0.join(PRIVATE), 0o644);
+    key_directory::set_mode(&dir.0, 0o555);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // This thread gives up root's privilege to write anywhere (`capabilities(7)`).
             // SAFETY: no preconditions.
             unsafe { libc::setfsuid(65_534) };
-            File::create(dir.0.join("probe")).expect_err("read-only");
+            fs::File::create(dir.0.join("probe")).expect_err("read-only");
             assert_eq!(open(&dir.0).key.public_key(), KEY.public_key());
         });
     });
-    set_mode(dir.0.clone(), 0o700);
+    key_directory::set_mode(&dir.0, 0o700);
     let left = [STAGED_PRIVATE, STAGED_PUBLIC, PRIVATE, PUBLIC];
     assert_eq!(names(&dir.0), left);
 }

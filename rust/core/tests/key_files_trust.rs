@@ -1,4 +1,5 @@
-//! Key files and directories that are not trusted are refused or reported.
+//! Key files and directories that are not trusted are refused or reported: links, owners and modes.
+#![cfg(unix)]
 
 mod key_directory;
 

@@ -10,7 +10,8 @@
 //! - A fork waits until no thread is inside, and no thread enters until the fork is done. An operation takes at most 2
 //!   ms, and a thread's first random bytes some 30 ms. Key generation leaves the gate between two candidates
 //!   ([`step_aside`]).
-//! - A thread that was ever inside also ends inside: AWS-LC's destructor of its random state runs behind the gate.
+//! - A thread that was ever inside also ends inside: AWS-LC's destructor of its random state runs behind the gate. (Not
+//!   on Windows, which has no fork.)
 //! - At exit the gate closes for good ([`close_for_good`]). Only the thread that ends the process can still enter, and
 //!   other threads can still end, since it may join them.
 //!
@@ -228,12 +229,16 @@ impl Waiting {
 mod tests {
     use super::*;
 
+    // Not on Windows, where only a fork would need it: there is no fork, and nothing is wiped at exit.
+    #[cfg(unix)]
     static DEPTH_AT_THE_END: AtomicU32 = AtomicU32::new(0);
 
+    #[cfg(unix)]
     extern "C" fn note_depth(_: *mut c_void) {
         DEPTH_AT_THE_END.store(DEPTH.get(), Ordering::Relaxed);
     }
 
+    #[cfg(unix)]
     #[test]
     fn thread_that_was_inside_has_its_slots_cleared_inside() {
         crate::init();

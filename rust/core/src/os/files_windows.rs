@@ -1,11 +1,13 @@
-//! Works with the files of a directory on Windows. The code follows the manual; it is neither compiled nor tested here.
+//! Works with the files of a directory on Windows (tested under Wine, by `make ports`).
 //!
-//! Files inherit the permissions of the directory. Access control lists are neither read nor written, so owners are not
-//! checked, and no mode counts as too open. Reparse points, links among them, are refused.
+//! Private files and new directories get an access control list that lets this user alone in; others inherit that of
+//! their directory. Owners and lists are checked (`access_windows.rs`). Reparse points, links among them, are refused.
 
+use super::access::{Kind, READ_CONTROL, WRITE_DAC, access, keep_private};
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::marker::PhantomData;
 use std::os::windows::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,7 +15,12 @@ use std::time::{Duration, Instant};
 const FILE_ATTRIBUTE_REPARSE_POINT: u32 = 0x400;
 const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
 const ERROR_CANT_ACCESS_FILE: i32 = 1920;
-const PRIVATE: u32 = 0o600;
+/// Lets a directory be opened (`CreateFileW`).
+const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
+const FILE_READ_ATTRIBUTES: u32 = 0x80;
+const GENERIC_WRITE: u32 = 0x4000_0000;
+/// The bits of a mode that let others in.
+const OTHERS: u32 = 0o077;
 const LOCK_NAME: &str = ".lock";
 /// How long to wait for a lock: many times as long as generating a key pair takes.
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
@@ -31,8 +38,9 @@ pub enum Sharing {
     Exclusive,
 }
 
-/// A lock on a file in the directory, released when dropped.
-pub struct DirectoryLock<'a>(#[allow(dead_code)] File, std::marker::PhantomData<&'a ()>);
+/// A lock on a file in the directory, released when dropped: closing the file releases it. A directory that this user
+/// may only read has no such file, and the lock guards nothing there.
+pub struct DirectoryLock<'a>(Option<File>, PhantomData<&'a ()>);
 
 /// Opens a file for reading; no link is followed on this platform.
 pub fn open_linked_for_reading(path: &Path) -> io::Result<File> {
@@ -40,9 +48,9 @@ pub fn open_linked_for_reading(path: &Path) -> io::Result<File> {
 }
 
 impl DirectoryLock<'_> {
-    /// Returns true: on this platform it is an error if a file system has no locks.
+    /// Whether it keeps others out.
     pub fn guards(&self) -> bool {
-        true
+        self.0.is_some()
     }
 }
 
@@ -60,9 +68,9 @@ pub struct Facts {
     pub is_regular: bool,
     /// Whether it is a directory.
     pub is_directory: bool,
-    /// Permission bits: always those of a private file on this platform.
+    /// Permission bits, which stand for what the access control list allows to others.
     pub mode: u32,
-    /// Whether it may be trusted: always true, since owners are not checked.
+    /// Whether it belongs to this user, the system or the administrators.
     pub is_trusted: bool,
 }
 
@@ -73,14 +81,27 @@ impl Directory {
         Ok(Self(path.to_owned()))
     }
 
-    /// Creates a directory, and the ones above it. An existing directory stays as it is.
+    /// Creates a directory that only this user can use, and the ones above it. An existing directory stays as it is.
     pub fn create(path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        if let Some(above) = path.parent().filter(|above| !above.exists()) {
+            Self::create(above)?;
+        }
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            other => other?,
+        }
+        keep_private(
+            &open_directory(path, READ_CONTROL | WRITE_DAC)?,
+            Kind::Directory,
+        )
     }
 
     /// Asks the system about this directory.
     pub fn facts(&self) -> io::Result<Facts> {
-        fs::symlink_metadata(&self.0).map(|metadata| facts_of(&metadata))
+        facts(&open_directory(
+            &self.0,
+            READ_CONTROL | FILE_READ_ATTRIBUTES,
+        )?)
     }
 
     /// Waits for a lock, which keeps threads apart as well as processes.
@@ -98,17 +119,23 @@ impl Directory {
 
     /// Takes a lock if that is possible at once. [`is_busy`] tells if the error means that somebody else has it.
     pub fn try_lock(&self, sharing: Sharing) -> io::Result<DirectoryLock<'_>> {
-        let file = OpenOptions::new()
+        let opened = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(self.0.join(LOCK_NAME))?;
+            .open(self.0.join(LOCK_NAME));
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(DirectoryLock(None, PhantomData));
+            }
+            other => other?,
+        };
         let attempt = match sharing {
             Sharing::Shared => file.try_lock_shared(),
             Sharing::Exclusive => file.try_lock(),
         };
         match attempt {
-            Ok(()) => Ok(DirectoryLock(file, std::marker::PhantomData)),
+            Ok(()) => Ok(DirectoryLock(Some(file), PhantomData)),
             Err(TryLockError::Error(error)) => Err(error),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -124,9 +151,19 @@ impl Directory {
         open_for_reading(&self.path_of(name)?)
     }
 
-    /// Creates a file that did not exist; it inherits the directory's permissions.
-    pub fn create_file(&self, name: &CStr, _mode: u32) -> io::Result<File> {
-        File::create_new(self.path_of(name)?)
+    /// Creates a file that did not exist. Only this user can use it if the mode lets nobody else in; otherwise it
+    /// inherits the directory's list.
+    pub fn create_file(&self, name: &CStr, mode: u32) -> io::Result<File> {
+        let file = OpenOptions::new()
+            .write(true) // std wants it; the rights below are those that count
+            .create_new(true)
+            .access_mode(GENERIC_WRITE | READ_CONTROL | WRITE_DAC)
+            .share_mode(0) // nobody has opened it when it gets its list, nor before it is written
+            .open(self.path_of(name)?)?;
+        if mode & OTHERS == 0 {
+            keep_private(&file, Kind::File)?;
+        }
+        Ok(file)
     }
 
     /// Renames a file, replacing the one that had the name.
@@ -157,7 +194,7 @@ impl Directory {
 pub fn open_for_reading(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS)
         .open(path)?;
     refuse_link(&file.metadata()?)?;
     Ok(file)
@@ -165,7 +202,14 @@ pub fn open_for_reading(path: &Path) -> io::Result<File> {
 
 /// Asks the system about an open file.
 pub fn facts(file: &File) -> io::Result<Facts> {
-    file.metadata().map(|metadata| facts_of(&metadata))
+    let (metadata, access) = (file.metadata()?, access(file)?);
+    Ok(Facts {
+        size: metadata.len(),
+        is_regular: metadata.is_file(),
+        is_directory: metadata.is_dir(),
+        mode: access.mode,
+        is_trusted: access.is_trusted,
+    })
 }
 
 /// Whether an error means that the path led to a link.
@@ -178,14 +222,11 @@ pub fn is_busy(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-fn facts_of(metadata: &fs::Metadata) -> Facts {
-    Facts {
-        size: metadata.len(),
-        is_regular: metadata.is_file(),
-        is_directory: metadata.is_dir(),
-        mode: PRIVATE,
-        is_trusted: true,
-    }
+fn open_directory(path: &Path, rights: u32) -> io::Result<File> {
+    OpenOptions::new()
+        .access_mode(rights)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS)
+        .open(path)
 }
 
 fn refuse_link(metadata: &fs::Metadata) -> io::Result<()> {

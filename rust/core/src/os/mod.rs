@@ -10,11 +10,14 @@
 //! | kept out of core dumps | `MADV_DONTDUMP` | no | no |
 //! | hidden memory | `memfd_secret` | no | no |
 //! | zero in a forked child | `MADV_WIPEONFORK` | no | no `fork` |
-//! | key files | modes, owners, `flock` | modes, owners, `flock` | inherited permissions, a lock file |
+//! | key files | modes, owners, `flock` | modes, owners, `flock` | access control lists, a lock file |
 //! | open files that others append to | `flock` | `flock` | no |
 //!
-//! This project tests only Linux. The code for other platforms follows their manuals.
+//! Linux is tested most, Windows under Wine (`make ports`). The code for macOS is compiled; no test runs there.
 
+#[cfg(windows)]
+#[path = "access_windows.rs"]
+mod access;
 #[cfg(unix)]
 #[path = "appending_unix.rs"]
 mod appending;

@@ -6,10 +6,18 @@ use nomyo_core::crypto::rsa::PrivateKey;
 use nomyo_core::key_files::{Opened, open_directory, write_directory};
 use nomyo_core::pem::private_from_pem;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod platform;
+#[cfg(windows)]
+#[path = "windows.rs"]
+mod platform;
+
+pub use platform::*;
 
 pub const PRIVATE: &str = "private_key.pem";
 pub const PUBLIC: &str = "public_key.pem";
@@ -28,7 +36,8 @@ impl Scratch {
         let name = format!("nomyo-key-files-{}-{count}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("a directory");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a mode");
+        #[cfg(unix)]
+        set_mode(&path, 0o700);
         Self(path)
     }
 
@@ -64,15 +73,13 @@ pub fn refused<T: std::fmt::Debug>(answer: Result<T, Error>, name: &str, expecte
     }
 }
 
-pub fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("metadata").permissions().mode() & 0o7777
-}
-
+/// The names in a directory, without the file that only locks it (Windows).
 pub fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("a directory");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
     let mut names: Vec<_> = entries
         .map(|entry| name(entry).into_string().expect("text"))
+        .filter(|name| name != ".lock")
         .collect();
     names.sort();
     names
