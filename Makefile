@@ -19,7 +19,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz constant-time test-arena-model test-tools test-lowest test-pythons soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz constant-time test-arena-model test-tools test-lowest test-pythons soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs ports clean
 
 setup: build
 
@@ -134,6 +134,11 @@ test-lowest: build
 PYTHONS ?=
 test-pythons: build wheel node
 	PYTHONPATH=tests $(BIN)/python -m support.other_pythons $(PYTHONS)
+
+# Other platforms, by cross compilers, an emulator and Wine in a chroot: PORTS='windows musl', for example, names some of them.
+# Needs root, Debian, rustup, debootstrap and mvn, and some 6 GB below PORTS_DIR (by default target/ports).
+ports: build
+	tools/ports/run.sh $(PORTS)
 
 # The public Python client.
 reference: $(REFERENCE)/ready

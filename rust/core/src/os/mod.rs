@@ -13,7 +13,7 @@
 //! | key files | modes, owners, `flock` | modes, owners, `flock` | access control lists, a lock file |
 //! | open files that others append to | `flock` | `flock` | no |
 //!
-//! Linux is tested most, Windows under Wine (`make ports`). The code for macOS is compiled; no test runs there.
+//! Linux is tested most, Windows under Wine (`make ports`). The code for macOS follows its manuals; nobody has run it.
 
 #[cfg(windows)]
 #[path = "access_windows.rs"]
