@@ -18,6 +18,8 @@ from .environment import ssl_context
 if TYPE_CHECKING:
     from .session import Session
 
+_LARGE_BLOCK_BYTES = 1 << 20
+
 
 def prepared_context(settings: Settings) -> ssl.SSLContext:
     """Do what takes long before a pool is made, and return the context for it.
@@ -42,7 +44,18 @@ def import_session() -> None:
     def load() -> None:
         from . import session  # noqa: F401
 
+        _keep_read_blocks_in_heap()
+
     late_import("aiohttp", load)
+
+
+def _keep_read_blocks_in_heap() -> None:
+    """Free a large block, so that glibc serves smaller ones from its heap from now on.
+
+    asyncio reads without TLS into blocks of 256 KiB. To a program that has never freed a larger block, glibc gives each
+    of them by a mapping of its own: three system calls and page faults for each read (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    bytearray(_LARGE_BLOCK_BYTES)
 
 
 class LoopPool:
