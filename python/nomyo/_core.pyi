@@ -12,12 +12,12 @@ _T = TypeVar("_T")
 # Packed, because a stub cannot be split.
 # fmt: off
 __all__ = [
-    "ChainEnd", "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked", "can_lock",
-    "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement", "examine_quote", "fits",
-    "harden_process", "hide_memory", "in_locked_memory", "is_certificate", "is_encrypted_key_file",
-    "load_key_directory", "load_key_pair", "memory_is_hidden", "memory_status", "new_payload_id", "open_bytes",
-    "open_key_directory", "open_package", "open_secret", "refused_calls", "replace_key_pair", "rotate_key_directory",
-    "seal", "seal_bytes", "sha256_hex", "warm_up", "write_key_directory",
+    "ChainEnd", "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked",
+    "build_info", "can_lock", "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement",
+    "examine_quote", "fits", "harden_process", "hide_memory", "in_locked_memory", "is_certificate",
+    "is_encrypted_key_file", "load_key_directory", "load_key_pair", "memory_is_hidden", "memory_status",
+    "new_payload_id", "open_bytes", "open_key_directory", "open_package", "open_secret", "refused_calls",
+    "replace_key_pair", "rotate_key_directory", "seal", "seal_bytes", "sha256_hex", "warm_up", "write_key_directory",
 ]
 # fmt: on
 
@@ -68,10 +68,7 @@ class PrivateKey:
         """Write the key as PKCS#8 PEM into locked memory, encrypted by PBES2 if a password is given."""
 
     def wipe(self) -> None:
-        """Wipe the private half, now or as soon as the last operation under way has ended. Idempotent.
-
-        Any later operation raises DisposedError.
-        """
+        """Wipe the private half, now or when the operations under way have ended; later ones raise DisposedError."""
 
 @final
 class SecureBuffer:
@@ -380,6 +377,9 @@ def cpu_features() -> dict[str, bool]:
 
 def crypto_version() -> str:
     """Return the name and version of the crypto library."""
+
+def build_info() -> dict[str, Any]:
+    """Return what this core was built from and with: rust/python/src/build_info.rs has the meaning of each name."""
 
 def examine_quote(
     quote: bytes, signature: bytes, public: bytes, qualifying_data: bytes, pcrs: list[tuple[str, int, bytes]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -221,6 +222,19 @@ def test_can_lock_is_measured() -> None:
 
 def test_crypto_library_is_named() -> None:
     assert _core.crypto_version().startswith("AWS-LC")
+
+
+def test_core_says_what_it_was_built_from_and_with() -> None:
+    info = _core.build_info()
+
+    assert info["version"] == "1.0.0"
+    assert info["commit"] is None or re.fullmatch("[0-9a-f]{40}", info["commit"])
+    assert (info["dirty"] is None) == (info["commit"] is None)
+    assert info["rustc"].startswith("rustc 1.")
+    assert info["target"].count("-") >= 2
+    assert (info["profile"], info["opt_level"], info["debug"]) == ("release", "3", False)
+    assert info["crypto"] == _core.crypto_version()
+    assert "/" not in info["flags"]  # no folder of the machine that built it
 
 
 def test_payload_ids_are_uuids_of_version_4_and_differ() -> None:

@@ -8,6 +8,7 @@
 
 mod appending;
 mod attestation;
+mod build_info;
 mod detached;
 mod errors;
 mod exported;
@@ -47,6 +48,8 @@ mod _core {
     use super::appending::{ChainEnd, sha256_hex};
     #[pymodule_export]
     use super::attestation::{examine_endorsement, examine_quote, is_certificate};
+    #[pymodule_export]
+    use super::build_info::build_info;
     #[pymodule_export]
     use super::key_files::{
         KeyFilesCondition, is_encrypted_key_file, load_key_directory, load_key_pair,
