@@ -1,0 +1,27 @@
+"""The build backend says what a build from source needs, if that is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import source_build
+
+NO_NETWORK = "echo 'error: failed to get `libc`' >&2; echo '  could not resolve host' >&2; exit 101"
+
+
+@pytest.mark.parametrize("hook", [source_build.prepare_metadata_for_build_wheel, source_build.build_wheel])
+def test_missing_crates_are_one_sentence_with_what_to_do(
+    hook: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cargo = tmp_path / "cargo"
+    cargo.write_text(f"#!/bin/sh\n{NO_NETWORK}\n")
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    assert callable(hook)
+    with pytest.raises(SystemExit, match=r"install a wheel .* or connect this machine to crates\.io") as refused:
+        hook(str(tmp_path))
+
+    assert str(refused.value).endswith("Cargo says: could not resolve host")

@@ -1,0 +1,73 @@
+"""The build backend (PEP 517): maturin's, which gets the crates first, and says in one sentence if it cannot.
+
+Source distributions bring no crates: with them they would have 40 MB instead of 0.6, for the few who build in a place
+without a network and have a mirror or `cargo vendor` of their own (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import maturin
+from maturin import (  # the other hooks, which build frontends look for here
+    build_sdist,
+    get_requires_for_build_editable,
+    get_requires_for_build_sdist,
+    get_requires_for_build_wheel,
+)
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+]
+
+_WITHOUT_CRATES = (
+    "To be built from source, nomyo needs the crates that its Cargo.lock names, and cargo could not get them: install "
+    "a wheel (pip install --only-binary=:all: nomyo), or connect this machine to crates.io, or name a mirror or a "
+    "folder made by `cargo vendor` in ~/.cargo/config.toml (source replacement). Cargo says: {reason}"
+)
+
+
+def prepare_metadata_for_build_wheel(*arguments: Any, **options: Any) -> str:
+    """Write the metadata of the wheel."""
+    _get_crates()
+    return str(maturin.prepare_metadata_for_build_wheel(*arguments, **options))
+
+
+def prepare_metadata_for_build_editable(*arguments: Any, **options: Any) -> str:
+    """Write the metadata of the editable wheel."""
+    _get_crates()
+    return str(maturin.prepare_metadata_for_build_editable(*arguments, **options))
+
+
+def build_wheel(*arguments: Any, **options: Any) -> str:
+    """Compile the wheel."""
+    _get_crates()
+    return str(maturin.build_wheel(*arguments, **options))
+
+
+def build_editable(*arguments: Any, **options: Any) -> str:
+    """Compile the core, and write a wheel that leads to this folder."""
+    _get_crates()
+    return str(maturin.build_editable(*arguments, **options))
+
+
+def _get_crates() -> None:
+    """Load the crates, if they are not there yet. Raises SystemExit if that fails."""
+    cargo = shutil.which("cargo")
+    if cargo is None:  # maturin has said so already, or has installed it
+        return
+    command = [cargo, "fetch", "--locked", "--quiet"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise SystemExit(_WITHOUT_CRATES.format(reason=lines[-1] if lines else f"exit code {done.returncode}"))
