@@ -197,6 +197,16 @@ wheel: $(VENV)/ready
 	rm -rf dist
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist
 
+# The wheels that are published, by hand and in the release: compiled with zig, examined, run (docs/wheels.md). TARGETS: some of them.
+WHEELS := .venv-wheels
+.PHONY: wheels reproducible
+wheels: $(WHEELS)/ready
+	PYTHONPATH=tools $(WHEELS)/bin/python -m wheels $(TARGETS)
+
+# Each wheel twice, under circumstances that must not matter: the same bytes.
+reproducible: $(WHEELS)/ready
+	PYTHONPATH=tools $(WHEELS)/bin/python -m wheels.reproduce $(TARGETS)
+
 # Two at a time: clippy compiles beside mypy.
 lint: build
 	$(MAKE) --jobs=2 --output-sync=target lint-rust lint-python lint-workflows
@@ -255,4 +265,4 @@ prove: build reference
 	$(BIN)/python tests/support/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(DOCS) $(LOWEST) .venv-pythons tests/node/node_modules tests/agents/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(DOCS) $(LOWEST) $(WHEELS) .venv-pythons tests/node/node_modules tests/agents/node_modules dist target

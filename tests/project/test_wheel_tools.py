@@ -1,0 +1,95 @@
+"""What `make wheels` does to a wheel so that it is the same bytes wherever it was built, without compiling one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from wheels import build, rewrite
+from wheels.source import Source, source
+from wheels.targets import TARGETS, Target
+
+COMMIT, DATE = "0" * 40, 1_700_000_000
+INFO = "nomyo-1.0.0.dist-info"
+
+
+def _wheel(path: Path, folder: Path, hour: int) -> Path:
+    """Write a wheel as maturin would in this folder at this hour."""
+    listed = {
+        "bomFormat": "CycloneDX",
+        "serialNumber": f"urn:uuid:{hour}",
+        "metadata": {"timestamp": f"2026-12-01T{hour:02}:00:00Z"},
+        "components": [{"bom-ref": f"path+{folder.as_uri()}/rust/core#nomyo-core@1.0.0"}],
+    }
+    contents = {
+        "nomyo/_core.abi3.so": "machine code",
+        f"{INFO}/sboms/crates.json": json.dumps(listed),
+        f"{INFO}/RECORD": f"nomyo/_core.abi3.so,sha256=wrong,{hour}\n",
+    }
+    with zipfile.ZipFile(path, "w") as opened:
+        for name, content in contents.items():
+            entry = zipfile.ZipInfo(name, (2026, 12, 1, hour, 0, 0))
+            entry.external_attr = (0o100600 + hour) << 16
+            opened.writestr(entry, content)
+    return path
+
+
+def test_rewritten_wheels_are_the_same_bytes_wherever_they_were_built(tmp_path: Path) -> None:
+    written = []
+    for hour, folder in ((1, tmp_path / "one"), (2, tmp_path / "another" / "place")):
+        wheel = _wheel(tmp_path / f"{hour}.whl", folder, hour)
+        written.append(rewrite.rewrite(wheel, tmp_path / f"{hour}-new.whl", Source(folder, COMMIT, DATE)))
+
+    assert written[0].read_bytes() == written[1].read_bytes()
+    with zipfile.ZipFile(written[0]) as opened:
+        contents = {name: opened.read(name) for name in opened.namelist()}
+        dates = {entry.date_time for entry in opened.infolist()}
+    assert dates == {(2023, 11, 14, 22, 13, 20)}
+    assert str(tmp_path).encode() not in b"".join(contents.values())
+    rows = [line.split(",") for line in contents.pop(f"{INFO}/RECORD").decode().splitlines()]
+    assert rows[:-1] == [[name, _hash(content), str(len(content))] for name, content in contents.items()]
+    assert rows[-1] == [f"{INFO}/RECORD", "", ""]
+
+
+def _hash(content: bytes) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+
+
+@pytest.mark.outside("git")
+def test_a_clone_is_told_apart_from_its_commit(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=n", "-c", "user.email=n@example.invalid"]
+        env = {**os.environ, "GIT_COMMITTER_DATE": f"{DATE} +0000"}
+        subprocess.run(["git", *identity, "-C", tmp_path, *arguments], check=True, env=env)
+
+    (tmp_path / "file").write_text("one")
+    git("init", "--quiet")
+    git("add", "file")
+    git("commit", "--quiet", "--message", "one")
+    as_committed = source(tmp_path)
+    (tmp_path / "file").write_text("two")
+
+    assert (len(as_committed.commit), as_committed.date) == (40, DATE)
+    assert source(tmp_path).commit == f"{as_committed.commit}-dirty"
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_compilers_get_no_flags_of_the_environment_and_no_date_but_the_commits(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CFLAGS", "CFLAGS_x86_64_unknown_linux_gnu", "RUSTFLAGS", "CARGO_PROFILE_RELEASE_LTO"):
+        monkeypatch.setenv(name, "of the developer")
+
+    env = build._environment(Source(tmp_path, COMMIT, DATE), target, tmp_path / "cache")
+
+    assert "of the developer" not in env.values()
+    assert (env["NOMYO_BUILD_COMMIT"], env["SOURCE_DATE_EPOCH"]) == (COMMIT, str(DATE))
+    assert f"--remap-path-prefix={tmp_path}=/nomyo" in env["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+    assert ("-crt-static" in env["CARGO_ENCODED_RUSTFLAGS"]) == target.musl
