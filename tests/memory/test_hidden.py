@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nomyo.cli import main
 from support.process import run_python, under_memlock_limit, unmeasured
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memfd_secret is Linux's")
@@ -218,3 +219,23 @@ with open("/proc/self/maps") as maps:
 print(open("/sys/power/disk").read() if os.path.exists("/sys/power/disk") else "[disabled]")
 """)
     assert (mapped, disk) == ("True", "[disabled]")
+
+
+@pytest.mark.parametrize("command", ["chat", "batch", "proxy"])
+def test_command_has_the_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "--hide-memory" in capsys.readouterr().out
+
+
+def test_command_hides_memory_and_says_so_if_the_system_refuses() -> None:
+    program = """
+from nomyo.cli.command_app import harden
+from nomyo import _core
+harden("nomyo chat", hide_memory=True)
+print(_core.memory_is_hidden())
+"""
+    assert run(program) == ["True"]
+    refused = run_python(f"{PROLOGUE}refuse('memfd_secret')\n{program}", env={**unmeasured(), "PYTHONPATH": TESTS})
+    assert refused.stdout == "False\n"
+    assert refused.stderr.startswith("nomyo chat: warning: memory stays locked, but root can read it: ")
