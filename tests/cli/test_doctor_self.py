@@ -53,7 +53,8 @@ def test_copy_as_installed_is_sound(copy: Path) -> None:
     assert found["files"]["matching"] == found["files"]["listed"] > 200
     assert found["others"], "the checkout is installed, too, and does not run"
     assert found["core_path"].startswith(str(copy))
-    assert found["crypto"].startswith("AWS-LC")
+    assert found["core"]["crypto"].startswith("AWS-LC")
+    assert found["core"]["rustc"].startswith("rustc ")
 
 
 @pytest.fixture
@@ -142,8 +143,21 @@ def test_editable_installation_is_told_as_such(capsys: pytest.CaptureFixture[str
     assert "an editable installation" in capsys.readouterr().out
 
 
+CORE: dict[str, Any] = {
+    "version": "1.0.0",
+    "commit": "c0ffee",
+    "dirty": True,
+    "built_at": 1_700_000_000,
+    "rustc": "rustc 1.95.0",
+    "target": "x86_64-unknown-linux-gnu",
+    "profile": "release",
+    "opt_level": "3",
+    "debug": False,
+    "flags": "-Ctarget-cpu=native",
+    "crypto": "AWS-LC 1.2.3",
+}
 SOUND = Installation(
-    "installed", "/s/nomyo", "pip", None, "1.0.0", (), Files("/s", 9, 9), (), (), (), {}, "AWS-LC 1.2.3", "/c.so"
+    "installed", "/s/nomyo", "pip", None, "1.0.0", (), Files("/s", 9, 9), (), (), (), {}, CORE, "/c.so"
 )
 
 
@@ -151,7 +165,11 @@ SOUND = Installation(
     ("changes", "line", "is_sound"),
     [
         ({}, "files          9 of 9 files in RECORD are as installed", True),
-        ({}, "core           AWS-LC 1.2.3, in /c.so", True),
+        ({}, "core           1.0.0, AWS-LC 1.2.3, for x86_64-unknown-linux-gnu", True),
+        ({}, "               commit c0ffee, with changed files, source of 2023-11-14 22:13 UTC", True),
+        ({"core": {**CORE, "commit": None, "dirty": None, "built_at": None}}, "               commit unknown (a", True),
+        ({}, "               rustc 1.95.0, profile release, optimisation 3, flags -Ctarget-cpu=native", True),
+        ({"core": {**CORE, "debug": True, "flags": ""}}, "               rustc 1.95.0, profile release, optim", True),
         ({"kind": "source", "files": None}, "               source that nothing installed", True),
         ({"origin": "file:///n.whl"}, "               installed by pip from file:///n.whl", True),
         ({"files": Files("/s", 1, 0, ["a.py"])}, "               1 file without a hash in RECORD: only", True),

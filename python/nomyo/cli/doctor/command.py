@@ -31,7 +31,7 @@ _HELP: Final = f"""\
 Options:
   --self      Compare every installed file with RECORD, the list that the
               installer left. Name .pth files that no package lists, and modules
-              that run in the place of others.
+              that run in the place of others. Show of what the core was built.
   --json      Print the same facts as one JSON object. null stands for what
               the system does not tell.
   -h, --help  Show this message and exit.

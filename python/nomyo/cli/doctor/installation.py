@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import nomyo
 from nomyo import _core
@@ -40,7 +40,8 @@ class Installation:
     shadows: tuple[Shadow, ...]
     stray_pth_files: tuple[PthFile, ...]
     start_modules: dict[str, str]
-    crypto: str
+    core: dict[str, Any]
+    """Of what the core was built, and how."""
     core_path: str
 
     @property
@@ -72,7 +73,7 @@ def examine(package: Path = PACKAGE) -> Installation:
         shadows=tuple(shadows.shadows(expected, sys.path)),
         stray_pth_files=tuple(shadows.stray_pth_files()),
         start_modules=shadows.start_modules(),
-        crypto=_core.crypto_version(),
+        core=_core.build_info(),
         core_path=str(_core.__file__),
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from nomyo import __version__
 from nomyo._plurals import counted
@@ -43,7 +44,21 @@ def _line(name: str, text: str) -> str:
 
 
 def _core(found: Installation) -> Iterator[str]:
-    yield _line("core", f"{found.crypto}, in {found.core_path}")
+    core = found.core
+    yield _line("core", f"{core['version']}, {core['crypto']}, for {core['target']}")
+    commit = core["commit"] or "unknown (a build of a developer, or from the source distribution)"
+    changed = ", with changed files" if core["dirty"] else ""
+    yield _line("", f"commit {commit}{changed}{_built(core)}")
+    flags = f", flags {core['flags']}" if core["flags"] else ""
+    debug = ", with debug information" if core["debug"] else ""
+    yield _line("", f"{core['rustc']}, profile {core['profile']}, optimisation {core['opt_level']}{debug}{flags}")
+    yield _line("", found.core_path)
+
+
+def _built(core: dict[str, Any]) -> str:
+    if core["built_at"] is None:
+        return ""
+    return f", source of {datetime.fromtimestamp(core['built_at'], UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _files(files: Files | None) -> Iterator[str]:
