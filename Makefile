@@ -203,7 +203,7 @@ WHEELS := .venv-wheels
 wheels: $(WHEELS)/ready
 	PYTHONPATH=tools $(WHEELS)/bin/python -m wheels $(TARGETS)
 
-# Each wheel twice, under circumstances that must not matter: the same bytes.
+# Builds each wheel twice, under circumstances that must not matter, and compares the bytes.
 reproducible: $(WHEELS)/ready
 	PYTHONPATH=tools $(WHEELS)/bin/python -m wheels.reproduce $(TARGETS)
 

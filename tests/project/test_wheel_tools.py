@@ -1,4 +1,4 @@
-"""What `make wheels` does to a wheel so that it is the same bytes wherever it was built, without compiling one."""
+"""What `make wheels` takes out of a wheel, so that it can be the same bytes wherever it is built; nothing is compiled."""
 
 from __future__ import annotations
 
