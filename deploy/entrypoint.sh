@@ -27,9 +27,4 @@ read_secret NOMYO_API_KEY
 read_secret NOMYO_PROXY_TOKEN
 read_secret NOMYO_ROUTER_API_KEYS
 read_secret NOMYO_ROUTER_UPSTREAM_API_KEY
-# The first lines of the proxy repeat its token, for people at a terminal. The log of a container keeps what it prints, so a token
-# that somebody chose must not get there. Warnings and errors go to stderr.
-if [ "${1-} ${2-}" = "nomyo proxy" ] && [ -n "${NOMYO_PROXY_TOKEN-}" ]; then
-    exec "$@" >/dev/null
-fi
 exec "$@"

@@ -248,7 +248,7 @@ def test_log_that_cannot_be_written_stops_no_server(stderr: str, router: Running
     ):
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
-        proxy = proxied.Proxy(process, said["url"], said["token"], said["page_url"])
+        proxy = proxied.Proxy.saying(process, said)
         assert [proxied.said_by(proxy.post(proxied.chat("hello"))) for _ in range(3)] == ["hello"] * 3
         process.terminate()
         assert process.wait(30) == 0

@@ -55,17 +55,6 @@ def test_secret_that_cannot_be_had_ends_the_start(
     assert "canary" not in finished.stderr
 
 
-def test_token_that_was_given_is_not_printed(tmp_path: Path) -> None:
-    program = tmp_path / "nomyo"
-    program.write_text("#!/bin/sh\necho token; echo ready >&2\n")
-    program.chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    given = entered("nomyo", "proxy", PATH=path, NOMYO_PROXY_TOKEN="token")
-    assert (given.stdout, given.stderr) == ("", "ready\n")
-    assert entered("nomyo", "proxy", PATH=path).stdout == "token\n"
-    assert entered("nomyo", "doctor", PATH=path, NOMYO_PROXY_TOKEN="token").stdout == "token\n"
-
-
 def healthy(port: int) -> subprocess.CompletedProcess[str]:
     # Nothing may be asked through a proxy.
     env = {**os.environ, "NOMYO_HEALTH_PORT": str(port), "HTTP_PROXY": "http://127.0.0.1:9"}

@@ -44,16 +44,43 @@ def proxy_in_words(router: RunningRouter, key_directory: Path, *options: str, **
 
 
 def test_it_says_how_to_use_it(router: RunningRouter, key_directory: Path) -> None:
-    out, err = proxy_in_words(router, key_directory, NOMYO_PROXY_TOKEN=TOKEN)
+    out, err = proxy_in_words(router, key_directory, NOMYO_PROXY_TOKEN="")
     ready, programs, page, _ = out.splitlines()
     url = ready.removeprefix("nomyo proxy ready url=")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
-    assert programs.split() == ["programs:", f"OPENAI_BASE_URL={url}/v1", f"OPENAI_API_KEY={TOKEN}"]
-    assert page.split() == ["page:", f"{url}/#token={TOKEN}"]
+    token = page.rpartition("#token=")[2]
+    assert len(token) >= 43
+    assert programs.split() == ["programs:", f"OPENAI_BASE_URL={url}/v1", f"OPENAI_API_KEY={token}"]
+    assert page.split() == ["page:", f"{url}/#token={token}"]
     assert "NOMYO_API_KEY is not set" in err
     assert "the router is spoken to over plain HTTP" in err
-    assert TOKEN not in err
+    assert token not in err
     assert "Warning" not in err  # in words alone, without a line of code
+
+
+@pytest.mark.parametrize("name", [None, "token", "a token's\x1b[31m file", "-token"])
+def test_token_that_was_given_is_named_but_never_printed(
+    router: RunningRouter, key_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = []
+    if name is not None:
+        Path(name).write_text(f"{TOKEN}\n")
+        Path(name).chmod(0o600)
+        options = [f"--token-file={name}"]
+    out, err = proxy_in_words(router, key_directory, *options, NOMYO_PROXY_TOKEN=OTHER_TOKEN if name else TOKEN)
+    assert TOKEN not in out + err
+    assert OTHER_TOKEN not in out + err
+    assert "\x1b" not in out
+    ready, programs, page, _ = out.splitlines()
+    url = ready.removeprefix("nomyo proxy ready url=")
+    how = programs.removeprefix(f"  programs:  OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=")
+    assert page == f"  page:      {url}/ asks for the token"
+    if name is None or name.isprintable():  # what was printed reads the token, in a shell
+        shown = subprocess.run(
+            ["sh", "-c", f"printf %s {how}"], env={"NOMYO_PROXY_TOKEN": TOKEN}, capture_output=True, check=True
+        )
+        assert shown.stdout.decode() == TOKEN
 
 
 def test_help_names_every_path_that_takes_a_request() -> None:
@@ -62,15 +89,28 @@ def test_help_names_every_path_that_takes_a_request() -> None:
 
 
 def test_json_is_one_line(router: RunningRouter, key_directory: Path) -> None:
-    out, _ = proxy_in_words(router, key_directory, "--json", NOMYO_PROXY_TOKEN=TOKEN)
+    out, _ = proxy_in_words(router, key_directory, "--json", NOMYO_PROXY_TOKEN="")
     said = json.loads(out)
     assert out.count("\n") == 1
     assert said == {
         "url": said["url"],
         "base_url": f"{said['url']}/v1",
-        "token": TOKEN,
-        "page_url": f"{said['url']}/#token={TOKEN}",
+        "token": said["token"],
+        "token_from": "new",
+        "page_url": f"{said['url']}/#token={said['token']}",
     }
+
+
+@pytest.mark.parametrize("origin", ["NOMYO_PROXY_TOKEN", "--token-file"])
+def test_json_holds_no_token_that_was_given(
+    router: RunningRouter, key_directory: Path, tmp_path: Path, origin: str
+) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    options = ("--token-file", str(tmp_path / "token")) if origin == "--token-file" else ()
+    out, err = proxy_in_words(router, key_directory, "--json", *options, NOMYO_PROXY_TOKEN=TOKEN)
+    said = json.loads(out)
+    assert (said["token"], said["token_from"], said["page_url"]) == (None, origin, f"{said['url']}/")
+    assert TOKEN not in out + err
 
 
 def test_token_is_a_new_one_each_time_where_none_is_given(router: RunningRouter, key_directory: Path) -> None:
@@ -92,7 +132,7 @@ def test_token_comes_from_a_file_which_others_should_not_read(
     path.write_text(f"{OTHER_TOKEN}\n")
     path.chmod(mode)
     with proxy_process(router.url, key_directory, "--token-file", str(path)) as proxy:
-        assert proxy.token == OTHER_TOKEN
+        proxy.token = OTHER_TOKEN
         assert proxy.get("/v1/models", authorization=f"Bearer {TOKEN}").status_code == 401
         assert proxy.get("/v1/models").status_code == 200
         proxy.stop()
@@ -116,7 +156,7 @@ def test_models_and_router_come_from_the_environment_too(router: RunningRouter, 
     with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True, env=surroundings) as process:
         assert process.stdout
         said = json.loads(process.stdout.readline())
-        proxy = Proxy(process, said["url"], TOKEN, said["page_url"])
+        proxy = Proxy.saying(process, said)
         assert said_by(proxy.post(chat("a"))) == "a"
         process.terminate()
 
@@ -126,7 +166,7 @@ def test_key_pair_is_in_memory_only_unless_a_directory_is_named(router: RunningR
     with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         assert process.stdout
         said = json.loads(process.stdout.readline())
-        proxy = Proxy(process, said["url"], said["token"], said["page_url"])
+        proxy = Proxy.saying(process, said)
         assert said_by(proxy.post(chat("a"))) == "a"
         process.terminate()
     assert list(tmp_path.iterdir()) == []

@@ -30,6 +30,13 @@ class Proxy:
     page_url: str
     stderr: str = field(default="", repr=False)
 
+    @classmethod
+    def saying(cls, process: subprocess.Popen[str], said: dict[str, Any], given: str = TOKEN) -> Proxy:
+        """Return the proxy that printed this JSON; it does not print a token that it was given."""
+        if said["token_from"] in (None, "new"):
+            return cls(process, said["url"], said["token"], said["page_url"])
+        return cls(process, said["url"], given, f"{said['page_url']}#token={given}")
+
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
@@ -78,8 +85,7 @@ def proxy_process(
             assert process.stdout
             line = process.stdout.readline()
             assert line, process.communicate()[1]
-            said = json.loads(line)
-            yield Proxy(process, said["url"], said["token"], said["page_url"])
+            yield Proxy.saying(process, json.loads(line), surroundings["NOMYO_PROXY_TOKEN"])
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()  # in order, so that what it covered is written

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 from typing import Annotated, Final
@@ -16,6 +17,7 @@ import typer
 
 from nomyo import NomyoError, SecureCompletionClient, _core
 from nomyo._finite_json import ascii_json
+from nomyo._terminal_text import visible_line
 from nomyo._warn import log_named
 from nomyo.cli.command_app import (
     API_KEY_VARIABLE,
@@ -42,6 +44,7 @@ from nomyo.serve.server import serve
 _log = log_named("nomyo.proxy")
 _LONGEST_TOKEN_BYTES: Final = 4096
 _TOKEN_VARIABLE: Final = "NOMYO_PROXY_TOKEN"  # noqa: S105 - the name of a variable
+_NEW: Final = "new"
 _OTHERS_MAY_READ: Final = 0o077
 _DEFAULTS: Final = ProxyConfig(token=None)
 app = command_app()
@@ -140,8 +143,9 @@ def proxy(
     check_api_key()
     _harden(hide_memory=hide_memory)
     try:
+        token = None if no_token else _token(token_file)
         config = ProxyConfig(
-            token=None if no_token else _token(token_file),
+            token=token.value if token else None,
             listener=Listener(host, port, tls_cert, tls_key),
             allow_remote=allow_remote,
             allowed_hosts=frozenset(allow_host or ()),
@@ -163,12 +167,38 @@ def proxy(
     except (NomyoError, OSError) as error:
         report_failure("nomyo proxy", error)
         raise typer.Exit(1) from None
-    raise typer.Exit(_run(config, client, grace, _Greeting(config, as_json, open_page)))
+    raise typer.Exit(_run(config, client, grace, _Greeting(token, as_json, open_page)))
 
 
-def _token(path: Path | None) -> str:
-    if path is None:
-        return os.environ.get(_TOKEN_VARIABLE) or secrets.token_urlsafe(32)
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """The token that callers need, where it came from, and what stands for it on stdout.
+
+    Journals and logs of containers keep stdout, so only a token that the proxy drew itself is printed.
+    """
+
+    value: str = field(repr=False)
+    origin: str
+    in_shell: str  # for a shell, which puts the value in its place
+
+    @property
+    def printed(self) -> str | None:
+        """The value, if nobody else has it."""
+        return self.value if self.origin == _NEW else None
+
+
+def _token(path: Path | None) -> _Token:
+    if path is not None:
+        # `cat` takes a path that begins with "-" for an option.
+        name = f"./{path}" if str(path).startswith("-") else str(path)
+        return _Token(_token_in(path), "--token-file", f'"$(cat {shlex.quote(visible_line(name))})"')
+    if value := os.environ.get(_TOKEN_VARIABLE):
+        return _Token(value, _TOKEN_VARIABLE, f"${_TOKEN_VARIABLE}")
+    value = secrets.token_urlsafe(32)
+    return _Token(value, _NEW, value)
+
+
+def _token_in(path: Path) -> str:
     if os.name == "posix" and path.stat().st_mode & _OTHERS_MAY_READ:
         _log.warning("the token's file can be read by others: chmod 600 keeps it yours")
     with path.open("rb") as file:
@@ -194,27 +224,35 @@ def _harden(*, hide_memory: bool) -> None:
 class _Greeting:
     """Prints how to use the proxy, once it serves."""
 
-    config: ProxyConfig
+    token: _Token | None
     as_json: bool
     open_page: bool
 
     def __call__(self, url: str) -> None:
-        token = self.config.token
-        page_url = f"{url}/" if token is None else f"{url}/#token={token}"
+        printed = self.token.printed if self.token else None
+        page_url = _page_url(url, printed)
         if self.as_json:
-            typer.echo(ascii_json({"url": url, "base_url": f"{url}/v1", "token": token, "page_url": page_url}))
+            origin = self.token.origin if self.token else None
+            said = {"token": printed, "token_from": origin, "page_url": page_url}
+            typer.echo(ascii_json({"url": url, "base_url": f"{url}/v1", **said}))
         else:
-            typer.echo(_words(url, token, page_url))
+            typer.echo(_words(url, self.token, page_url))
         if self.open_page:  # in a thread: some browsers only return when they are closed
+            page_url = _page_url(url, self.token.value if self.token else None)
             with suppress(RuntimeError):  # there is no thread for it, but the page's address was printed
                 Thread(target=webbrowser.open, args=(page_url,), name="nomyo-browser", daemon=True).start()
 
 
-def _words(url: str, token: str | None, page_url: str) -> str:
+def _page_url(url: str, token: str | None) -> str:
+    return f"{url}/" if token is None else f"{url}/#token={token}"
+
+
+def _words(url: str, token: _Token | None, page_url: str) -> str:
+    asks = " asks for the token" if token and token.printed is None else ""
     return (
         f"nomyo proxy ready url={url}\n"
-        f"  programs:  OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={token or 'none-needed'}\n"
-        f"  page:      {page_url}\n"
+        f"  programs:  OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY={token.in_shell if token else 'none-needed'}\n"
+        f"  page:      {page_url}{asks}\n"
         "  Ctrl-C stops."
     )
 

@@ -77,7 +77,7 @@ class Guard:
         if scope["path"] in self._open_paths:
             return
         if not self._tokens.admit(_authorization(headers)):
-            raise Refusal(401, "invalid_token", "The proxy's token is missing or wrong: it is what nomyo proxy printed")
+            raise Refusal(401, "invalid_token", "The proxy's token is missing or wrong: nomyo proxy got or printed it")
         note_token(scope)
 
 
