@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nomyo_core::attestation::{Bank, Evidence, Outcome, endorsement, examine};
+use nomyo_core::attestation::{Bank, Outcome, Statement, endorsement, examine};
 
 const QUOTES: [&[u8]; 4] = [
     include_bytes!("../../core/tests/fixtures/quotes/rsassa_sha256.msg"),
@@ -21,14 +21,14 @@ fuzz_target!(|input: &[u8]| {
     };
     let [quote, signature, public, value, certificate] = pieces(rest);
     let pcrs = [(Bank::Sha256, 0, value), (Bank::Sha384, 7, value)];
-    let evidence = Evidence {
+    let statement = Statement {
         quote,
         signature,
         public,
         qualifying_data,
         pcrs: &pcrs,
     };
-    let findings = examine(&evidence).expect("memory and stack");
+    let findings = examine(&statement).expect("memory and stack");
     if findings.signature == Outcome::Passed {
         assert!(QUOTES.contains(&quote), "a signature that no TPM made");
     }
