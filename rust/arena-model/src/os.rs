@@ -62,7 +62,7 @@ pub unsafe fn close_pages(pages: *mut u8, len: usize) {
     fill(pages as usize, len, 0);
 }
 
-pub unsafe fn open_secret(_pages: *mut u8, _len: usize) -> std::io::Result<()> {
+pub unsafe fn open_hidden(_pages: *mut u8, _len: usize) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
@@ -76,7 +76,7 @@ pub fn page_size() -> usize {
     PAGE
 }
 
-pub unsafe fn close_secret(pages: *mut u8, len: usize) {
+pub unsafe fn close_hidden(pages: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     unsafe { close_pages(pages, len) };
 }

@@ -49,7 +49,7 @@ const WINDOW_PAGES: usize = 16;
 
 enum Copy {
     None,
-    Made(os::SecretFile),
+    Made(os::HiddenFile),
     Failed,
 }
 
@@ -190,7 +190,7 @@ fn refusal(error: &io::Error) -> Error {
 fn make_window() -> io::Result<()> {
     let scarce = arena::is_scarce();
     let bytes = os::page_size() * if scarce { 1 } else { WINDOW_PAGES };
-    let window = os::secret_elsewhere(bytes)?;
+    let window = os::hidden_elsewhere(bytes)?;
     WINDOW.store(window.addr(), Ordering::Relaxed);
     WINDOW_BYTES.store(bytes, Ordering::Relaxed);
     Ok(())
@@ -221,13 +221,13 @@ pub(crate) unsafe fn copy_for_child() {
 
 /// # Safety
 /// All locks must be held.
-unsafe fn copy_arena() -> io::Result<os::SecretFile> {
+unsafe fn copy_arena() -> io::Result<os::HiddenFile> {
     let mut total = 0;
     let (window, window_bytes) = window();
     // SAFETY: the caller's promise, and the window is used here only.
     unsafe {
         arena::each_locked(&mut |stretch| total += stretch.bytes);
-        let file = os::SecretFile::new(total)?;
+        let file = os::HiddenFile::new(total)?;
         let mut offset = 0;
         let mut outcome = Ok(());
         arena::each_locked(&mut |stretch| {
@@ -236,9 +236,9 @@ unsafe fn copy_arena() -> io::Result<os::SecretFile> {
             }
             offset += stretch.bytes;
         });
-        os::close_secret(window, window_bytes);
+        os::close_hidden(window, window_bytes);
         // If this fails, the next fork tries again.
-        let _ = os::open_secret(window, window_bytes);
+        let _ = os::open_hidden(window, window_bytes);
         outcome.map(|()| file)
     }
 }
@@ -275,6 +275,6 @@ pub(crate) unsafe fn enter_child() {
         if !buffer::replace_hidden() {
             os::die(LOST);
         }
-        let _ = os::open_secret(window, window_bytes);
+        let _ = os::open_hidden(window, window_bytes);
     }
 }

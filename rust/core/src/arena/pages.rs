@@ -51,7 +51,7 @@ unsafe fn open_hidden(start: *mut u8, bytes: usize) -> bool {
     // SAFETY: the caller's promise.
     let taken = unsafe { SPARE.lock().take(start, bytes) };
     // SAFETY: as above.
-    let fresh = || unsafe { os::open_secret(start, bytes) }.is_ok();
+    let fresh = || unsafe { os::open_hidden(start, bytes) }.is_ok();
     if taken || fresh() {
         return true;
     }
@@ -67,7 +67,7 @@ pub unsafe fn close(start: *mut u8, bytes: usize, hidden: bool) {
     // SAFETY: the caller's promise.
     unsafe {
         match hidden {
-            true => os::close_secret(start, bytes),
+            true => os::close_hidden(start, bytes),
             false => os::close_pages(start, bytes),
         }
     }

@@ -74,7 +74,7 @@ impl Move {
     /// # Safety
     /// As [`move_all`].
     unsafe fn prepare(stretch: Stretch) -> io::Result<Self> {
-        if let Ok(fresh) = os::secret_elsewhere(stretch.bytes) {
+        if let Ok(fresh) = os::hidden_elsewhere(stretch.bytes) {
             return Ok(Self {
                 stretch,
                 fresh,
@@ -84,7 +84,7 @@ impl Move {
         // Perhaps the limit has no room for both; then the old pages, which are about to go, give theirs up.
         // SAFETY: the stretch is mapped.
         unsafe { os::unlock(stretch.start, stretch.bytes) };
-        match os::secret_elsewhere(stretch.bytes) {
+        match os::hidden_elsewhere(stretch.bytes) {
             Ok(fresh) => Ok(Self {
                 stretch,
                 fresh,
@@ -142,7 +142,7 @@ pub unsafe fn copy_through(
     window: *mut u8,
     window_bytes: usize,
     stretch: &Stretch,
-    file: &os::SecretFile,
+    file: &os::HiddenFile,
     file_offset: usize,
 ) -> io::Result<()> {
     let page = os::page_size();
@@ -158,7 +158,7 @@ pub unsafe fn copy_through(
         }
         // SAFETY: the caller's promise. The window is closed first: the limit has room for one mapping of it.
         unsafe {
-            os::close_secret(window, window_bytes);
+            os::close_hidden(window, window_bytes);
             file.map_over(window, bytes, file_offset + part)?;
             for at in used() {
                 ptr::copy_nonoverlapping(stretch.start.add(part + at), window.add(at), page);

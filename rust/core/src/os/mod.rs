@@ -30,6 +30,7 @@ pub mod files;
 #[cfg(windows)]
 #[path = "files_windows.rs"]
 pub mod files;
+mod hidden_pages;
 #[cfg(unix)]
 #[path = "links_unix.rs"]
 mod links;
@@ -38,7 +39,6 @@ mod links;
 mod opening;
 mod plain_pages;
 mod process;
-mod secret_pages;
 mod thread_stack;
 mod wipe;
 
@@ -50,6 +50,10 @@ mod memory;
 mod memory;
 
 pub use appending::append_if_unchanged;
+pub use hidden_pages::{
+    HiddenFile, close_hidden, hidden_elsewhere, move_over, open_hidden, others_can_read,
+    why_not_hidden, zeros_over,
+};
 pub use memory::{
     address_space_limit, can_lock, close_pages, hide_from_dumps, limit_applies, lock,
     lock_inherited, memlock_limit, open_pages, page_size, physical_bytes, release, reserve, unlock,
@@ -59,10 +63,6 @@ pub use plain_pages::PlainPages;
 pub use process::{
     ThreadSlot, at_exit, at_fork, die, die_by_fault, disable_core_dumps, disable_ptrace, dumpable,
     gives_random_bytes, yield_processor,
-};
-pub use secret_pages::{
-    SecretFile, close_secret, move_over, open_secret, others_can_read, secret_elsewhere,
-    why_not_hidden, zeros_over,
 };
 pub use thread_stack::thread_stack;
 pub use wipe::{wipe, wipe_touched};

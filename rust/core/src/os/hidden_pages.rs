@@ -11,12 +11,12 @@
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    SecretFile, close_secret, move_over, open_secret, others_can_read, secret_elsewhere,
+    HiddenFile, close_hidden, hidden_elsewhere, move_over, open_hidden, others_can_read,
     why_not_hidden, zeros_over,
 };
 #[cfg(not(target_os = "linux"))]
 pub use missing::{
-    SecretFile, close_secret, move_over, open_secret, others_can_read, secret_elsewhere,
+    HiddenFile, close_hidden, hidden_elsewhere, move_over, open_hidden, others_can_read,
     why_not_hidden, zeros_over,
 };
 
@@ -32,9 +32,9 @@ mod linux {
 
     /// Hidden memory that is mapped nowhere yet. Its descriptor should live briefly: whoever gets hold of it can map
     /// the memory (pidfd_getfd(2)).
-    pub struct SecretFile(libc::c_int);
+    pub struct HiddenFile(libc::c_int);
 
-    impl SecretFile {
+    impl HiddenFile {
         /// Makes one of `len` bytes, all zero.
         pub fn new(len: usize) -> io::Result<Self> {
             // SAFETY: the call takes flags only.
@@ -89,7 +89,7 @@ mod linux {
         }
     }
 
-    impl Drop for SecretFile {
+    impl Drop for HiddenFile {
         fn drop(&mut self) {
             // SAFETY: the descriptor is ours, and closed once. Its mappings stay.
             unsafe { libc::close(self.0) };
@@ -100,21 +100,21 @@ mod linux {
     ///
     /// # Safety
     /// The range must lie within a reservation of the caller's.
-    pub unsafe fn open_secret(at: *mut u8, len: usize) -> io::Result<()> {
-        let file = SecretFile::new(len)?;
+    pub unsafe fn open_hidden(at: *mut u8, len: usize) -> io::Result<()> {
+        let file = HiddenFile::new(len)?;
         // SAFETY: the caller's promise.
         let opened = unsafe { file.map_over(at, len, 0) };
         if opened.is_err() {
             // SAFETY: as above.
-            unsafe { close_secret(at, len) };
+            unsafe { close_hidden(at, len) };
         }
         opened
     }
 
     /// Maps `len` hidden bytes wherever there is room.
-    pub fn secret_elsewhere(len: usize) -> io::Result<*mut u8> {
+    pub fn hidden_elsewhere(len: usize) -> io::Result<*mut u8> {
         // SAFETY: without MAP_FIXED, nothing that exists is touched.
-        unsafe { SecretFile::new(len)?.map(null_mut(), len, 0, 0) }
+        unsafe { HiddenFile::new(len)?.map(null_mut(), len, 0, 0) }
     }
 
     /// Moves hidden pages over what is mapped at `to`, which other threads see at once, and without a gap. Returns
@@ -134,7 +134,7 @@ mod linux {
     ///
     /// # Safety
     /// The range must be the caller's, and nothing may use it any more.
-    pub unsafe fn close_secret(at: *mut u8, len: usize) {
+    pub unsafe fn close_hidden(at: *mut u8, len: usize) {
         // SAFETY: the caller's promise.
         unsafe { plain_over(at, len, libc::PROT_NONE) };
     }
@@ -243,9 +243,9 @@ mod missing {
     use std::io;
 
     /// Stands for hidden memory, which this platform does not have.
-    pub struct SecretFile;
+    pub struct HiddenFile;
 
-    impl SecretFile {
+    impl HiddenFile {
         /// Fails.
         pub fn new(_len: usize) -> io::Result<Self> {
             Err(io::ErrorKind::Unsupported.into())
@@ -264,12 +264,12 @@ mod missing {
     ///
     /// # Safety
     /// None.
-    pub unsafe fn open_secret(_at: *mut u8, _len: usize) -> io::Result<()> {
+    pub unsafe fn open_hidden(_at: *mut u8, _len: usize) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Fails.
-    pub fn secret_elsewhere(_len: usize) -> io::Result<*mut u8> {
+    pub fn hidden_elsewhere(_len: usize) -> io::Result<*mut u8> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -285,7 +285,7 @@ mod missing {
     ///
     /// # Safety
     /// None.
-    pub unsafe fn close_secret(_at: *mut u8, _len: usize) {}
+    pub unsafe fn close_hidden(_at: *mut u8, _len: usize) {}
 
     /// Fails.
     ///
