@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 _FENCED = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^)\s]+)\)")
-_OUTWARD = ("http://", "https://", "mailto:")
+LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^)\s]+)\)")
+"""A link or an image, with one level of brackets in its text."""
+OUTWARD = ("http://", "https://", "mailto:")
+"""How the target of a link begins that leads to another site."""
 
 
 def outside_code(text: str, change: Callable[[str], str]) -> str:
@@ -31,7 +33,7 @@ def rewritten(text: str, source: Path, places: dict[Path, str], images: Callable
 
     def place(link: re.Match[str]) -> str:
         path, _, anchor = link["target"].partition("#")
-        if link["target"].startswith(_OUTWARD) or not path:
+        if link["target"].startswith(OUTWARD) or not path:
             return link[0]
         file = (source.parent / path).resolve()
         if link["image"]:
@@ -42,4 +44,4 @@ def rewritten(text: str, source: Path, places: dict[Path, str], images: Callable
             return link["text"]
         raise FileNotFoundError(f"{source}: {link['target']}")
 
-    return outside_code(text, lambda part: _LINK.sub(place, part))
+    return outside_code(text, lambda part: LINK.sub(place, part))

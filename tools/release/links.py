@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from doc_site.links import outside_code
+from doc_site.links import LINK, OUTWARD, outside_code
 from release.project import UnfitError
-
-_LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^)\s]+)\)")
-_OUTWARD = ("http://", "https://", "mailto:")
 
 
 def absolute(text: str, root: Path, repository: str, tag: str) -> str:
@@ -22,11 +19,11 @@ def absolute(text: str, root: Path, repository: str, tag: str) -> str:
 
     def place(link: re.Match[str]) -> str:
         path, _, anchor = link["target"].partition("#")
-        if link["target"].startswith(_OUTWARD) or not path:
+        if link["target"].startswith(OUTWARD) or not path:
             return link[0]
         if not (root / path).is_file():
             raise UnfitError(f"README.md: the link to {path} leads to no file")
         way = "raw" if link["image"] else "blob"
         return f"{link['image']}[{link['text']}]({base}/{way}/{tag}/{path}{'#' + anchor if anchor else ''})"
 
-    return outside_code(text, lambda part: _LINK.sub(place, part))
+    return outside_code(text, lambda part: LINK.sub(place, part))
