@@ -47,7 +47,7 @@ def refused(kind: type[Exception] = AttestationError) -> Iterator[None]:
     assert CONTENT not in str(caught.value) + repr(caught.value)
 
 
-def test_client_of_single_operations(twin: Twin, attesting_url: str, key_directory: Path) -> None:
+def test_single_operations_hand_nothing_out(twin: Twin, attesting_url: str, key_directory: Path) -> None:
     client = twin.client(attesting_url, key_dir=key_directory, **REQUIRED)
 
     with refused():
@@ -60,7 +60,7 @@ def test_client_of_single_operations(twin: Twin, attesting_url: str, key_directo
         twin.call(client.decrypt_response, package, PAYLOAD_ID)
 
 
-def test_request_to_another_address_through_a_temporary_client(
+def test_temporary_client_for_another_address_hands_nothing_out(
     twin: Twin, attesting_url: str, key_directory: Path
 ) -> None:
     chat = twin.chat("http://127.0.0.1:9", key_dir=key_directory, **REQUIRED)
@@ -70,7 +70,7 @@ def test_request_to_another_address_through_a_temporary_client(
             twin.call(method, BODY, base_url=attesting_url)
 
 
-def test_many_requests_at_once(options: dict[str, Any]) -> None:
+def test_many_requests_end_with_an_error_each(options: dict[str, Any]) -> None:
     async def results() -> list[nomyo.Result]:
         async with nomyo.SecureChatCompletion(**options) as chat:
             return [result async for result in chat.create_many([BODY] * 3)]
@@ -83,7 +83,7 @@ def test_many_requests_at_once(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_openais_sdk(options: dict[str, Any], stream: bool) -> None:
+def test_openais_sdk_hands_nothing_out(options: dict[str, Any], stream: bool) -> None:
     with nomyo.openai.OpenAI(max_retries=0, **options) as client:
         for each in (client, client.with_options(timeout=30), client.copy()):
             with refused(openai.OpenAIError):
@@ -94,7 +94,7 @@ def test_openais_sdk(options: dict[str, Any], stream: bool) -> None:
             client.chat.completions.with_raw_response.create(**BODY, stream=stream)
 
 
-def test_openais_sdk_with_an_event_loop(options: dict[str, Any]) -> None:
+def test_openais_sdk_with_an_event_loop_hands_nothing_out(options: dict[str, Any]) -> None:
     async def ask() -> None:
         async with nomyo.openai.AsyncOpenAI(max_retries=0, **options) as client:
             await client.chat.completions.create(**BODY)
@@ -104,14 +104,14 @@ def test_openais_sdk_with_an_event_loop(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_anthropics_sdk(options: dict[str, Any], stream: bool) -> None:
+def test_anthropics_sdk_hands_nothing_out(options: dict[str, Any], stream: bool) -> None:
     with nomyo.anthropic.Anthropic(max_retries=0, **options) as client:
         for each in (client, client.with_options(timeout=30)):
             with refused(anthropic.AnthropicError):
                 each.messages.create(**BODY, max_tokens=9, stream=stream)
 
 
-def test_transports(options: dict[str, Any]) -> None:
+def test_transports_hand_nothing_out(options: dict[str, Any]) -> None:
     url = f"{options['base_url']}/v1/chat/completions"
 
     async def ask() -> None:
@@ -135,7 +135,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", FORMS)
-def test_proxy_in_each_form(attesting_url: str, key_directory: Path, path: str, stream: bool) -> None:
+def test_proxy_hands_nothing_out_in_any_form(attesting_url: str, key_directory: Path, path: str, stream: bool) -> None:
     async def ask() -> httpx.Response:
         async with nomyo.SecureCompletionClient(attesting_url, True, key_dir=key_directory, **REQUIRED) as client:
             app = httpx.ASGITransport(create_app(ProxyConfig(token=None), client))
@@ -148,7 +148,7 @@ def test_proxy_in_each_form(attesting_url: str, key_directory: Path, path: str, 
     assert CONTENT not in answer.text
 
 
-def test_batch_that_is_started_again(options: dict[str, Any], tmp_path: Path) -> None:
+def test_batch_stops_each_time_it_is_started(options: dict[str, Any], tmp_path: Path) -> None:
     row = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": BODY}
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(json.dumps(row) + "\n")

@@ -47,12 +47,12 @@ def install(environment: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return write
 
 
-def test_from_an_index(install: Install) -> None:
+def test_copy_from_an_index_is_installed_by_name(install: Install) -> None:
     install()
     assert install_command("serve") == "pip install 'nomyo[serve]'"
 
 
-def test_from_a_file(install: Install, tmp_path: Path) -> None:
+def test_copy_from_a_file_is_installed_from_it(install: Install, tmp_path: Path) -> None:
     wheel = tmp_path / "my wheels" / "nomyo-1.2.3-cp311-abi3-any.whl"
     wheel.parent.mkdir()
     wheel.write_bytes(b"")
@@ -60,13 +60,15 @@ def test_from_a_file(install: Install, tmp_path: Path) -> None:
     assert install_command("serve") == f"pip install '{wheel}[serve]'"
 
 
-def test_from_a_file_that_is_gone(install: Install, tmp_path: Path) -> None:
+def test_copy_from_a_file_that_is_gone_is_installed_by_its_version(install: Install, tmp_path: Path) -> None:
     install({"url": (tmp_path / "nomyo-1.2.3-cp311-abi3-any.whl").as_uri(), "archive_info": {}})
     assert install_command("serve") == "pip install 'nomyo[serve]==1.2.3'"
 
 
 @pytest.mark.parametrize(("information", "option"), [({"editable": True}, " --editable"), ({}, "")])
-def test_from_a_checkout(install: Install, tmp_path: Path, information: dict[str, bool], option: str) -> None:
+def test_copy_from_a_checkout_is_installed_from_it(
+    install: Install, tmp_path: Path, information: dict[str, bool], option: str
+) -> None:
     install({"url": tmp_path.as_uri(), "dir_info": information})
     assert install_command("all") == f"pip install{option} '{tmp_path}[all]'"
 
@@ -90,7 +92,9 @@ def test_from_a_checkout(install: Install, tmp_path: Path, information: dict[str
         ('{"dir_info": 1}', "nomyo[cli]==1.2.3"),
     ],
 )
-def test_from_an_address(install: Install, origin: str | dict[str, Any], requirement: str) -> None:
+def test_copy_from_an_address_is_installed_from_it_without_credentials(
+    install: Install, origin: str | dict[str, Any], requirement: str
+) -> None:
     install(origin)
     assert install_command("cli") == f"pip install '{requirement}'"
 
@@ -117,7 +121,7 @@ def test_uv_installs_into_the_environment_that_has_no_pip(install: Install, envi
         ("uv-receipt.toml", "llm", "uv tool install llm --with 'nomyo[cli]'"),
     ],
 )
-def test_installers_of_programs(
+def test_environment_of_one_program_is_changed_by_what_made_it(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_behind: str, name: str, command: str
 ) -> None:
     install(installer="uv" if left_behind.startswith("uv") else "pip")
@@ -127,7 +131,7 @@ def test_installers_of_programs(
     assert install_command("cli") == command
 
 
-def test_source_that_nobody_installed(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_that_nobody_installed_is_installed_by_name(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(environment)])
     assert install_command("cli") == "pip install 'nomyo[cli]'"
 

@@ -5,9 +5,9 @@ of llmstxt.org: its sections are the navigation. Sphinx builds the site from cop
 
 Modules, from the ground up; each imports only from those above it:
 
-    index     reads docs/index.md: the sections, and the place of each page on the site
-    links     rewrites the links of a page
-    reference splits the long reference into a page a module
-    staging   writes the copies from which Sphinx builds
-    llms      writes llms.txt and llms-full.txt
+    index      reads docs/index.md: the sections, and the place of each page on the site
+    links      finds the links of a page, and rewrites them
+    reference  splits the long reference into a page a module
+    staging    writes the copies from which Sphinx builds
+    llms       writes llms.txt and llms-full.txt
 """

@@ -12,10 +12,10 @@ It lies below the exchange, because an answer is judged before anything of it is
 
 Modules, from the ground up; each imports only from those above it:
 
-    found     Attestation: the outcome of each check, and the verdict
-    policy    what an attestation is compared with: values, keys, roots, and the least verdict
+    found      Attestation: the outcome of each check, and the verdict
+    policy     what an attestation is compared with: values, keys, roots, and the least verdict
     statement  the router's `tpm_attestation`, read strictly
-    judge     judges the attestation of an answer
+    judge      judges the attestation of an answer
 """
 
 from .found import CHECKS, MODES, VERDICTS, Attestation, AttestationMode, PolicySource
