@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -80,10 +81,38 @@ def test_too_little_address_space_is_an_import_error_that_names_the_limit(space_
     if finished.returncode:
         # CPython's own imports fail for want of memory, now and then in other words (`import string`, at 23 MiB).
         # 3.14 may have no memory to print the error either: it then ends with a dump of the object.
-        of_python = ("MemoryError", "SystemError: error return without exception set")
+        of_python = said[0].startswith(("MemoryError", "SystemError: error return without exception set"))
         unprinted = said[0] == "lost sys.stderr" and "object type name: MemoryError" in finished.stderr
         unprinted = unprinted and sys.version_info >= (3, 14)
-        assert unprinted or said[0].startswith(of_python) or "RLIMIT_AS (`ulimit -v`)" in said[0], finished.stderr
+        unloaded = re.match("ImportError: .*: failed to map segment", said[0])  # a library of CPython's
+        of_nomyo = "RLIMIT_AS (`ulimit -v`)" in said[0]
+        assert of_nomyo or of_python or unprinted or unloaded, finished.stderr
+
+
+def test_import_with_any_little_address_space_fails_without_ending_the_process() -> None:
+    """Python loads the core, which then finds no memory for the first thing that it makes, only within some 300 KiB."""
+    program = """
+import os
+limit, status = address_space() + 2**20, None
+while status != 0:
+    limit += 96 * 1024
+    if not (child := os.fork()):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            import nomyo
+        except (MemoryError, SystemError):  # of CPython's own imports
+            os._exit(2)
+        except ImportError as error:
+            if "RLIMIT_AS (`ulimit -v`)" in str(error):
+                os._exit(1)
+            os._exit(2 if "failed to map segment" in str(error) else 3)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(status)
+"""
+    finished = run_python(PROLOGUE + program, env=ENVIRONMENT)
+    statuses = finished.stdout.split()
+    assert (set(statuses) - {"2"}, finished.stderr) == ({"0", "1"}, ""), statuses
 
 
 def test_client_gets_its_answer_in_half_a_gigabyte(router: RunningRouter, key_directory: Path) -> None:

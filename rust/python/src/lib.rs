@@ -41,47 +41,46 @@ const REFUSED_RANDOM: &str = "the system refuses random numbers to this process:
 
 /// What the native core offers to Python. Internal: import from `nomyo` instead.
 #[pymodule]
-mod _core {
-    use super::*;
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // First: each type takes memory, and Rust ends the process if there is none. A module that is declared (`mod _core`)
+    // makes its types before anything else.
+    set_up()?;
 
-    #[pymodule_export]
-    use super::appending::{ChainEnd, sha256_hex};
-    #[pymodule_export]
-    use super::attestation::{examine_endorsement, examine_quote, is_certificate};
-    #[pymodule_export]
-    use super::build_info::build_info;
-    #[pymodule_export]
-    use super::key_files::{
-        KeyFilesCondition, is_encrypted_key_file, load_key_directory, load_key_pair,
-        open_key_directory, replace_key_pair, rotate_key_directory, write_key_directory,
-    };
-    #[pymodule_export]
-    use super::keys::{PrivateKey, PublicKey};
-    #[pymodule_export]
-    use super::page_lock::PageLock;
-    #[pymodule_export]
-    use super::payload_id::new_payload_id;
-    #[pymodule_export]
-    use super::process::{
-        all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process, hide_memory,
-        in_locked_memory, memory_is_hidden, memory_status, refused_calls, warm_up,
-    };
-    #[pymodule_export]
-    use super::sealed_bytes::{open_bytes, seal_bytes};
-    #[pymodule_export]
-    use super::sealing::{check_payload, fits, open_package, seal};
-    #[pymodule_export]
-    use super::secret_reply::open_secret;
-    #[pymodule_export]
-    use super::secure_buffer::SecureBuffer;
+    module.add_class::<appending::ChainEnd>()?;
+    module.add_class::<key_files::KeyFilesCondition>()?;
+    module.add_class::<keys::PrivateKey>()?;
+    module.add_class::<keys::PublicKey>()?;
+    module.add_class::<page_lock::PageLock>()?;
+    module.add_class::<secure_buffer::SecureBuffer>()?;
 
-    #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        if !os::gives_random_bytes() {
-            return Err(PyImportError::new_err(REFUSED_RANDOM));
-        }
-        // Must come before any other use of AWS-LC: see `nomyo_core::init`.
-        nomyo_core::init();
-        arena::check_address_space().map_err(|error| PyImportError::new_err(error.to_string()))
+    macro_rules! add_functions {
+        ($($from:ident: $($function:ident),+;)+) => {
+            $($(module.add_function(wrap_pyfunction!($from::$function, module)?)?;)+)+
+        };
     }
+    add_functions! {
+        appending: sha256_hex;
+        attestation: examine_endorsement, examine_quote, is_certificate;
+        build_info: build_info;
+        key_files: is_encrypted_key_file, load_key_directory, load_key_pair, open_key_directory, replace_key_pair,
+            rotate_key_directory, write_key_directory;
+        payload_id: new_payload_id;
+        process: all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process, hide_memory,
+            in_locked_memory, memory_is_hidden, memory_status, refused_calls, warm_up;
+        sealed_bytes: open_bytes, seal_bytes;
+        sealing: check_payload, fits, open_package, seal;
+        secret_reply: open_secret;
+    }
+    Ok(())
+}
+
+/// Sets up the core, if the system gives it random bytes and memory.
+fn set_up() -> PyResult<()> {
+    if !os::gives_random_bytes() {
+        return Err(PyImportError::new_err(REFUSED_RANDOM));
+    }
+    arena::check_address_space().map_err(|error| PyImportError::new_err(error.to_string()))?;
+    // Must come before any other use of AWS-LC: see `nomyo_core::init`.
+    nomyo_core::init();
+    Ok(())
 }

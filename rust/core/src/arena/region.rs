@@ -121,7 +121,13 @@ impl Region {
             None
         };
         BUDGET.set(limit, os::physical_bytes(), page);
-        Self::divide(reservation as usize, len, page, limit_applies)
+        let divided = Self::divide(reservation as usize, len, page, limit_applies);
+        if divided.is_none() {
+            // Released, because the program needs memory to report the failure.
+            // SAFETY: nothing of the reservation is in use.
+            unsafe { os::release(reservation, len) };
+        }
+        divided
     }
 
     /// Divides a reservation into chunks, and makes their bookkeeping.
