@@ -1,8 +1,8 @@
 //! Keeps hidden pages that were given back, for the next who need some.
 //!
 //! To hide a page the kernel changes its own map and tells all processors (`set_direct_map_invalid_noflush`,
-//! `flush_tlb_kernel_range`): some 15 us for each, where a locked page costs less than one. So wiped pages of buffers and of
-//! large blocks are kept, and moved to where they are needed, which costs one system call for all.
+//! `flush_tlb_kernel_range`): some 15 us for each, where a locked page costs a tenth of that. So wiped pages of buffers and
+//! of large blocks are kept, and moved to where they are needed, which costs one system call for all.
 //!
 //! Spare pages count against RLIMIT_MEMLOCK. If the system refuses new pages, they are given up first.
 
