@@ -2,8 +2,8 @@
 //!
 //! Only the forking thread exists in the child. If another thread held a lock at the fork, the lock would stay held in
 //! the child for ever. So before the fork the gate to AWS-LC is closed and all locks are taken, and after it both sides
-//! release them. Hidden memory is copied for the child, see [`crate::hidden`]. The child then locks the arena's pages again, wipes the buffers, and forgets the parent's page locks
-//! and the work of its other threads.
+//! release them. Hidden memory is copied for the child, see [`crate::hidden`]. The child then locks the arena's pages
+//! again, wipes the buffers, and forgets the parent's page locks and the work of its other threads.
 
 use crate::crypto::gate;
 use crate::refused::Protection;

@@ -3,7 +3,8 @@
 // One sentence in place of the many errors that would follow.
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!(
-    "nomyo runs on 64-bit little-endian processors alone: x86-64 and ARM (aarch64) are tested"
+    "nomyo runs on 64-bit little-endian processors alone, as x86-64 and ARM (aarch64): README.md, \"Platforms\", says how \
+     each is tested"
 );
 #[cfg(not(any(
     target_os = "linux",

@@ -1,8 +1,8 @@
 //! Notes which system calls were refused that a promise needs and that nothing else can replace.
 //!
-//! One refusal counts for all memory and for good, since a kernel without a call does not get it later. (Hidden memory
-//! is asked for as a whole, and can be asked for again.) Refused locks
-//! are not noted here: they come and go, and [`crate::arena::status`] counts them.
+//! One refusal counts for all memory and for good, since a kernel without a call does not get it later. Hidden memory is
+//! the exception: it is asked for as a whole, and can be asked for again. Refused locks are not noted here: they come and
+//! go, and [`crate::arena::status`] counts them.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
