@@ -218,6 +218,17 @@ def test_missing_input_is_told(router: RunningRouter, source: Path, output: Path
     assert (done.returncode, "in.jsonl: No such file or directory" in done.stderr) == (1, True)
 
 
+def test_missing_input_is_told_before_there_is_a_client(
+    source: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.unlink()
+    made: list[object] = []
+    monkeypatch.setattr("nomyo.batch.runner.SecureCompletionClient", lambda **options: made.append(options))
+    with pytest.raises(FileNotFoundError, match=r"in\.jsonl"):
+        nomyo.batch.run(source, output, base_url="http://127.0.0.1:1", allow_http=True)
+    assert made == []
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -158,6 +158,8 @@ async def run_async(
     progress = guarded(progress)
     if not isinstance(stop, Stop | None):
         raise TypeError("stop must be a nomyo.batch.Stop")
+    # A mistyped name is told at once: a client makes a key pair, and a router that is away is waited for.
+    await _in_thread(_refuse_unusable_input, Path(input))
     seal = await _in_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await _governor(client, rate, limits) if governor is None else governor
@@ -229,6 +231,10 @@ async def _open(*wanted: Any) -> _Opened:
             opened.file.close()
             await opened.journal.aclose()
         raise
+
+
+def _refuse_unusable_input(source: Path) -> None:
+    open_input(source).close()
 
 
 def _in_thread(function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
