@@ -1,4 +1,4 @@
-"""What `make wheels` takes out of a wheel, so that it can be the same bytes wherever it is built; nothing is compiled."""
+"""What `make wheels` takes out of a wheel, so that it has the same bytes wherever it is built; nothing is compiled."""
 
 from __future__ import annotations
 
