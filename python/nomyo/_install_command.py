@@ -26,7 +26,8 @@ _UV_TOOL: Final = "uv-receipt.toml"
 def install_command(extra: str) -> str:
     """Return the command for a shell that installs this copy again, with an extra.
 
-    The command holds no credentials: an address that has some, or a query, which may have some, is left out of it.
+    The command holds no credentials: an address that has some, or a query or a fragment, which may have some, is left
+    out of it.
     """
     from importlib.metadata import PackageNotFoundError, distribution
 
@@ -43,7 +44,7 @@ def direct_url(found: Distribution) -> dict[str, Any]:
     """Return where a package was installed from (PEP 610); empty for an index, or if that cannot be read."""
     try:
         origin = json.loads(found.read_text("direct_url.json") or "{}")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return origin if isinstance(origin, dict) else {}
 
@@ -79,10 +80,8 @@ def _requirement(found: Distribution, extra: str) -> tuple[bool, str]:
         return editable_path(found) is not None, f"{path}[{extra}]"
     # The same version, so that what is installed stays. Without it, an index could offer another one.
     same = f"nomyo[{extra}]=={found.version}" if origin else f"nomyo[{extra}]"
-    url = origin.get("url")
-    if path is not None or not isinstance(url, str) or "@" in urlsplit(url).netloc or urlsplit(url).query:
-        return False, same
-    return False, f"nomyo[{extra}] @ {_with_commit(origin, url)}"
+    address = None if path is not None else _address(origin)
+    return False, same if address is None else f"nomyo[{extra}] @ {address}"
 
 
 def _path(origin: dict[str, Any]) -> Path | None:
@@ -91,14 +90,33 @@ def _path(origin: dict[str, Any]) -> Path | None:
         return None
     from urllib.request import url2pathname
 
-    return Path(url2pathname(urlsplit(url).path))
+    try:
+        return Path(url2pathname(urlsplit(url).path))
+    except ValueError:  # a host that is none
+        return None
 
 
-def _with_commit(origin: dict[str, Any], url: str) -> str:
-    repository = origin.get("vcs_info")
-    if isinstance(repository, dict):
-        url = f"{repository.get('vcs')}+{url}@{repository.get('commit_id')}"
-    return f"{url}#subdirectory={origin['subdirectory']}" if origin.get("subdirectory") else url
+def _address(origin: dict[str, Any]) -> str | None:
+    """Return an address of the network for pip; None if it may have credentials, or if no installer writes it so."""
+    url, folder = _with_commit(origin), origin.get("subdirectory", "")
+    if url is None or not isinstance(folder, str) or not f"{url}{folder}".isprintable():
+        return None
+    return f"{url}#subdirectory={folder}" if folder else url
+
+
+def _with_commit(origin: dict[str, Any]) -> str | None:
+    url, repository = origin.get("url"), origin.get("vcs_info")
+    if not isinstance(url, str) or set(url) & set("@?#"):
+        return None
+    try:
+        if not urlsplit(url).netloc:
+            return None
+    except ValueError:
+        return None
+    if repository is None:
+        return url
+    words = [repository.get(name) for name in ("vcs", "commit_id")] if isinstance(repository, dict) else [None]
+    return f"{words[0]}+{url}@{words[1]}" if all(isinstance(word, str) for word in words) else None
 
 
 def _installer(found: Distribution, *, is_editable: bool) -> list[str]:
@@ -111,7 +129,7 @@ def _installer(found: Distribution, *, is_editable: bool) -> list[str]:
         own = environment.name == "nomyo"
         return ["uv", "tool", "install", *(["--force", *editable] if own else [environment.name, "--with"])]
     if installer_name(found) == "uv":  # its environments have no pip
-        return ["uv", "pip", "install", "--python", sys.executable, *editable]
+        return ["uv", "pip", "install", "--python", sys.executable or "python", *editable]
     return [*_pip(), "install", *editable]
 
 
@@ -119,6 +137,8 @@ def _pip() -> list[str]:
     """Return `pip` if that is the pip of this interpreter, as it is in an activated environment."""
     from shutil import which
 
+    if not sys.executable:  # a program that has Python inside
+        return ["pip"]
     beside = which("pip", path=str(Path(sys.executable).parent))
     is_first = beside is not None and which("pip") == beside
     return ["pip"] if is_first else [sys.executable, "-m", "pip"]

@@ -99,6 +99,35 @@ def test_copy_from_an_address_is_installed_from_it_without_credentials(
     assert install_command("cli") == f"pip install '{requirement}'"
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "[" * 100_000,
+        {"url": "https://[nowhere/nomyo.whl"},
+        {"url": "file://[nowhere/nomyo.whl", "dir_info": {"editable": True}},
+        {"url": "https:user:canary@host/nomyo.whl"},
+        {"url": "https://host/nomyo.whl#token=canary"},
+        {"url": "https://host/nomyo.whl\nrm canary"},
+        {"url": "https://host/\x1b[31mcanary.whl"},
+        {"url": "https://host/r.git", "vcs_info": {}},
+        {"url": "https://host/r.git", "vcs_info": {"vcs": 5, "commit_id": ["canary"]}},
+        {"url": "https://host/r.git", "vcs_info": {"vcs": "git", "commit_id": "a"}, "subdirectory": ["canary"]},
+    ],
+)
+def test_address_that_no_installer_writes_is_left_out(install: Install, origin: str | dict[str, Any]) -> None:
+    install(origin)
+    assert install_command("serve") in ("pip install 'nomyo[serve]==1.2.3'", "pip install 'nomyo[serve]'")
+
+
+@pytest.mark.parametrize("executable", ["", None])
+def test_program_that_has_python_inside_names_no_interpreter(
+    install: Install, monkeypatch: pytest.MonkeyPatch, executable: str | None
+) -> None:
+    install()
+    monkeypatch.setattr(sys, "executable", executable)
+    assert install_command("serve") == "pip install 'nomyo[serve]'"
+
+
 def test_environment_that_is_not_active_is_named(
     install: Install, environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
