@@ -62,6 +62,14 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
+def ask_while_syncs_fail(twin: Twin, chat: Any, log: Path, disk: Disk) -> None:
+    """Send a request whose answer is handed out, and whose line cannot be synced."""
+    disk.fails = True
+    twin.call(chat.create, QUESTION)
+    audit_log_at(str(log)).hurry()
+    until(lambda: audit_log_at(str(log))._chain.has_failed)
+
+
 def test_lines_are_synced_behind_the_requests_without_any_call(
     twin: Twin, faulty_router: FaultyRouter, key_directory: Path, log: Path, disk: Disk
 ) -> None:
@@ -88,10 +96,7 @@ def test_failed_sync_is_told_to_the_next_request_before_anything_is_sent(
     twin: Twin, faulty_router: FaultyRouter, key_directory: Path, log: Path, disk: Disk
 ) -> None:
     chat = twin.chat(faulty_router.url, key_dir=key_directory, audit_log=log)
-    disk.fails = True
-    twin.call(chat.create, QUESTION)
-    audit_log_at(str(log)).hurry()
-    until(lambda: audit_log_at(str(log))._chain.has_failed)
+    ask_while_syncs_fail(twin, chat, log, disk)
 
     with pytest.raises(nomyo.ConfigurationError, match=r"could not be synced.*; nothing was sent") as told:
         twin.call(chat.create, QUESTION)
@@ -107,10 +112,7 @@ def test_lines_that_the_system_dropped_after_a_failed_sync_are_written_again(
     twin: Twin, faulty_router: FaultyRouter, key_directory: Path, log: Path, disk: Disk
 ) -> None:
     chat = twin.chat(faulty_router.url, key_dir=key_directory, audit_log=log)
-    disk.fails = True
-    twin.call(chat.create, QUESTION)
-    audit_log_at(str(log)).hurry()
-    until(lambda: audit_log_at(str(log))._chain.has_failed)
+    ask_while_syncs_fail(twin, chat, log, disk)
     log.write_bytes(bytes(log.stat().st_size))  # what a read finds where a page never reached the disk
     disk.fails = False
 
