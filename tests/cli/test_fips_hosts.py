@@ -17,7 +17,8 @@ from nomyo.serve.router.running import RunningRouter
 from support.batch_scene import outcomes, request, write_input
 
 FIPS_HOST = [sys.executable, str(Path(__file__).parents[1] / "support" / "fips_host.py")]
-APPROVED = {"sha256", "pbkdf2_hmac"}
+# `nomyo doctor --self` names the digests of `file_digest`: SHA-2 alone, as the specification of RECORD demands.
+APPROVED = {"sha256", "pbkdf2_hmac", "file_digest"}
 PROGRAM = "from support import fips_host; fips_host.become_fips_host(); import hashlib; "
 
 
@@ -76,6 +77,7 @@ def test_chat_keys_and_doctor_run(tmp_path: Path, of_router: list[str]) -> None:
         ["keys", "generate", "--key-size", "2048", "--password-file", str(password), *keys],
         ["keys", "show", *keys],
         ["doctor"],
+        ["doctor", "--self"],
     ):
         done = on_fips_host(*words)
         assert done.returncode == 0, done.stderr
