@@ -235,7 +235,7 @@ def test_model_that_is_refused_among_answers_of_others_is_its_rows_outcome(
             if self.rows == 1:
                 faulty_router.always(Answer(403), 2 * REFUSED_WITHOUT_ANSWER)
 
-    assert run(progress=Refuses()).failed == 2 * REFUSED_WITHOUT_ANSWER
+    assert run(progress=Refuses(), concurrency=1).failed == 2 * REFUSED_WITHOUT_ANSWER
 
 
 @pytest.mark.parametrize("rows", [1, 3])
