@@ -44,11 +44,6 @@ def programs() -> dict[Path, str]:
     return {path: f"examples.md#{path.stem}py" for path in sorted(ROOT.glob("examples/*.py"))}
 
 
-def introduction() -> str:
-    """Return the index as far as its first section."""
-    return INDEX.read_text().partition("\n## ")[0]
-
-
 def _pages(index: Path, body: str) -> list[Page]:
     found = []
     for line in _LINE.finditer(body):
