@@ -10,7 +10,7 @@ from release import project
 from release.changelog import section
 from release.check import obstacles
 from release.links import absolute
-from release.metadata import exchange
+from release.metadata import change_readme
 from release.project import UnfitError
 
 
@@ -53,7 +53,7 @@ def _readme(root: Path, files: list[Path]) -> None:
         raise UnfitError("pyproject.toml: Repository in [project.urls] is not set, to which the links would lead")
     tag = f"v{project.version(root)}"
     for file in files:
-        exchange(file, lambda text: absolute(text, root, repository, tag))
+        change_readme(file, lambda text: absolute(text, root, repository, tag))
 
 
 if __name__ == "__main__":

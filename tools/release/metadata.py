@@ -1,7 +1,7 @@
 """Puts a README with absolute links into wheels and source distributions that are built.
 
 maturin takes README.md as it stands, and a changed one would make the source differ from its commit. So the text is
-exchanged afterwards, in the metadata that an index shows. Order, dates and modes of all entries stay as they are: the
+changed afterwards, in the metadata that an index shows. Order, dates and modes of all entries stay as they are: the
 same files and the same README give the same bytes.
 """
 
@@ -21,7 +21,7 @@ from release.project import UnfitError
 Change = Callable[[str], str]
 
 
-def exchange(path: Path, change: Change) -> None:
+def change_readme(path: Path, change: Change) -> None:
     """Change the README in the metadata of a wheel or a source distribution, in place.
 
     Raises:
