@@ -1,4 +1,4 @@
-"""`SecureCompletionClient`: keys, sealing and opening as operations of their own; see `nomyo.chat` for the rest."""
+"""`SecureCompletionClient`: keys, sealing and opening as operations of their own. Most programs want `nomyo.chat`."""
 
 from __future__ import annotations
 
