@@ -20,7 +20,7 @@ from nomyo.cli.doctor import self_report, shadows
 from nomyo.cli.doctor.installation import Installation
 from nomyo.cli.doctor.record import Extra, Files
 from nomyo.cli.doctor.shadows import PthFile, Shadow
-from support.installed_copy import VERSION, copy_of_nomyo, install
+from support.installed_copy import RECORD, VERSION, copy_of_nomyo, install
 
 STDLIB = sysconfig.get_path("stdlib")
 
@@ -138,6 +138,41 @@ def test_installation_of_the_version_that_runs_counts(copy: Path, tmp_path: Path
     assert str(tmp_path / "site/nomyo") in found["others"]
 
 
+def test_two_equal_installations_are_told_apart(copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(copy, tmp_path / "other", copy_function=os.link)
+    found = facts(doctor(copy, tmp_path / "other"))
+    assert (found["is_sound"], found["kind"], found["package"]) == (True, "installed", str(copy / "nomyo"))
+    assert str(tmp_path / "other/nomyo") in found["others"]
+
+
+def test_record_that_is_no_text_is_told_in_words(copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(copy, tmp_path / "site")
+    (tmp_path / "site" / RECORD).write_bytes(b"\xff\xfe")
+    finished = doctor(tmp_path / "site", words=())
+    assert (finished.returncode, finished.stderr) == (1, "")
+    assert "NOT COMPARED, RECORD cannot be used: " in finished.stdout
+    assert "The files of this copy could not be compared" in finished.stdout
+
+
+def test_record_without_hashes_proves_nothing(copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(copy, tmp_path / "site")
+    record = tmp_path / "site" / RECORD
+    record.write_text("".join(f"{line.split(',')[0]},,\n" for line in record.read_text().splitlines()))
+    finished = doctor(tmp_path / "site", words=())
+    assert finished.returncode == 0
+    assert "as it was installed" not in finished.stdout
+
+
+def test_script_that_an_installer_put_elsewhere_is_no_damage(copy: Path, tmp_path: Path) -> None:
+    # `pip install --target` lists ../../bin/nomyo, and writes bin/nomyo.
+    shutil.copytree(copy, tmp_path / "site")
+    with (tmp_path / "site" / RECORD).open("a") as record:
+        record.write("../../bin/nomyo,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0\n")
+    found = facts(doctor(tmp_path / "site"))
+    assert (found["is_sound"], found["files"]["elsewhere"]) == (True, ["../../bin/nomyo"])
+    assert found["files"]["missing"] == []
+
+
 def test_editable_installation_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["doctor", "--self"])
     assert "an editable installation" in capsys.readouterr().out
@@ -176,6 +211,7 @@ SOUND = Installation(
         ({"files": Files("/s", 1, 0, [], ["a.py"])}, "               ALTERED a.py", False),
         ({"files": Files("/s", 1, 0, [], [], ["a.py"])}, "               MISSING a.py", False),
         ({"files": Files("/s", 1, 0, [], [], [], ["a.py"])}, "               UNREADABLE a.py", False),
+        ({"files": Files("/s", 1, elsewhere=["../a"])}, "               not where RECORD says: ../a", True),
         (
             {"files": Files("/s", extra=[Extra("a.so", "a.py")])},
             "               NOT IN RECORD a.so, which is imported in the place of a.py",

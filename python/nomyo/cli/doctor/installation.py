@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import Distribution, distributions
@@ -85,7 +86,10 @@ def as_json(found: Installation) -> dict[str, object]:
 
 def _installed() -> list[Distribution]:
     """Return all installations of nomyo in the search path, the one of the version that runs first."""
-    found = {one.read_text("RECORD") or str(one.locate_file("")): one for one in distributions(name="nomyo")}
+    found: dict[tuple[str, str], Distribution] = {}
+    for one in distributions(name="nomyo"):
+        # A directory may stand in the search path twice, and hold what is left of another version.
+        found.setdefault((os.path.realpath(str(one.locate_file(""))), one.version), one)
     return sorted(found.values(), key=lambda one: one.version != nomyo.__version__)
 
 

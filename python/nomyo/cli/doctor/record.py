@@ -48,6 +48,8 @@ class Files:
     extra: list[Extra] = field(default_factory=list)
     record_failure: str | None = None
     """Why RECORD itself cannot be used; then nothing was compared."""
+    elsewhere: list[str] = field(default_factory=list)
+    """Files beside the packages (scripts) that are not where RECORD says: `pip install --target` moves them."""
 
     @property
     def differ(self) -> bool:
@@ -107,6 +109,11 @@ def _is_left_out(name: str) -> bool:
     return path.parent.name == _CACHE or (path.name == "RECORD" and path.parent.suffix == ".dist-info")
 
 
+def _is_beside(name: str) -> bool:
+    """Say whether a file lies outside the directory of all packages, from which alone Python imports."""
+    return PurePosixPath(name).is_absolute() or name.startswith("../")
+
+
 def _judge(files: Files, root: Path, entry: _Entry) -> None:
     path = root / entry.path
     try:
@@ -120,7 +127,7 @@ def _judge(files: Files, root: Path, entry: _Entry) -> None:
             return
         matches = _digest(path, algorithm) == expected.rstrip("=")
     except (FileNotFoundError, NotADirectoryError):
-        files.missing.append(entry.path)
+        (files.elsewhere if _is_beside(entry.path) else files.missing).append(entry.path)
     except (OSError, ValueError):
         files.unreadable.append(entry.path)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -74,6 +75,7 @@ def _files(files: Files | None) -> Iterator[str]:
     found = (("ALTERED", files.altered), ("MISSING", files.missing), ("UNREADABLE", files.unreadable))
     for word, paths in found:
         yield from (_line("", f"{word} {path}") for path in paths)
+    yield from (_line("", f"not where RECORD says: {path}") for path in files.elsewhere)
     for extra in files.extra:
         instead = f", which is imported in the place of {extra.in_place_of}" if extra.in_place_of else ""
         yield _line("", f"NOT IN RECORD {extra.path}{instead}")
@@ -104,11 +106,18 @@ def _pth_files(files: tuple[PthFile, ...]) -> Iterator[str]:
 
 
 def _verdict(found: Installation) -> Iterator[str]:
+    if found.files and found.files.record_failure and replace(found, files=None).is_sound:
+        yield "The files of this copy could not be compared. To know that they are as published, install it again:"
+        yield "  from a file or an index that you trust"
+        return
     if not found.is_sound:
         yield "This copy is not what was installed. If you did not change it, find out who did, then install it again:"
         yield "  into a new environment, from a file or an index that you trust"
         return
     if found.files is None or found.kind != "installed":
         yield "Nothing was found to be wrong. The files of this copy were not compared, because no RECORD lists them."
+        return
+    if found.files.without_hash:
+        yield "Nothing was found to be wrong. Files without a hash in RECORD were not compared."
         return
     yield "Every file is as it was installed. RECORD lies beside the files: whoever can write both can make them match."

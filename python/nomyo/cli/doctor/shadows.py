@@ -6,6 +6,7 @@ Lines of a `.pth` file that begin with `import` run at each start of Python, bef
 
 from __future__ import annotations
 
+import csv
 import os
 import site
 import sys
@@ -13,7 +14,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import BYTECODE_SUFFIXES, BuiltinImporter, FrozenImporter, all_suffixes
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, PackagePath, distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -119,11 +120,15 @@ def site_directories() -> list[Path]:
 
 def _listed_pth_files() -> set[Path]:
     return {
-        _real(str(file.locate()))
-        for package in distributions()
-        for file in package.files or ()
-        if file.suffix == ".pth"
+        _real(str(file.locate())) for package in distributions() for file in _files(package) if file.suffix == ".pth"
     }
+
+
+def _files(package: Distribution) -> list[PackagePath]:
+    try:
+        return package.files or []
+    except (OSError, ValueError, csv.Error):  # a RECORD that is no text, or no table
+        return []
 
 
 def _read(path: Path) -> PthFile:
