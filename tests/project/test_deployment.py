@@ -104,6 +104,18 @@ def test_files_that_the_image_is_built_of_are_sent_to_the_builder() -> None:
     assert all((ROOT / name).exists() for name in sent)
 
 
+def test_workflow_imports_only_what_it_has_installed() -> None:
+    text = (ROOT / ".github/workflows/test.yml").read_text()
+    step = re.search(r'- name: Import every module\n +run: >-\n +python -I -c "(.*?)"\n', text + "\n", re.DOTALL)
+    assert step is not None
+    # It installs the extra serve alone.
+    missing = "import sys; sys.modules.update(dict.fromkeys(('anthropic', 'openai', 'ray', 'httpx2')))"
+    finished = subprocess.run(
+        [sys.executable, "-c", f"{missing}; {' '.join(step[1].split())}"], capture_output=True, text=True, check=False
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
 @pytest.mark.outside("systemd-analyze")
 def test_unit_is_one_that_a_users_manager_takes(tmp_path: Path) -> None:
     program = tmp_path / ".local/bin/nomyo"
