@@ -44,7 +44,7 @@ const REFUSED_RANDOM: &str = "the system refuses random numbers to this process:
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // First: each type takes memory, and Rust ends the process if there is none. A module that is declared (`mod _core`)
     // makes its types before anything else.
-    set_up()?;
+    set_up(module.py())?;
 
     module.add_class::<appending::ChainEnd>()?;
     module.add_class::<key_files::KeyFilesCondition>()?;
@@ -75,12 +75,22 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Sets up the core, if the system gives it random bytes and memory.
-fn set_up() -> PyResult<()> {
+fn set_up(py: Python<'_>) -> PyResult<()> {
     if !os::gives_random_bytes() {
-        return Err(PyImportError::new_err(REFUSED_RANDOM));
+        return Err(import_error(py, REFUSED_RANDOM));
     }
-    arena::check_address_space().map_err(|error| PyImportError::new_err(error.to_string()))?;
+    if arena::check_address_space().is_err() {
+        return Err(import_error(py, arena::NO_ADDRESS_SPACE));
+    }
     // Must come before any other use of AWS-LC: see `nomyo_core::init`.
     nomyo_core::init();
     Ok(())
+}
+
+/// Makes an `ImportError` in Python's memory alone: `PyImportError::new_err` takes some of Rust's.
+fn import_error(py: Python<'_>, words: &str) -> PyErr {
+    match py.get_type::<PyImportError>().call1((words,)) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
 }

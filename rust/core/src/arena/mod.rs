@@ -131,14 +131,15 @@ pub fn all_locked() -> bool {
     BUDGET.unlocked_bytes() == 0 && BUDGET.served_unlocked_peak_bytes() == 0
 }
 
+/// What is wrong if the system gave no address space to the arena.
+pub const NO_ADDRESS_SPACE: &str = "nomyo needs 5 MiB of memory of its own and got none: raise the limits RLIMIT_AS \
+                                    (`ulimit -v`) and RLIMIT_DATA (`ulimit -d`)";
+
 /// Checks that the system gave address space to the arena; [`Error::Memory`] if not.
 pub fn check_address_space() -> Result<()> {
     match region::region() {
         Some(_) => Ok(()),
-        None => Err(Error::Memory(
-            "nomyo needs 5 MiB of memory of its own and got none: raise the limits RLIMIT_AS (`ulimit -v`) and RLIMIT_DATA \
-             (`ulimit -d`)",
-        )),
+        None => Err(Error::Memory(NO_ADDRESS_SPACE)),
     }
 }
 
