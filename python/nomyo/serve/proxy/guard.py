@@ -77,7 +77,8 @@ class Guard:
         if scope["path"] in self._open_paths:
             return
         if not self._tokens.admit(_authorization(headers)):
-            raise Refusal(401, "invalid_token", "The proxy's token is missing or wrong: nomyo proxy got or printed it")
+            words = "The proxy's token is missing or wrong: it is the one that nomyo proxy was given, or printed"
+            raise Refusal(401, "invalid_token", words)
         note_token(scope)
 
 
