@@ -99,6 +99,8 @@ def test_what_is_ready_has_no_obstacle(root: Path, tag: str | None) -> None:
         ("Cargo.toml", "1.2.3", "1.2.4", "CHANGELOG.md has no section `## 1.2.4 (YYYY-MM-DD)`"),
         ("CHANGELOG.md", "2026-12-01", "unreleased", "the heading of 1.2.3 should have the day of the release"),
         ("CHANGELOG.md", "2026-12-01", "2026-13-01", "the heading of 1.2.3 should have the day of the release"),
+        ("CHANGELOG.md", "2026-12-01", "20261201", "the heading of 1.2.3 should have the day of the release"),
+        ("CHANGELOG.md", "2026-12-01", "2026-W49-2", "the heading of 1.2.3 should have the day of the release"),
         ("CHANGELOG.md", " (2026-12-01)", "", "the heading of 1.2.3 should have the day of the release"),
         ("README.md", "docs/guide.md", "docs/gone.md", "README.md: the link to docs/gone.md leads to no file"),
     ],

@@ -24,10 +24,9 @@ class Section:
     def has_date(self) -> bool:
         """Whether the day is one (like 2026-12-01)."""
         try:
-            date.fromisoformat(self.when)
+            return date.fromisoformat(self.when).isoformat() == self.when  # ISO 8601 has other forms, too
         except ValueError:
             return False
-        return True
 
 
 def section(root: Path, version: str) -> Section:
