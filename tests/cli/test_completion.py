@@ -28,7 +28,7 @@ LINES = [
     (["router", "--rate"], ["--rate-limit"]),
     (["proxy", "--tok"], ["--token-file"]),
     (["proxy", "--security-tier", "h"], ["high"]),
-    (["keys", "generate", "--key-size", ""], ["2048", "4096"]),
+    (["keys", "generate", "--key-size", ""], ["2048", "3072", "4096"]),
     (["router", "--key-bits", "4"], ["4096"]),
     (["--inst"], ["--install-completion"]),
 ]
