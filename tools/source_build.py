@@ -6,8 +6,10 @@ without a network and have a mirror or `cargo vendor` of their own (docs/decisio
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,11 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
+_ROOT = Path(__file__).parents[1]
+_TOO_OLD = (
+    "To be built from source, nomyo needs Rust {needed} or later, and the one of {cargo} is {given}: install a wheel "
+    "(pip install --only-binary=:all: nomyo), or a newer Rust (https://rustup.rs)"
+)
 _WITHOUT_CRATES = (
     "To be built from source, nomyo needs the crates that its Cargo.lock names, and cargo could not get them: install "
     "a wheel (pip install --only-binary=:all: nomyo), or connect this machine to crates.io, or name a mirror or a "
@@ -66,8 +73,18 @@ def _get_crates() -> None:
     cargo = shutil.which("cargo")
     if cargo is None:  # maturin has said so already, or has installed it
         return
+    _refuse_old(cargo)
     command = [cargo, "fetch", "--locked", "--quiet"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=_ROOT)
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise SystemExit(_WITHOUT_CRATES.format(reason=lines[-1] if lines else f"exit code {done.returncode}"))
+
+
+def _refuse_old(cargo: str) -> None:
+    """Refuse a Rust whose cargo may not even read Cargo.lock; it would be taken for one without a network."""
+    needed = tomllib.loads((_ROOT / "Cargo.toml").read_text("utf-8"))["workspace"]["package"]["rust-version"]
+    said = subprocess.run([cargo, "--version"], check=False, capture_output=True, text=True, cwd=_ROOT).stdout
+    given = re.match(r"cargo (\d+)\.(\d+)\S*", said)
+    if given and (int(given[1]), int(given[2])) < tuple(map(int, needed.split(".")[:2])):
+        raise SystemExit(_TOO_OLD.format(needed=needed, cargo=cargo, given=given[0].removeprefix("cargo ")))

@@ -25,3 +25,17 @@ def test_missing_crates_are_one_sentence_with_what_to_do(
         hook(str(tmp_path))
 
     assert str(refused.value).endswith("Cargo says: could not resolve host")
+
+
+def test_rust_that_is_too_old_is_told_with_the_version_that_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cargo = tmp_path / "cargo"
+    cargo.write_text(
+        f"#!/bin/sh\n[ $1 != --version ] || exec echo 'cargo 1.75.0 (1d8b05cdd 2023-11-20)'\n{NO_NETWORK}\n"
+    )
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    with pytest.raises(SystemExit, match=r"nomyo needs Rust 1\.\d+ or later, .* is 1\.75\.0: install a wheel"):
+        source_build.build_wheel(str(tmp_path))
