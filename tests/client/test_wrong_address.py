@@ -243,8 +243,8 @@ REFUSALS = {401: nomyo.AuthenticationError, 403: nomyo.ForbiddenError, 407: nomy
 
 def refused(address: str, status: int, said: str = "") -> str:
     return (
-        f"something before the router at {address} refused (HTTP {status}){said}; the address may be right: ask who"
-        f" runs what refuses, or {CHECK}"
+        f"something before the router at {address} refused (HTTP {status}){said}; the address may be right: ask"
+        f" whoever runs that gateway or firewall, or {CHECK}"
     )
 
 

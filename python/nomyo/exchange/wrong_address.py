@@ -19,7 +19,7 @@ _LOG_IN: Final = "log in if this network asks for that in a browser first"
 _PAGE: Final = f"{CHECK_ADDRESS}, and {_LOG_IN}"
 _REDIRECT: Final = f"give the address to which it leads (base_url=, --base-url or NOMYO_BASE_URL), or {_LOG_IN}"
 _NO_TLS: Final = f"{CHECK_ADDRESS}; for local work, write http:// and permit it (allow_http=True or --allow-http)"
-_REFUSED: Final = f"the address may be right: ask who runs what refuses, or {CHECK_ADDRESS}"
+_REFUSED: Final = f"the address may be right: ask whoever runs that gateway or firewall, or {CHECK_ADDRESS}"
 _PEM_BEGINS: Final = b"-----BEGIN "
 _BAD_REQUEST: Final = 400
 _LOGIN_REQUIRED: Final = 511
