@@ -26,6 +26,7 @@ def failure(twin: Twin, url: str) -> NetworkFailure:
 def test_refused_connection_sent_nothing(twin: Twin, unused_port: int) -> None:
     refused = failure(twin, f"http://127.0.0.1:{unused_port}")
     assert (refused.connected, refused.timed_out) == (False, False)
+    assert refused.reason == "Connection refused: no program listens there"
 
 
 def test_host_without_a_name_was_sent_nothing(twin: Twin) -> None:

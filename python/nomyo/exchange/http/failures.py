@@ -158,6 +158,8 @@ def _reason_of(error: BaseException) -> str:
             return OversizedHeadError.words
         if isinstance(cause, socket.gaierror):
             return f"the host's name was not found: {cause.strerror}"
+        if isinstance(cause, ConnectionRefusedError):
+            return "Connection refused: no program listens there"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
     if _is_timeout(error):
