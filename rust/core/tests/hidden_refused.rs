@@ -12,7 +12,7 @@ use blocks::{Blocks, assert_hidden, limit_descriptors};
 use locked::vm_locked_bytes;
 use nomyo_core::arena::{Arena, status};
 use nomyo_core::buffer::SecureBuffer;
-use nomyo_core::{Error, exiting, hidden, refused};
+use nomyo_core::{Error, exiting, hidden, os, refused};
 use own_process::{Memlock, in_child, passes, passes_limited};
 use std::sync::mpsc;
 use std::thread;
@@ -94,6 +94,43 @@ fn child_without_descriptors() {
     assert_not_hidden(outcome, "RLIMIT_NOFILE");
     hidden::hide_memory().unwrap();
     assert_eq!(refused::refused().count(), 0);
+}
+
+#[test]
+fn hiding_is_refused_while_few_more_mappings_are_allowed() {
+    passes("child_with_few_mappings_left");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_with_few_mappings_left() {
+    let blocks = Blocks::new();
+    let page = os::page_size();
+    let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    let place = os::reserve(2 * most * page).expect("address space");
+    // Each piece is two mappings more.
+    let piece = |index| place.wrapping_add((2 * index + 1) * page);
+    // SAFETY: the reservation is ours.
+    let taken = (0..most)
+        .take_while(|index| unsafe { os::open_pages(piece(*index), page) })
+        .count();
+    let mut refused = 0;
+    loop {
+        match hidden::hide_memory() {
+            Ok(()) => break,
+            Err(Error::NotHidden(_)) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+        blocks.assert_as_they_were();
+        // SAFETY: as above.
+        unsafe { os::close_pages(piece(taken - refused), page) };
+    }
+    // SAFETY: as above.
+    unsafe { os::release(place, 2 * most * page) };
+    assert!((1..100).contains(&refused), "{refused}");
+    blocks.assert_as_they_were();
+    blocks.assert_hidden();
 }
 
 fn assert_unchanged_by_refusal(word: &str) {

@@ -57,6 +57,9 @@ unsafe fn move_listed(list: *mut Move, each: EachStretch<'_>) -> io::Result<()> 
             Err(error) => outcome = Err(error),
         }
     });
+    if outcome.is_ok() && !has_room_for_mappings() {
+        outcome = Err(io::ErrorKind::OutOfMemory.into());
+    }
     for index in 0..prepared {
         // SAFETY: these were written above; the rest is the caller's promise.
         unsafe {
@@ -68,6 +71,24 @@ unsafe fn move_listed(list: *mut Move, each: EachStretch<'_>) -> io::Result<()> 
         }
     }
     outcome
+}
+
+/// Whether the kernel allows this process some more mappings (proc_sys_vm(5), "max_map_count"). mremap(2) refuses
+/// to begin without six (mm/mremap.c, `mremap_to`), and it must not fail half-way.
+fn has_room_for_mappings() -> bool {
+    const PAGES: usize = 16;
+    let page = os::page_size();
+    let Some(place) = os::reserve(PAGES * page) else {
+        return false;
+    };
+    // Every other page has another protection, so each page is a mapping of its own.
+    let mut every_other = (1..PAGES).step_by(2);
+    // SAFETY: the reservation is fresh, and nothing else uses it.
+    unsafe {
+        let has_room = every_other.all(|index| os::open_pages(place.add(index * page), page));
+        os::release(place, PAGES * page);
+        has_room
+    }
 }
 
 impl Move {
