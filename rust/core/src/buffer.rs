@@ -127,12 +127,10 @@ impl SecureBuffer {
         self.pages.locked.load(Ordering::Relaxed) && self.check_process().is_ok()
     }
 
-    /// Locks it. Returns whether it is locked now.
+    /// Locks it, or hides it if all memory is, which is not possible while it is held. Returns whether it is locked now.
     pub fn lock(&mut self) -> bool {
         if !self.locked() && self.check_process().is_ok() {
-            // SAFETY: the pages between the guards are ours.
-            let locked = unsafe { os::lock(self.pages.start(), self.pages.inner) };
-            self.pages.locked.store(locked, Ordering::Relaxed);
+            self.pages.lock();
         }
         self.locked()
     }

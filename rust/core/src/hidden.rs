@@ -173,6 +173,22 @@ unsafe fn hide_everything() -> Result<()> {
     Ok(())
 }
 
+/// Hides pages that could not be hidden when they were opened, and are not locked. Returns whether that worked.
+///
+/// # Safety
+/// Nobody else may use the pages, or fork meanwhile.
+pub(crate) unsafe fn hide_one(stretch: arena::Stretch) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let hidden = moving::move_all(&mut |visit| visit(stretch)).is_ok();
+        if !hidden {
+            // A vain try may have locked them, and the limit is scarce.
+            os::unlock(stretch.start, stretch.bytes);
+        }
+        hidden
+    }
+}
+
 /// # Safety
 /// All locks must be held.
 unsafe fn each_stretch(visit: &mut dyn FnMut(arena::Stretch)) {

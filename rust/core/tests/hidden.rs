@@ -64,6 +64,29 @@ fn child_that_hides() {
 }
 
 #[test]
+fn buffer_that_could_not_be_hidden_is_hidden_once_it_is_locked() {
+    passes("child_that_locks_a_buffer_later");
+}
+
+#[test]
+#[ignore = "needs the process to itself"]
+fn child_that_locks_a_buffer_later() {
+    hidden::hide_memory().unwrap();
+    limit_descriptors(3);
+    let mut buffer = SecureBuffer::new(100_000).unwrap();
+    buffer.as_mut_slice().unwrap().fill(0xEE);
+    assert!(!buffer.lock() && !buffer.locked());
+    limit_descriptors(100);
+    buffer.hold();
+    assert!(!buffer.lock());
+    buffer.let_go();
+    assert!(buffer.lock() && buffer.locked() && !buffer.unlock());
+    assert_hidden(buffer.address());
+    assert!(buffer.ct_eq(&[0xEE; 100_000]));
+    assert!(in_child(|| !buffer.locked()));
+}
+
+#[test]
 fn pages_that_are_used_again_are_hidden_and_hold_zeros() {
     passes("child_that_uses_pages_again");
 }

@@ -1,9 +1,9 @@
 //! The pages of all buffers, and what is done with all of them together: at a fork, at exit, and when memory is hidden.
 
 use crate::arena::{self, Kept, Stretch};
-use crate::os;
 use crate::refused::Protection;
 use crate::spin::SpinLock;
+use crate::{hidden, os};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -83,6 +83,31 @@ impl Pages {
         }
     }
 
+    /// Locks open pages, or hides them if all memory is. Any user but the caller must be counted in `uses`.
+    pub(super) fn lock(&self) {
+        // Held, so that neither a fork nor the hiding of all memory comes between.
+        let _live = LIVE.lock();
+        if self.hidden.load(Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: the pages are ours, `LIVE` is locked, and the caller reads and writes nothing meanwhile.
+        let (hidden, locked) = unsafe {
+            match arena::hiding() {
+                true => (self.hide(), false),
+                false => (false, os::lock(self.start(), self.inner)),
+            }
+        };
+        self.hidden.store(hidden, Ordering::Relaxed);
+        self.locked.store(hidden || locked, Ordering::Relaxed);
+    }
+
+    /// # Safety
+    /// The pages must be open and the lock of [`LIVE`] held, and any user but the caller must be counted in `uses`.
+    unsafe fn hide(&self) -> bool {
+        // SAFETY: the caller's promise.
+        self.uses.load(Ordering::Acquire) == 0 && unsafe { hidden::hide_one(self.stretch()) }
+    }
+
     /// Whether nobody wrote before the content.
     pub(super) fn is_intact(&self) -> bool {
         // SAFETY: the canary lies in the first page.
@@ -115,6 +140,10 @@ impl Pages {
 
     pub(super) fn start(&self) -> *mut u8 {
         self.reservation.wrapping_add(os::page_size())
+    }
+
+    fn stretch(&self) -> Stretch {
+        Stretch::whole(self.start(), self.inner)
     }
 
     pub(super) fn content(&self) -> *mut u8 {
@@ -171,7 +200,7 @@ pub(crate) unsafe fn any_in_use() -> bool {
 pub(crate) unsafe fn each(visit: &mut dyn FnMut(Stretch)) {
     // SAFETY: the caller's promise.
     for pages in unsafe { LIVE.held_value() }.values() {
-        visit(Stretch::whole(pages.start(), pages.inner));
+        visit(pages.stretch());
     }
 }
 
