@@ -9,6 +9,9 @@ use std::fmt;
 /// More brackets than this may be nested deeper than the judge's stack allows.
 const MOST_BRACKETS: usize = 2000;
 
+/// Why an object with a name twice is refused.
+pub const TWICE: &str = "a name stands twice";
+
 /// What the other reader says of a text.
 pub enum Judgement {
     /// An object, and what is in it.
@@ -48,12 +51,31 @@ pub fn levels(value: &Value) -> usize {
     }
 }
 
-/// Whether a text may have what Python's json takes and serde_json refuses: NaN, Infinity, or a lone surrogate.
-pub fn is_python_only(text: &[u8]) -> bool {
-    let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
-    [b"NaN".as_slice(), b"Infinity", b"\\ud", b"\\uD"]
-        .into_iter()
-        .any(has)
+/// Replaces what Python's json takes and serde_json refuses: NaN, Infinity and lone surrogates. Nothing else becomes
+/// acceptable by that, since an empty array is no part of a number, an escape or a name.
+pub fn without_python_only(text: &[u8]) -> Vec<u8> {
+    const REPLACED: [(&[u8], &[u8]); 5] = [
+        (b"-Infinity", b"[]"),
+        (b"Infinity", b"[]"),
+        (b"NaN", b"[]"),
+        (b"\\ud", b"\\u0"),
+        (b"\\uD", b"\\u0"),
+    ];
+    let mut replaced = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, behind)) = rest.split_first() {
+        match REPLACED.iter().find(|(word, _)| rest.starts_with(word)) {
+            Some((word, other)) => {
+                replaced.extend_from_slice(other);
+                rest = &rest[word.len()..];
+            }
+            None => {
+                replaced.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    replaced
 }
 
 #[derive(Clone, Copy)]
@@ -111,7 +133,7 @@ impl<'de> Visitor<'de> for Unique {
         while let Some(name) = members.next_key::<Name>()? {
             let value = members.next_value_seed(self)?;
             if values.insert(name.0, value).is_some() {
-                return Err(A::Error::custom("a name stands twice"));
+                return Err(A::Error::custom(TWICE));
             }
         }
         Ok(Value::Object(values))
