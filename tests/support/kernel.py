@@ -114,7 +114,9 @@ def watched(limit_bytes: int | None) -> Iterator[None]:
 
     def watch() -> None:
         nonlocal looks
-        while not ended.wait(0.002):
+        over = False
+        while not over:
+            over = ended.wait(0.002)  # the last look is at the end: a request may take less than a wait
             looks += 1
             info, status, vm_lck = nomyo.get_memory_protection_info(), _core.memory_status(), locked_bytes()
             if limit_bytes is None:
