@@ -20,7 +20,7 @@
 //! so that nobody reads or writes it, for at most [`PATIENCE`]; then all locks are taken. Everything is prepared first.
 //! So a refusal changes nothing.
 
-mod moving;
+pub(crate) mod moving;
 
 use crate::crypto::gate;
 use crate::refused::Protection;
@@ -171,22 +171,6 @@ unsafe fn hide_everything() -> Result<()> {
         buffer::note_hidden();
     }
     Ok(())
-}
-
-/// Hides pages that could not be hidden when they were opened, and are not locked. Returns whether that worked.
-///
-/// # Safety
-/// Nobody else may use the pages, or fork meanwhile.
-pub(crate) unsafe fn hide_one(stretch: arena::Stretch) -> bool {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let hidden = moving::move_all(&mut |visit| visit(stretch)).is_ok();
-        if !hidden {
-            // A vain try may have locked them, and the limit is scarce.
-            os::unlock(stretch.start, stretch.bytes);
-        }
-        hidden
-    }
 }
 
 /// # Safety

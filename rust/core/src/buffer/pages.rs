@@ -1,9 +1,10 @@
 //! The pages of all buffers, and what is done with all of them together: at a fork, at exit, and when memory is hidden.
 
 use crate::arena::{self, Kept, Stretch};
+use crate::hidden::moving;
+use crate::os;
 use crate::refused::Protection;
 use crate::spin::SpinLock;
-use crate::{hidden, os};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -105,7 +106,7 @@ impl Pages {
     /// The pages must be open and the lock of [`LIVE`] held, and any user but the caller must be counted in `uses`.
     unsafe fn hide(&self) -> bool {
         // SAFETY: the caller's promise.
-        self.uses.load(Ordering::Acquire) == 0 && unsafe { hidden::hide_one(self.stretch()) }
+        self.uses.load(Ordering::Acquire) == 0 && unsafe { moving::move_one(self.stretch()) }
     }
 
     /// Whether nobody wrote before the content.

@@ -38,6 +38,23 @@ pub unsafe fn move_all(each: EachStretch<'_>) -> io::Result<()> {
     }
 }
 
+/// Moves pages into hidden memory that could not be hidden when they were opened, and are not locked. Returns whether
+/// that worked.
+///
+/// # Safety
+/// Nobody else may use the pages, or fork meanwhile.
+pub(crate) unsafe fn move_one(stretch: Stretch) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let hidden = move_all(&mut |visit| visit(stretch)).is_ok();
+        if !hidden {
+            // A vain try may have locked them, and the limit is scarce.
+            os::unlock(stretch.start, stretch.bytes);
+        }
+        hidden
+    }
+}
+
 /// # Safety
 /// As [`move_all`], and `list` must have room for a move of everything that `each` visits.
 unsafe fn move_listed(list: *mut Move, each: EachStretch<'_>) -> io::Result<()> {
