@@ -83,6 +83,7 @@ def test_refusal_of_one_row_is_its_outcome(status: int, run: Any, faulty_router:
     assert row["error"]["message"] == "as the test wants it"
 
 
+@pytest.mark.slow("three timeouts, and the waits between attempts")
 def test_row_that_takes_too_long_holds_no_other_up(source: Path, output: Path, key_directory: Path) -> None:
     write_input(source, map(request, range(3)))
     with PromptNotingRouter(delay_s=60) as noting:

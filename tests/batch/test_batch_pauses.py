@@ -292,6 +292,7 @@ def test_service_that_cools_down_is_asked_once_for_each_pause(key_directory: Pat
     assert moment in [time.strftime(form, each) for each in moments for form in forms]
 
 
+@pytest.mark.slow("sends at a rate, and keeps a pause of three seconds")
 def test_batches_with_the_same_api_key_share_rate_and_pauses(
     run: Any, faulty_router: Any, source: Path, key_directory: Path, tmp_path: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_interrupted_batch_waits_for_what_is_under_way(
     assert len(noting.prompts) == ROWS
 
 
+@pytest.mark.slow("starts the command and interrupts it twice")
 def test_second_interruption_does_not_wait(
     noting: PromptNotingRouter, source: Path, output: Path, key_directory: Path
 ) -> None:

@@ -23,12 +23,14 @@ def _unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_unmeasured")
+@pytest.mark.slow("a batch of a thousand rows")
 def test_thousand_rows_leave_memory_flat() -> None:
     measured = batch_scale.measure(1000, key_bits=2048)
     assert [figure for figure in measured["grown"] if not figure.flat] == []
     assert batch_scale.arena_kept_kib(measured) <= 0
 
 
+@pytest.mark.slow("a batch of 400 rows")
 def test_memory_that_grows_with_rows_is_seen(tmp_path: Path, router: Any, client_key: Any) -> None:
     _core.write_key_directory(tmp_path / "client_keys", client_key)
     leak = "b.Sampling.kept = []; row = b.Sampling.row; "

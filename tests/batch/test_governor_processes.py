@@ -109,6 +109,7 @@ def test_books_are_whole_whenever_a_process_is_killed(tmp_path: Path, round_: in
     assert least_distance_ns(went) >= SECOND_NS // 1000
 
 
+@pytest.mark.slow("sends 40 requests at 16 a second")
 def test_router_refuses_none_of_four_processes(tmp_path: Path, key_directory: Path) -> None:
     # Each process has one request on the way at most: of 16 turns a second, the router sees no more than 20 in any.
     limit = RateLimit(requests_per_second=20, burst_requests=20)

@@ -78,6 +78,7 @@ class Machine:
     st.dictionaries(st.integers(0, 5), st.integers(0, 20)),
 )
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow("sixty schedules of up to 20 processes")
 def test_processes_together_keep_to_the_rates_over_any_window(
     processes: int, limits: Limits, late_ns: int, rng: random.Random, deaths: dict[int, int]
 ) -> None:

@@ -154,6 +154,7 @@ def test_empty_path_is_told_by_its_name_and_not_taken_for_the_current_directory(
     assert f"{name} is empty: it must name a file or a directory" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow("starts five commands, one of which tries again to connect")
 def test_current_directory_is_a_path_and_an_empty_prompt_none() -> None:
     shown = nomyo_command("keys", "show", "--key-dir", ".")
     assert (shown.returncode, told(shown)) == (1, "nomyo keys: .: has no key pair in it")

@@ -141,6 +141,7 @@ def test_drip_ends_in_an_event_loop_through_a_transport_of_another_library(
         check_timed_out(failure_of(lambda: asyncio.run(ask(scene.url))), drip, sent=True)
 
 
+@pytest.mark.slow("an answer that comes byte by byte, twice")
 def test_answer_within_its_time_is_whole_however_many_pieces_it_comes_in(
     twin: Twin, router: RunningRouter, key_directory: Path, given: Any
 ) -> None:

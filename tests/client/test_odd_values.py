@@ -168,6 +168,7 @@ def test_proxy_gives_it_whole_and_as_a_stream(proxy: Proxy, faulty_router: Fault
             assert chunks[-1]["usage"] == with_nulls(json.loads(text).get("usage")), (place, name)
 
 
+@pytest.mark.slow("800 odd answers, a request for each")
 def test_sdk_reads_it_whole(sdk: Sdk, faulty_router: FaultyRouter, key_directory: Path) -> None:
     client = sdk.client(faulty_router.url, key_dir=key_directory)
     asked: dict[str, Any] = {"model": "m", "messages": MESSAGES}

@@ -48,6 +48,7 @@ def run(program: str, limit_bytes: int | None, *arguments: object) -> str:
 
 
 @every_limit
+@pytest.mark.slow("draws key pairs, and encrypts them with 600,000 rounds")
 def test_keys_are_made_written_read_and_wiped(limit_bytes: int | None, tmp_path: Path) -> None:
     program = """
 assert_reports_are_true()

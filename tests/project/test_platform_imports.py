@@ -11,6 +11,7 @@ from support import other_platform
 
 
 @pytest.mark.parametrize("platform", sorted(other_platform.PLATFORMS))
+@pytest.mark.slow("imports every module in a new process")
 def test_every_module_is_imported_without_what_the_platform_lacks(platform: str) -> None:
     command = [sys.executable, "-W", "error", other_platform.__file__, platform]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -120,6 +120,7 @@ with BackgroundServer(application, Listener(bounds=Bounds(connections=10_000))) 
 """
 
 
+@pytest.mark.slow("a hundred connections to a process of 48 descriptors")
 def test_system_without_descriptors_is_told_of_once_and_the_oldest_connections_go() -> None:
     words = [*LIMITED, "--nofile=48:48", sys.executable, "-c", OUT_OF_DESCRIPTORS]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -256,6 +256,7 @@ def test_stop_does_not_wait_for_connections_that_do_nothing(router: RunningRoute
         connection.close()
 
 
+@pytest.mark.slow("the server's grace of five seconds")
 def test_stop_gives_up_an_answer_that_nobody_takes_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
     with BackgroundServer(one_answer(64 << 20), Listener()) as server:
         connection = connect(server.url)

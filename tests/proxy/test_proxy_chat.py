@@ -285,6 +285,7 @@ def test_routers_retry_after_as_a_date_is_passed_on_as_seconds(proxy: Proxy, rou
 
 
 @pytest.mark.parametrize(("sent", "told"), [*RETRY_AFTERS, ("a while", None)])
+@pytest.mark.slow("retries after as many seconds as the router asks for")
 def test_routers_retry_after_is_passed_on(proxy: Proxy, router: FaultyRouter, sent: str, told: str | None) -> None:
     router.always(Answer(429, headers={"Retry-After": sent}), times=2)
     assert proxy.post(chat()).headers.get("retry-after") == told

@@ -93,6 +93,7 @@ def test_client_that_reads_slowly_but_steadily_gets_all() -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.slow("a client that takes six seconds to read")
 def test_client_that_takes_slowly_what_the_kernel_holds_gets_all(tls_authority: Authority, tls: bool) -> None:
     files: dict[str, Any] = {"tls_cert": tls_authority.certificate, "tls_key": tls_authority.key} if tls else {}
     listener = Listener(bounds=Bounds(idle_s=0.5, stall_s=2), **files)
