@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from nomyo import _core
 from nomyo.cli import main, proxy_client
 from nomyo.cli import proxy as proxy_command
 from nomyo.errors import SecurityError
@@ -248,7 +249,7 @@ def test_core_dumps_are_off_before_there_is_a_key(monkeypatch: pytest.MonkeyPatc
         done.append("client")
         raise SecurityError("enough")
 
-    monkeypatch.setattr(proxy_command._core, "harden_process", lambda: done.append("hardened"))  # type: ignore[attr-defined]
+    monkeypatch.setattr(_core, "harden_process", lambda: done.append("hardened"))
     monkeypatch.setattr(proxy_client, "SecureCompletionClient", client)
     with pytest.raises(SystemExit):
         main(["proxy"])

@@ -193,13 +193,25 @@ def bad_option(error: ValueError | TypeError, names: Mapping[str, str]) -> typer
 
 
 def harden(name: str, *, hide_memory: bool = False) -> None:
-    """Switch off core dumps and ptrace by others, for a process that is about to hold secrets; hide memory if asked."""
+    """Do what `shortfalls_of_hardening` does, and write a warning of each to stderr."""
+    for shortfall in shortfalls_of_hardening(hide_memory=hide_memory):
+        report(name, f"warning: {shortfall}")
+
+
+def shortfalls_of_hardening(*, hide_memory: bool) -> list[str]:
+    """Switch off core dumps and ptrace by others, for a process that is about to hold secrets; hide memory if asked.
+
+    Returns:
+        What could not be done, and why.
+    """
+    shortfalls = []
     try:
         _core.harden_process()
     except OSError as error:
-        report(name, f"warning: core dumps and ptrace could not be switched off: {error.strerror}")
+        shortfalls.append(f"core dumps and ptrace could not be switched off: {error.strerror}")
     if hide_memory and (refusal := _core.hide_memory()):
-        report(name, f"warning: memory stays locked, but root can read it: {refusal}")
+        shortfalls.append(f"memory stays locked, but root can read it: {refusal}")
+    return shortfalls
 
 
 def report(name: str, text: str) -> None:

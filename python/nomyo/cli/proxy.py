@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
-from nomyo import NomyoError, SecureCompletionClient, _core
+from nomyo import NomyoError, SecureCompletionClient
 from nomyo._finite_json import ascii_json
 from nomyo._terminal_text import visible_line
 from nomyo._warn import log_named
@@ -28,6 +28,7 @@ from nomyo.cli.command_app import (
     report,
     report_failure,
     run,
+    shortfalls_of_hardening,
 )
 from nomyo.cli.model_options import MODEL_VARIABLE, PROXY_MODEL_VARIABLES, Aliases, Models, names_of_models
 from nomyo.cli.proxy_client import proxy_client
@@ -141,7 +142,8 @@ def proxy(
     if no_token and token_file is not None:
         raise typer.BadParameter("give --token-file or --no-token, not both")
     check_api_key()
-    _harden(hide_memory=hide_memory)
+    for shortfall in shortfalls_of_hardening(hide_memory=hide_memory):
+        _log.warning(shortfall)
     try:
         token = None if no_token else _token(token_file)
         config = ProxyConfig(
@@ -209,15 +211,6 @@ def _token_in(path: Path) -> str:
         return token.decode().strip()
     except UnicodeDecodeError:
         raise ValueError("the token's file is not UTF-8") from None
-
-
-def _harden(*, hide_memory: bool) -> None:
-    try:
-        _core.harden_process()
-    except OSError as error:
-        _log.warning("core dumps and ptrace could not be switched off: %s", error.strerror)
-    if hide_memory and (refusal := _core.hide_memory()):
-        _log.warning("memory stays locked, but root can read it: %s", refusal)
 
 
 @dataclass(frozen=True, slots=True)
