@@ -20,6 +20,7 @@ Modules, from the ground up; each imports only from those above it:
     header          `OUT.batch`: the input that an output belongs to, and whose key its rows are sealed for
     append_log      appends rows, and syncs them in groups
     journal         the output: what was done already, and the lock
+    source          where rows come from, as a run sees it: a file in OpenAI's format, for example
     output_reader   the rows of an output, sealed or not
     internal_errors tells a fault inside the package from a mistake in the call
     verdict         what a failure means for its row and for all rows

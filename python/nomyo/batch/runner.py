@@ -6,33 +6,32 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from nomyo._checks import check_int, check_number
 from nomyo._counts import total
 from nomyo._create_many import Result, run_many_async
 from nomyo._create_request import prepare
-from nomyo._files.new_files import staged
 from nomyo._plurals import counted
 from nomyo._threads import submit_or_run
 from nomyo.batch.admission import Admission
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.governor.limits import limits_at
-from nomyo.batch.header import header_of
-from nomyo.batch.input_lines import NumberedLines, Survey, open_input, survey
+from nomyo.batch.input_lines import Survey
 from nomyo.batch.internal_errors import no_caller_fault
 from nomyo.batch.journal import Journal
 from nomyo.batch.progress import Progress, guarded
-from nomyo.batch.records import UNWRITABLE, BadRow, Row, answered, failed, is_success, read_row, tokens_of
+from nomyo.batch.records import UNWRITABLE, BadRow, Row, answered, failed, is_success, tokens_of
 from nomyo.batch.router_check import check_router, router_is_alive, server_key_known
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
+from nomyo.batch.source import JsonlSource, Source
 from nomyo.batch.verdict import Reasons
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import BatchError, DisposedError
@@ -158,8 +157,9 @@ async def run_async(
     progress = guarded(progress)
     if not isinstance(stop, Stop | None):
         raise TypeError("stop must be a nomyo.batch.Stop")
+    source: Source = JsonlSource(Path(input), Path(output))
     # A mistyped name is told at once: a client makes a key pair, and a router that is away is waited for.
-    await _in_thread(_refuse_unusable_input, Path(input))
+    await _in_thread(source.check)
     seal = await _in_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await _governor(client, rate, limits) if governor is None else governor
@@ -176,8 +176,8 @@ async def run_async(
         (stop or Stop()).attach(sender)
         with suppress(NotSent):
             sender.reached = await sender.unless_stopped(lambda: check_router(client))
-        opened = await _open(Path(input), Path(output), ordered, retry_errors, concurrency, seal)
-        with opened.file:
+        opened = await _open(source, ordered, retry_errors, concurrency, seal)
+        with closing(source):
             async with opened.journal:
                 try:
                     with no_caller_fault():
@@ -211,30 +211,24 @@ run = _blocking(run_async)
 class _Opened:
     """The files of a batch."""
 
-    file: BinaryIO
+    source: Source
     survey: Survey
     journal: Journal
-    file_state: tuple[int, int]
-    """The state of the input file before it was surveyed."""
 
 
-async def _open(*wanted: Any) -> _Opened:
+async def _open(source: Source, *wanted: Any) -> _Opened:
     """Open the files of a batch in a thread. If this is cancelled, all of them are closed again."""
     cancelled = threading.Event()
-    opening = _in_thread(_open_now, cancelled.is_set, *wanted)
+    opening = _in_thread(_open_now, cancelled.is_set, source, *wanted)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
         cancelled.set()
         with suppress(Exception):
             opened = await opening
-            opened.file.close()
+            source.close()
             await opened.journal.aclose()
         raise
-
-
-def _refuse_unusable_input(source: Path) -> None:
-    open_input(source).close()
 
 
 def _in_thread(function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
@@ -243,34 +237,21 @@ def _in_thread(function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_
 
 def _open_now(
     cancelled: Callable[[], bool],
-    source: Path,
-    output: Path,
+    source: Source,
     ordered: bool,
     retry_errors: bool,
     concurrency: int,
     seal: Seal | None,
 ) -> _Opened:
-    real = Path(os.path.realpath(output))
-    for ours in (real, header_of(real), staged(real)):
-        if ours.exists() and source.samefile(ours):
-            raise ValueError("the output must not be the input, nor have it beside it under a name of its own")
-    file = open_input(source)
+    survey = source.open(cancelled)
     try:
-        file_state = _file_state(file)
-        counted = survey(file, cancelled)
         journal = Journal(
-            output, counted, ordered=ordered, retry_errors=retry_errors, max_unsynced=concurrency, seal=seal
+            source.journal, survey, ordered=ordered, retry_errors=retry_errors, max_unsynced=concurrency, seal=seal
         )
     except BaseException:
-        file.close()
+        source.close()
         raise
-    return _Opened(file, counted, journal, file_state)
-
-
-def _file_state(file: BinaryIO) -> tuple[int, int]:
-    """Return the size and modification time of a file, which nearly always change with its content."""
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
+    return _Opened(source, survey, journal)
 
 
 async def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:
@@ -284,9 +265,8 @@ class _Batch:
     """One run."""
 
     def __init__(self, opened: _Opened, sender: Sender, progress: Progress) -> None:
-        self._file = opened.file
+        self._input = opened.source
         self._survey = opened.survey
-        self._file_state = opened.file_state
         self._journal = opened.journal
         self._sender = sender
         self._sender.all_begun = lambda: self._taken == self._survey.rows - self._done_before
@@ -333,20 +313,13 @@ class _Batch:
 
     def _source(self) -> Iterator[Row | BadRow]:
         """Yield the rows that are not done, until the sender stops."""
-        lines = NumberedLines(self._file)
-        for number, content in lines:
+        for row in self._input.pending(self._journal.done):
             if self._sender.stopping:
-                self._changed = _file_state(self._file) != self._file_state
-                return
-            if number > self._journal.done.lines:
                 break
-            if number in self._journal.done:
-                continue
-            row = read_row(number, content)
             self._under_way[self._taken] = row
             self._taken += 1
             yield row
-        self._changed = lines.sha256 != self._survey.sha256
+        self._changed = self._input.has_changed()
 
     async def _hold_back_or_write(self, result: Result) -> None:
         if self._sender.may_be_account_fault(result.error):
