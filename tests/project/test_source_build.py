@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,4 +39,35 @@ def test_rust_that_is_too_old_is_told_with_the_version_that_is_needed(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
     with pytest.raises(SystemExit, match=r"nomyo needs Rust 1\.\d+ or later, .* is 1\.75\.0: install a wheel"):
+        source_build.build_wheel(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "hook", [source_build.get_requires_for_build_wheel, source_build.get_requires_for_build_editable]
+)
+def test_missing_rust_is_told_before_anything_is_installed_for_the_build(
+    hook: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert callable(hook)
+    with pytest.raises(SystemExit, match=r"needs Rust 1\.\d+ or later, and there is no cargo .*: install a wheel"):
+        hook()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has compilers that no name in PATH leads to")
+def test_missing_c_compiler_is_told_before_anything_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cargo = tmp_path / "cargo"
+    cargo.write_text(f"#!/bin/sh\n[ $1 != --version ] || exec echo 'cargo 1.99.0'\n{NO_NETWORK}\n")
+    cargo.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+
+    with pytest.raises(SystemExit, match=r"needs a C compiler, and there is no cc .*: install a wheel"):
+        source_build.build_wheel(str(tmp_path))
+
+    monkeypatch.setenv("CC", "another-compiler")  # whose name cargo knows how to use
+    with pytest.raises(SystemExit, match="Cargo says"):
         source_build.build_wheel(str(tmp_path))
