@@ -25,7 +25,9 @@ Modules, from the ground up; each imports only from those above it:
     internal_errors tells a fault inside the package from a mistake in the call
     verdict         what a failure means for its row and for all rows
     governor        when a request may go, for all processes that use one API key
+    token_estimate  what a request is expected to take in tokens, learned from answers
     admission       when a request may leave: asks the governor, and waits while the router is away
+    token_meter     the tokens of a batch: estimates them, asks the admission for them, corrects them
     sender          one row to one answer
     router_check    checks whether there is a router at an address
     client_options  the options that a run passes to its client

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from nomyo.batch.governor.clock import Clock, SystemClock
 from nomyo.batch.governor.limits import SECOND_NS
 from nomyo.batch.governor.pauses import MAX_BACKOFF_S, Pause, backoff_s
+from nomyo.batch.governor.token_pace import Charge
 from nomyo.batch.verdict import is_unrelated_to_rates
 from nomyo.errors import NomyoError, RateLimitError
 
@@ -32,6 +33,21 @@ class AnswerListener(Protocol):
 
     def answered(self) -> None:
         """Record an answer."""
+
+
+@runtime_checkable
+class TokenAdmission(Protocol):
+    """An admission that may also keep a rate of tokens."""
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it keeps one, and so is asked by `acquire_tokens` instead of `acquire`."""
+
+    async def acquire_tokens(self, tokens: int) -> Charge:
+        """Wait until a request that is expected to take so many tokens may leave."""
+
+    def used(self, charge: Charge, tokens: int) -> None:
+        """Correct a charge by the tokens that an answer took."""
 
 
 class Outage:

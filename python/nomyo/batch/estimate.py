@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nomyo._create_request import prepare
 from nomyo.batch.input_lines import NumberedLines, open_input
 from nomyo.batch.records import BadRow, Row, read_row
+from nomyo.batch.token_estimate import CHARACTERS_PER_TOKEN, characters_of
 from nomyo.errors import NomyoError
 
 _BAD_ROWS_SHOWN: Final = 5
-_CHARACTERS_PER_TOKEN: Final = 4
-"""In English text, by OpenAI's rule of thumb ("What are tokens and how to count them?")."""
 
 
 @dataclass(slots=True)
@@ -56,9 +54,9 @@ def estimate(path: Path) -> Estimate:
                 found.first_bad_rows += [row] if found.bad_rows <= _BAD_ROWS_SHOWN else []
                 continue
             ids.add(row.custom_id)
-            characters += sum(map(len, _texts(row.body["messages"])))
+            characters += characters_of(row.body["messages"])
     found.repeated_custom_ids = ids.repeated()
-    found.prompt_tokens = characters // _CHARACTERS_PER_TOKEN
+    found.prompt_tokens = characters // CHARACTERS_PER_TOKEN
     return found
 
 
@@ -92,14 +90,3 @@ class _Digests:
     def repeated(self) -> int:
         """Return how many texts are the same as an earlier one."""
         return sum(one == another for drawer in self._buckets for one, another in pairwise(sorted(drawer)))
-
-
-def _texts(messages: Any) -> Iterator[str]:
-    """Yield the texts of messages. The content of a message is a string, or a list of parts that may have a text."""
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        parts = content if isinstance(content, list) else [{"text": content}]
-        for part in parts:
-            text = part.get("text") if isinstance(part, dict) else None
-            if isinstance(text, str):
-                yield text

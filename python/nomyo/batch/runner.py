@@ -103,6 +103,7 @@ async def run_async(
     concurrency: int = 32,
     rate: float | None = None,
     limits: Limits | None = None,
+    token_rate: int | None = None,
     ordered: bool = False,
     retry_errors: bool = False,
     max_retries: int = 2,
@@ -126,6 +127,8 @@ async def run_async(
         limits: The service's rules. All processes of this user that use the same API key at the same URL keep them
             together. By default: at the public service's address its own rules, elsewhere no rate, and a minute's pause
             after a 503.
+        token_rate: Tokens a minute, of prompts and answers together, up to 10**9. None takes those of `limits`, which
+            by default has no such limit. Processes with the same API key keep it together, as they do `rate`.
         ordered: Write rows in the order of the input, instead of as they complete.
         retry_errors: Send rows again whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
@@ -134,7 +137,7 @@ async def run_async(
             loses its connection, each time.
         encrypt_to: The PEM file of an RSA public key (2048 to 8192 bits). Rows are sealed for it before they are
             written, and `read` opens them with the private key. An output is sealed for one key from its first row on.
-        governor: Decides when a request may leave, in place of `rate` and `limits`.
+        governor: Decides when a request may leave, in place of `rate`, `limits` and `token_rate`.
         progress: An object with the methods of `Progress`, to which the run reports. By default, the log `nomyo.batch`
             says why the batch pauses.
         stop: An object that stops the run when it is called.
@@ -162,7 +165,7 @@ async def run_async(
     await _in_thread(source.check)
     seal = await _in_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
-        admission = await _governor(client, rate, limits) if governor is None else governor
+        admission = await _governor(client, rate, limits, token_rate) if governor is None else governor
         sender = Sender(
             lambda body: client.send(prepare(body, None, None, {})[0]),
             admission,
@@ -254,9 +257,11 @@ def _open_now(
     return _Opened(source, survey, journal)
 
 
-async def _governor(client: SecureCompletionClient, rate: float | None, limits: Limits | None) -> Governor:
+async def _governor(
+    client: SecureCompletionClient, rate: float | None, limits: Limits | None, token_rate: int | None
+) -> Governor:
     settings = client.settings
-    rules = limits_at(settings.base_url, limits, rate)
+    rules = limits_at(settings.base_url, limits, rate, token_rate)
     with no_caller_fault():
         return await _in_thread(Governor.shared, rules, settings.base_url, settings.api_key)
 

@@ -11,7 +11,9 @@ from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 from nomyo._plurals import counted
 from nomyo.batch.admission import Admission, AnswerListener, Outage, describe_next_try
+from nomyo.batch.governor.token_pace import Charge
 from nomyo.batch.records import BadRow, Row
+from nomyo.batch.token_meter import TokenMeter
 from nomyo.batch.verdict import Verdict, describe_failure, is_unrelated_to_rates, may_refuse_account, verdict
 from nomyo.errors import (
     APIConnectionError,
@@ -78,6 +80,7 @@ class Sender:
     ) -> None:
         self._create = create
         self._admission = admission
+        self._meter = TokenMeter(admission)
         self._router_is_alive = router_is_alive
         self._max_retries = max_retries
         self._patience_s = patience_s
@@ -120,10 +123,10 @@ class Sender:
         attempt = losses = pauses = 0
         answers = self._answers
         while True:
-            await self._wait_for_admission()
+            charge = await self._wait_for_admission(row)
             outcome = await self._attempt(row)
             if isinstance(outcome, ChatCompletionResponse):
-                self._note_answer()
+                self._note_answer(row, charge, outcome)
                 return outcome
             if verdict(outcome) is not Verdict.PAUSE:
                 attempt += 1
@@ -173,14 +176,14 @@ class Sender:
     def _blames_account(self, refusal: APIError) -> bool:
         return refusal.status_code == HTTPStatus.PAYMENT_REQUIRED or not self._answers
 
-    def _note_answer(self) -> None:
+    def _note_answer(self, row: Row, charge: Charge | None, answer: ChatCompletionResponse) -> None:
         self._note_router_alive()
         self._suspicious = self._refused = 0
         self._answers += 1
-        if not isinstance(self._admission, AnswerListener):
-            return
         try:
-            self._admission.answered()
+            self._meter.answered(row.body, charge, answer)
+            if isinstance(self._admission, AnswerListener):
+                self._admission.answered()
         except Exception as fault:  # noqa: BLE001 - the answer is paid for, so it is kept; the next row stops the batch
             self._admission_fault = fault.with_traceback(None)
 
@@ -189,14 +192,14 @@ class Sender:
         self._trouble_since, self._trouble_reported, self.reached = None, False, True
         self._outage.answered()
 
-    async def _wait_for_admission(self) -> None:
-        """Wait until a request may be sent."""
+    async def _wait_for_admission(self, row: Row) -> Charge | None:
+        """Wait until a request may be sent; return what it was charged with."""
         with self._until_stopped():
             await self._outage.wait_until_over()
             if self._admission_fault is not None:
                 self._give_up(self._admission_fault)
             try:
-                await self._admission.acquire()
+                return await self._meter.acquire(row.body)
             except Exception as error:  # noqa: BLE001 - after any error, nobody knows whether a request may be sent
                 self._give_up(error)
 

@@ -10,6 +10,7 @@ Modules, from the ground up; each imports only from those above it, and no subco
     plain_values     values of options that need no pydantic to be read
     utf8_argument    arguments that become content: their bytes, as UTF-8
     model_options    the options that name models
+    option_groups    options that several commands take together
     router_options   the options of every command that speaks to a router
     command_app      help with the sections of a man page, failures in words, exit codes
     proxy_client     the client of a proxy that a command runs

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from functools import wraps
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_type_hints
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from nomyo.cli.option_groups import takes_options
 from nomyo.errors import SecurityError
 from nomyo.exchange.protocol import check_header_value
 from nomyo.exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S, ClientOptions
@@ -120,27 +119,8 @@ class RouterOptions:
         }
 
 
-def takes_router_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command for typer in which options take the place of its parameter of type `RouterOptions`."""
-    signature = inspect.signature(command, eval_str=True)
-    types = get_type_hints(RouterOptions, include_extras=True)
-    [router] = [each for each in signature.parameters.values() if each.annotation is RouterOptions]
-    options = [
-        router.replace(name=each.name, default=each.default, annotation=types[each.name])
-        for each in fields(RouterOptions)
-    ]
-    parameters: list[inspect.Parameter] = []
-    for each in signature.parameters.values():
-        parameters += options if each is router else [each.replace(kind=router.kind)]
-
-    @wraps(command)
-    def call(**given: Any) -> None:
-        of_router = {each.name: given.pop(each.name) for each in options}
-        command(**given, **{router.name: RouterOptions(**of_router)})
-
-    vars(call)["__signature__"] = signature.replace(parameters=parameters)
-    call.__annotations__ = {each.name: each.annotation for each in parameters}
-    return call
+takes_router_options = takes_options(RouterOptions)
+"""Returns a command for typer in which options take the place of its parameter of type `RouterOptions`."""
 
 
 def with_default_file(arguments: Sequence[str]) -> list[str]:

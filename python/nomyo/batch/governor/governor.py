@@ -34,6 +34,7 @@ from .clock import Clock, SystemClock
 from .ledger import Ledger
 from .limits import SECOND_NS, Limits
 from .shared_file import BusyError, ProcessMemory, SharedFile, default_directory
+from .token_pace import Charge
 
 _T = TypeVar("_T")
 
@@ -42,6 +43,7 @@ _WARN_AFTER_NS: Final = 10 * SECOND_NS
 _MIN_RETRY_NS: Final = SECOND_NS // 1000
 _MAX_RETRY_NS: Final = SECOND_NS // 100
 _ROUNDS: Final = 250_000
+_MOST_CORRECTIONS: Final = 10_000
 
 
 class Governor:
@@ -67,6 +69,9 @@ class Governor:
         self._clock = SystemClock() if clock is None else clock
         self._queue = asyncio.Lock()
         self._known: Ledger | None = None
+        self._corrections: list[tuple[Charge, int]] = []
+        """Charges that are not yet corrected in the books, because another process used them."""
+        self._asked_ns = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
@@ -139,16 +144,43 @@ class Governor:
             RuntimeError: This governor was used in another event loop before.
             SecurityError: The books were replaced by a link, or by a file of another user.
         """
+        await self.acquire_tokens(0)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether there is a rate of tokens."""
+        return self._limits.tokens_per_min is not None
+
+    async def acquire_tokens(self, tokens: int) -> Charge:
+        """Wait until a request of so many tokens may be sent, and count it as sent now.
+
+        Args:
+            tokens: What prompt and answer are expected to take; counts if `limits` has a rate of tokens.
+
+        Returns:
+            What the request was charged with, for `used`.
+
+        Raises:
+            OSError, RuntimeError, SecurityError: As for `acquire`.
+        """
         self._check_loop()
+        wanted = min(tokens, self._limits.tokens_per_min or 0)
         async with self._queue:
             ticket = secrets.token_hex(8)
             try:
-                while wait_ns := await self._change(lambda ledger, now_ns: self._ask(ledger, ticket, now_ns)):
+                while wait_ns := await self._change(lambda ledger, now_ns: self._ask(ledger, ticket, now_ns, wanted)):
                     await self._clock.sleep(wait_ns)
             except BaseException:
                 # If this fails, the place in line is passed over when it is overdue.
                 self._change_if_possible(lambda ledger: ledger.leave(ticket))
                 raise
+            return Charge(self._asked_ns, wanted)
+
+    def used(self, charge: Charge, tokens: int) -> None:
+        """Correct the charge of a request by the tokens that its answer took. It neither waits nor raises."""
+        if tokens != charge.tokens and self.counts_tokens:
+            self._corrections = [*self._corrections, (charge, tokens)][-_MOST_CORRECTIONS:]
+            self._change_if_possible(lambda _: None)
 
     async def note(self, error: BaseException) -> float:
         """Pause all requests that use the key, if an error of the service asks for it (see `pauses`).
@@ -189,8 +221,9 @@ class Governor:
                 "a Governor belongs to one event loop: make one for each by Governor.shared, and they keep one rate"
             )
 
-    def _ask(self, ledger: Ledger, ticket: str, now_ns: int) -> int:
-        return ledger.ask(self._limits, ticket, now_ns)
+    def _ask(self, ledger: Ledger, ticket: str, now_ns: int, tokens: int) -> int:
+        self._asked_ns = now_ns
+        return ledger.ask(self._limits, ticket, now_ns, tokens)
 
     async def _change(self, step: Callable[[Ledger, int], _T]) -> _T:
         """Apply a step to the books, as soon as no other process uses them."""
@@ -228,11 +261,15 @@ class Governor:
             # What this process knows still holds if the books were lost: systemd, for example, clears a user's /dev/shm
             # at the last logout (RemoveIPC= in logind.conf(5)).
             ledger = Ledger.parse(before, self._clock.boot, self._limits, now_ns, self._known)
+            corrections = self._corrections
+            for charge, tokens in corrections:
+                ledger.tokens.settle(self._limits, charge, tokens, now_ns)
             outcome = step(ledger, now_ns)
             after = ledger.dump()
             if after != before:
                 content.replace(after)
             self._known = ledger
+            self._corrections = []
         return outcome
 
 

@@ -1,4 +1,4 @@
-"""The state that all processes with one API key share: the pace, the pause, and the line of waiting processes; no I/O.
+"""The state that all processes with one API key share: the paces, the pause, and the line of waiting processes; no I/O.
 
 Each process has one place in line, for the first of its own waiting requests. So processes take turns, and a process
 that dies leaves one place behind. Each place says when its process will check again. A process that is overdue is
@@ -14,9 +14,12 @@ from typing import Any, Final
 from .limits import MAX_PAUSE_S, SECOND_NS, Limits
 from .pace import Burst, Pace
 from .pauses import MAX_CREDIT, MAX_STRIKES, Pause
+from .token_pace import LONGEST_DEBT_NS, TokenPace
 
 RECHECK_NS: Final = 10 * SECOND_NS
 """No process in line sleeps for longer than this without checking the ledger again."""
+TOKEN_RECHECK_NS: Final = SECOND_NS // 4
+"""The same for a process that waits for tokens: each answer may give some back."""
 OVERDUE_NS: Final = SECOND_NS // 4
 FORGOTTEN_NS: Final = 60 * SECOND_NS
 _MIN_WAIT_NS: Final = SECOND_NS // 1000
@@ -33,6 +36,8 @@ class Place:
     ticket: str
     due_ns: int
     """When its process will check again."""
+    tokens: int = 0
+    """What its request is expected to take."""
 
 
 @dataclass(slots=True)
@@ -43,6 +48,7 @@ class Ledger:
     pace: Pace = field(default_factory=Pace)
     pause: Pause = field(default_factory=Pause)
     line: list[Place] = field(default_factory=list)
+    tokens: TokenPace = field(default_factory=TokenPace)
 
     @classmethod
     def parse(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int, known: Ledger | None = None) -> Ledger:
@@ -64,9 +70,11 @@ class Ledger:
         if known is None:
             return ledger
         pace, pause = ledger.pace.joined(known.pace), ledger.pause.joined(known.pause)
-        if text is None or (pace, pause) != (ledger.pace, ledger.pause):
-            pace = pace.joined(Pace.used_up(limits, now_ns))
-        return cls(boot, pace, pause, ledger.line)
+        tokens = max(ledger.tokens, known.tokens, key=lambda each: each.changes)
+        is_lost = tokens.changes > ledger.tokens.changes
+        if text is None or is_lost or (pace, pause) != (ledger.pace, ledger.pause):
+            pace, tokens = pace.joined(Pace.used_up(limits, now_ns)), tokens.used_up(limits, now_ns)
+        return cls(boot, pace, pause, ledger.line, tokens)
 
     @classmethod
     def _read(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int) -> Ledger:
@@ -75,7 +83,7 @@ class Ledger:
         try:
             return _Reader(now_ns).ledger(text, boot)
         except (ValueError, TypeError, KeyError, RecursionError):
-            return cls(boot, Pace.used_up(limits, now_ns))
+            return cls(boot, Pace.used_up(limits, now_ns), tokens=TokenPace().used_up(limits, now_ns))
 
     def dump(self) -> bytes:
         """Return the ledger as JSON."""
@@ -89,13 +97,20 @@ class Ledger:
                 "paused_until_ns": self.pause.until_ns,
                 "strikes": self.pause.strikes,
                 "credit": self.pause.credit,
-                "line": [[each.ticket, each.due_ns] for each in self.line],
+                "line": [[each.ticket, each.due_ns, each.tokens] for each in self.line],
+                "tokens": [self.tokens.free_ns, list(self.tokens.charged.items()), self.tokens.changes],
             },
             allow_nan=False,
         ).encode()
 
-    def ask(self, limits: Limits, ticket: str, now_ns: int) -> int:
+    def ask(self, limits: Limits, ticket: str, now_ns: int, tokens: int = 0) -> int:
         """Let the process with this ticket send a request, or give it a place in line.
+
+        Args:
+            limits: The rules of that process.
+            ticket: The ticket.
+            now_ns: The time.
+            tokens: What the request is expected to take.
 
         Returns:
             0 if it may send now; the request is recorded then. Else the nanoseconds after which it is to ask again.
@@ -103,15 +118,17 @@ class Ledger:
         self.line = [each for each in self.line if now_ns < each.due_ns + FORGOTTEN_NS]
         place = next((each for each in self.line if each.ticket == ticket), None)
         if place is None:
-            place = Place(ticket, now_ns)
+            place = Place(ticket, now_ns, tokens)
             self.line.append(place)
-        ahead = [] if limits.unlimited else self._ahead_of(place, now_ns)
-        turn_ns = self._turn_ns(limits, ahead, now_ns)
+        ahead = self._ahead_of(place, now_ns) if limits.in_line else []
+        turn_ns = self._turn_ns(limits, ahead, now_ns, tokens)
         if turn_ns <= now_ns:
             self.line.remove(place)
             self.pace.record(limits, now_ns)
+            self.tokens.record(limits, tokens, now_ns)
             return 0
-        place.due_ns = min(turn_ns, now_ns + RECHECK_NS)
+        recheck_ns = RECHECK_NS if limits.tokens_per_min is None else TOKEN_RECHECK_NS
+        place.due_ns = min(turn_ns, now_ns + recheck_ns)
         return place.due_ns - now_ns
 
     def leave(self, ticket: str) -> None:
@@ -122,14 +139,20 @@ class Ledger:
         before = self.line[: self.line.index(place)]
         return [each for each in before if now_ns <= each.due_ns + OVERDUE_NS]
 
-    def _turn_ns(self, limits: Limits, ahead: list[Place], now_ns: int) -> int:
+    def _turn_ns(self, limits: Limits, ahead: list[Place], now_ns: int, tokens: int) -> int:
         """Return when a process may send that has these places ahead of it, each of which sends as early as it may."""
-        pace = self.pace.copy() if ahead else self.pace
-        turn_ns = pace.earliest_ns(limits, max(now_ns, self.pause.until_ns))
+        pace, tokens_sent = (self.pace.copy(), self.tokens.copy()) if ahead else (self.pace, self.tokens)
+
+        def earliest_ns(wanted: int, from_ns: int) -> int:
+            return pace.earliest_ns(limits, tokens_sent.earliest_ns(limits, wanted, from_ns))
+
+        turn_ns = max(now_ns, self.pause.until_ns)
         for each in ahead[:_MAX_PLACES]:
+            turn_ns = earliest_ns(each.tokens, turn_ns)
             pace.record(limits, turn_ns)
-            turn_ns = max(pace.earliest_ns(limits, turn_ns), each.due_ns, now_ns + _MIN_WAIT_NS)
-        return turn_ns
+            tokens_sent.record(limits, each.tokens, turn_ns)
+            turn_ns = max(turn_ns, each.due_ns, now_ns + _MIN_WAIT_NS)
+        return earliest_ns(tokens, turn_ns)
 
 
 class _Reader:
@@ -144,7 +167,8 @@ class _Reader:
         books = json.loads(text)
         if books["boot"] != boot:
             raise ValueError("another boot")
-        return Ledger(boot, self._pace(books), self._pause(books), self._line(books["line"]))
+        tokens = self._tokens(*books["tokens"])
+        return Ledger(boot, self._pace(books), self._pause(books), self._line(books["line"]), tokens)
 
     def _pace(self, books: dict[str, Any]) -> Pace:
         last_ns = books["last_ns"]
@@ -169,9 +193,15 @@ class _Reader:
         return Pause(self._until(books["paused_until_ns"], max_ns), books["strikes"], books["credit"])
 
     def _line(self, places: list[Any]) -> list[Place]:
-        if not all(isinstance(ticket, str) for ticket, _ in places):
+        if not all(isinstance(ticket, str) for ticket, _, _ in places):
             raise ValueError("a ticket that is not text")
-        return [Place(ticket, self._until(due_ns, RECHECK_NS)) for ticket, due_ns in places]
+        return [Place(ticket, self._until(due_ns, RECHECK_NS), _count(tokens)) for ticket, due_ns, tokens in places]
+
+    def _tokens(self, free_ns: object, charged: list[Any], changes: object) -> TokenPace:
+        seconds = {self._past(_count(second) * SECOND_NS) // SECOND_NS: _count(tokens) for second, tokens in charged}
+        if list(seconds) != sorted(seconds):
+            raise ValueError("tokens out of order")
+        return TokenPace(self._until(free_ns, LONGEST_DEBT_NS), seconds, _count(changes))
 
     def _past(self, moment: object) -> int:
         return self._until(moment, 0)

@@ -25,6 +25,7 @@ from nomyo.exchange.settings import DEFAULT_BASE_URL
 SECOND_NS: Final = 1_000_000_000
 MIN_PER_S: Final = 0.0001
 MAX_PER_S: Final = 1000
+MAX_TOKENS_PER_MIN: Final = 10**9
 MAX_BURSTS: Final = 100
 MAX_WINDOW_S: Final = 3600.0
 MAX_PAUSE_S: Final = 7 * 86_400.0
@@ -45,6 +46,8 @@ class Limits:
         burst_window_s: The window's length, from 1 to 3,600 seconds.
         cool_down_s: How long a 503 without `Retry-After` pauses the key, up to a week.
         longest_pause_s: The longest pause, whatever `Retry-After` says; up to a week.
+        tokens_per_min: Tokens a minute, of prompts and answers together, up to 10**9; None for no limit. A governor
+            keeps it for requests that say how many tokens they are expected to take (`Governor.acquire_tokens`).
 
     Raises:
         TypeError: A value is not a number.
@@ -57,6 +60,7 @@ class Limits:
     burst_window_s: float = 10.0
     cool_down_s: float = 1800.0
     longest_pause_s: float = 86_400.0
+    tokens_per_min: int | None = None
     interval_ns: int = field(init=False, repr=False, default=0)
     """Nanoseconds between two steady requests, rounded up."""
     steady_requests: int = field(init=False, repr=False, default=0)
@@ -78,6 +82,8 @@ class Limits:
         check_number("longest_pause_s", self.longest_pause_s, 0.0, MAX_PAUSE_S)
         check_int("burst_requests", self.burst_requests, 0, MAX_PER_S)
         check_int("bursts", self.bursts, 1, MAX_BURSTS)
+        if self.tokens_per_min is not None:
+            check_int("tokens_per_min", self.tokens_per_min, 1, MAX_TOKENS_PER_MIN)
         steady = math.ceil(self.requests_per_s)
         if self.burst_requests and not steady:
             raise ValueError("burst_requests goes with a steady rate: requests_per_s is 0, which is no limit")
@@ -92,8 +98,13 @@ class Limits:
 
     @property
     def unlimited(self) -> bool:
-        """Whether there is no rate, so that requests wait only for pauses."""
+        """Whether there is no rate of requests, so that requests wait only for pauses, and for a rate of tokens."""
         return not self.steady_requests
+
+    @property
+    def in_line(self) -> bool:
+        """Whether processes take turns, because there is a rate."""
+        return not self.unlimited or self.tokens_per_min is not None
 
     @property
     def burst_extra(self) -> int:
@@ -101,18 +112,22 @@ class Limits:
         return max(0, self.burst_requests - self.steady_requests)
 
 
-def limits_at(base_url: str, limits: Limits | None, rate: float | None) -> Limits:
+def limits_at(base_url: str, limits: Limits | None, rate: float | None, token_rate: int | None = None) -> Limits:
     """Return the rules to keep at a router.
 
     Args:
         base_url: The router's address.
         limits: The caller's rules; None for the defaults at this address.
         rate: Requests a second, in place of the rate of the rules; None keeps that.
+        token_rate: Tokens a minute, in place of those of the rules; None keeps them.
 
     Raises:
-        TypeError, ValueError: `rate` is not a number, is out of range, or does not fit the bursts of the rules.
+        TypeError, ValueError: A rate is not a number, is out of range, or does not fit the bursts of the rules.
     """
     rules = limits or Limits.of(base_url)
+    if token_rate is not None:
+        check_int("token_rate", token_rate, 1, MAX_TOKENS_PER_MIN)
+        rules = replace(rules, tokens_per_min=token_rate)
     if rate is None:
         return rules
     check_number("rate", rate, MIN_PER_S, MAX_PER_S, zero="no limit")

@@ -50,6 +50,7 @@ class Options:
     requests_at_once: int = 32
     rate: float | None = None
     limits: Limits | None = None
+    token_rate: int | None = None
     max_retries: int = 2
     patience: float = PATIENCE_S
     api_key_file: str | None = None
@@ -67,7 +68,7 @@ class Options:
         check_int("requests_at_once", self.requests_at_once, 1)
         check_int("max_retries", self.max_retries, 0)
         check_number("patience", self.patience, 0)
-        limits_at(DEFAULT_BASE_URL, self.limits, self.rate)
+        limits_at(DEFAULT_BASE_URL, self.limits, self.rate, self.token_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Completions:
     def __init__(self, options: Options) -> None:
         self._client = _client(options)
         settings = self._client.settings
-        limits = limits_at(settings.base_url, options.limits, options.rate)
+        limits = limits_at(settings.base_url, options.limits, options.rate, options.token_rate)
         rate = ClusterRate(name_of(settings.base_url, settings.api_key or ""), limits)
         self._slots = asyncio.Semaphore(options.requests_at_once)
         self._sender = Sender(
@@ -172,6 +173,7 @@ class SecureCompletions:
         rate: Requests a second, 0 for no limit. None takes that of `limits`.
         limits: The service's rules, which the whole cluster keeps for one API key. By default those of the public
             service at its address; elsewhere no rate, and a minute's pause for a 503.
+        token_rate: Tokens a minute, which the whole cluster keeps for one API key; None takes those of `limits`.
         max_retries: Extra attempts of a row after 500, 502, 504 and timeouts.
         patience: Seconds for which the router may be away, or refuse with 429 or 503.
         api_key_file: Holds the API key, on each node; `NOMYO_API_KEY` of the node by default.
@@ -191,6 +193,7 @@ class SecureCompletions:
         requests_at_once: int = 32,
         rate: float | None = None,
         limits: Limits | None = None,
+        token_rate: int | None = None,
         max_retries: int = 2,
         patience: float = PATIENCE_S,
         api_key_file: str | os.PathLike[str] | None = None,
@@ -202,6 +205,7 @@ class SecureCompletions:
                 requests_at_once=requests_at_once,
                 rate=rate,
                 limits=limits,
+                token_rate=token_rate,
                 max_retries=max_retries,
                 patience=patience,
                 api_key_file=path_or_none(api_key_file),

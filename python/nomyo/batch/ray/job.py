@@ -43,6 +43,7 @@ def run(
     concurrency: int = 32,
     rate: float | None = None,
     limits: Limits | None = None,
+    token_rate: int | None = None,
     rows_per_part: int = ROWS_PER_BLOCK,
     retry_errors: bool = False,
     max_retries: int = 2,
@@ -69,6 +70,7 @@ def run(
         rate: Requests a second, 0 for no limit. None takes that of `limits`.
         limits: The service's rules, which the whole cluster keeps for one API key. By default those of the public
             service at its address; elsewhere no rate, and a minute's pause for a 503.
+        token_rate: Tokens a minute, which the whole cluster keeps for one API key; None takes those of `limits`.
         rows_per_part: Rows of one file of the output, which one actor sends.
         retry_errors: Do rows once more whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
@@ -102,6 +104,7 @@ def run(
         requests_at_once=concurrency,
         rate=rate,
         limits=limits,
+        token_rate=token_rate,
         max_retries=max_retries,
         patience=patience,
         api_key_file=path_or_none(api_key_file),

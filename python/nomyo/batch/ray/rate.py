@@ -21,6 +21,7 @@ import ray
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.governor.clock import Clock
 from nomyo.batch.governor.shared_file import ProcessMemory
+from nomyo.batch.governor.token_pace import Charge
 from nomyo.errors import APIError, BatchError, NomyoError, RateLimitError, ServiceUnavailableError
 
 NAMESPACE: Final = "nomyo"
@@ -44,9 +45,17 @@ class ClusterGovernor:
 
     async def acquire(self, limits: Limits) -> bool:
         """Wait until a request may be sent; return whether one more answer would change nothing."""
+        return (await self.acquire_tokens(limits, 0))[0]
+
+    async def acquire_tokens(self, limits: Limits, tokens: int) -> tuple[bool, Charge]:
+        """As `acquire`, for a request of so many tokens; return what it was charged with, too."""
         governor = self._governor(limits)
-        await governor.acquire()
-        return governor.settled
+        charge = await governor.acquire_tokens(tokens)
+        return governor.settled, charge
+
+    async def used(self, limits: Limits, charge: Charge, tokens: int) -> None:
+        """Correct a charge by the tokens that an answer took."""
+        self._governor(limits).used(charge, tokens)
 
     async def answered(self, limits: Limits) -> None:
         """Record an answer, which clears earlier refusals."""
@@ -83,8 +92,31 @@ class ClusterRate:
         Raises:
             BatchError: The governor cannot be asked.
         """
-        async with self._queue if not self._limits.unlimited else nullcontext():
+        async with self._queue if self._limits.in_line else nullcontext():
             self._settled = await _answer(self._governor.acquire.remote(self._limits))
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether there is a rate of tokens."""
+        return self._limits.tokens_per_min is not None
+
+    async def acquire_tokens(self, tokens: int) -> Charge:
+        """Wait until a request of so many tokens may be sent; return what it was charged with.
+
+        Raises:
+            BatchError: The governor cannot be asked.
+        """
+        charge: Charge
+        async with self._queue:
+            answer = await _answer(self._governor.acquire_tokens.remote(self._limits, tokens))
+        self._settled, charge = answer
+        return charge
+
+    def used(self, charge: Charge, tokens: int) -> None:
+        """Tell the governor what an answer took, if there is a rate of tokens. Does not wait for it."""
+        if self.counts_tokens:
+            with suppress(ray.exceptions.RayError):
+                self._governor.used.remote(self._limits, charge, tokens)
 
     def answered(self) -> None:
         """Tell the governor of an answer, unless that would change nothing. Does not wait for it."""

@@ -2,6 +2,7 @@
 
 Modules, from the ground up; each imports only from those above it:
 
+    limit_options the options of rates and budgets
     progress_bar  a bar in a terminal, by rich
     open_command  `nomyo batch open`
     command       `nomyo batch`

@@ -24,7 +24,8 @@ from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
 from nomyo.batch.progress import NoProgress, PlainProgress, Progress
 from nomyo.batch.runner import PATIENCE_S, Stop, Summary, run_async
-from nomyo.cli.batch import open_command
+from nomyo.cli.batch import limit_options, open_command
+from nomyo.cli.batch.limit_options import LimitOptions
 from nomyo.cli.batch.progress_bar import BarProgress
 from nomyo.cli.command_app import (
     API_KEY_VARIABLE,
@@ -43,6 +44,7 @@ from nomyo.cli.command_app import (
     run,
 )
 from nomyo.cli.foreground import is_own_terminal
+from nomyo.cli.option_groups import takes_options
 from nomyo.cli.path_arguments import refuse_stream
 from nomyo.cli.quiet_imports import INTERRUPTED
 from nomyo.cli.router_options import HideMemory, RouterOptions, check_api_key, takes_router_options
@@ -63,6 +65,7 @@ _OPTIONS: Final = {
     "patience": "--patience",
     "concurrency": "--concurrency",
     "encrypt_to": "--encrypt-to",
+    **limit_options.OPTION_NAMES,
 }
 _SERVICE: Final = Limits.of(DEFAULT_BASE_URL)
 _ELSEWHERE: Final = Limits.of("http://localhost")
@@ -114,6 +117,7 @@ def _subcommands(incomplete: str) -> list[str]:
 
 @app.command(cls=_BATCH)
 @takes_router_options
+@takes_options(LimitOptions)
 def batch(
     input_path: Annotated[
         Path,
@@ -147,6 +151,8 @@ def batch(
             f"{_SERVICE.cool_down_s:g} at the public service, else {_ELSEWHERE.cool_down_s:g}.",
         ),
     ] = None,
+    *,
+    bounds: LimitOptions,
     ordered: Annotated[bool, typer.Option("--ordered", help="Write rows in the order of the input.")] = False,
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Send rows again that failed in an earlier run.")
@@ -156,7 +162,6 @@ def batch(
         typer.Option(metavar="PUBLIC.pem", help="Seal rows for this RSA key; `nomyo batch open` reads them."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rows, and show the first bad ones.")] = False,
-    *,
     router: RouterOptions,
     max_retries: Annotated[
         int, typer.Option(metavar="N", help="Extra attempts of a row after HTTP 500, 502, 504 and timeouts.", min=0)
@@ -188,6 +193,7 @@ def batch(
         "burst_requests": burst,
         "bursts": bursts,
         "burst_window_s": burst_window,
+        **bounds.of_rates(),
     }
     of_client = router.of_client()
     base_url = of_client.pop("router_url")
