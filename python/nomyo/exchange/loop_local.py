@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from contextlib import suppress
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -27,15 +28,25 @@ class LoopLocal(Generic[T]):
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         # For loops that take no attributes (loops written in C may not): kept until they are closed.
         self._kept: dict[asyncio.AbstractEventLoop, T] = {}
+        # Of the last `get`: nearly all programs have one loop, and each request asks several times.
+        self._latest: tuple[weakref.ref[asyncio.AbstractEventLoop], weakref.ref[T]] | None = None
 
     def get(self) -> T | None:
         """Return the value of the running loop; None if it has none."""
-        return self._value_of(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        latest = self._latest
+        if latest is not None and latest[0]() is loop and (value := latest[1]()) is not None:
+            return value
+        found = self._value_of(loop)
+        if found is not None:
+            self._latest = weakref.ref(loop), weakref.ref(found)
+        return found
 
     def put(self, value: T) -> None:
         """Hold a value for the running loop."""
         loop = asyncio.get_running_loop()
         with self._lock:
+            self._latest = None
             self._kept = {each: kept for each, kept in self._kept.items() if not each.is_closed()}
             self._loops.add(loop)
             self._hold(loop, value)
@@ -47,6 +58,7 @@ class LoopLocal(Generic[T]):
             values = [self._value_of(loop) for loop in loops]
             for loop in loops:
                 self._values_in(loop).pop(self, None)
+            self._latest = None
             self._kept.clear()
             self._loops.clear()
         return [value for value in values if value is not None]

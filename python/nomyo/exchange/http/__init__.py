@@ -20,6 +20,8 @@ Modules, from the ground up; each imports only from those above it:
     lookup              looks up a host's name in a thread that nobody has to wait for
     forks               what a forked child lets go of
     connection_options  what both kinds of connections are made with
+    phases              bounds each phase of an exchange, with one timer for a loop
+    head                the head of a request as bytes
     session             the connections of one event loop, by aiohttp
     loop_pool           closes a session with its loop at the latest
     framing             how far an answer reaches in the bytes of a connection

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections import defaultdict
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -20,8 +18,8 @@ if TYPE_CHECKING:
     import httpx
 
 RawHeaders: TypeAlias = Collection[tuple[bytes, bytes]]
-Fields: TypeAlias = defaultdict[bytes, list[bytes]]
-"""Headers by their names in lower case, each with its values in the order in which they came."""
+Fields: TypeAlias = dict[bytes, bytes]
+"""Headers by their names in lower case; of those that came several times, all values as one."""
 
 HEAD_LIMIT_BYTES = 64 * 1024
 HEAD_LIMIT_FIELDS = 100
@@ -65,9 +63,9 @@ class Body:
         fields = _fields(raw_headers)
         _check_end(status, fields)
         self._status = status
-        self._retry_after = _retry_after(fields)
+        self._retry_after = _retry_after(fields, raw_headers)
         self._limit_bytes = request.response_limit_bytes if status == 200 else ERROR_LIMIT_BYTES
-        self._deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._chunks: list[bytes] = []
         self._size_bytes = 0
         self._credentials: tuple[str, ...] = ()
@@ -94,7 +92,7 @@ class Body:
         if self._size_bytes > self._limit_bytes:
             self.fault = self._too_large()
             return False
-        if time.monotonic() > self._deadline:
+        if self._deadline is not None and time.monotonic() > self._deadline:
             raise LateBodyError
         self._chunks.append(chunk)
         return True
@@ -137,9 +135,13 @@ def _fields(raw_headers: RawHeaders) -> Fields:
     size_bytes = sum(map(len, chain.from_iterable(raw_headers)))
     if len(raw_headers) > HEAD_LIMIT_FIELDS or size_bytes > HEAD_LIMIT_BYTES:
         raise OversizedHeadError(OversizedHeadError.words)
-    fields: Fields = defaultdict(list)
+    fields: Fields = {}
     for name, value in raw_headers:
-        fields[name.lower()].append(value)
+        lowered = name.lower()
+        if lowered in fields:  # RFC 9110, section 5.3
+            fields[lowered] += b", " + value
+        else:
+            fields[lowered] = value
     return fields
 
 
@@ -151,16 +153,16 @@ def _check_end(status: int, fields: Fields) -> None:
         raise HeadError("the answer has Content-Length beside Transfer-Encoding, which leaves its end unclear")
 
 
-def _retry_after(fields: Fields) -> str | None:
+def _retry_after(fields: Fields, raw_headers: RawHeaders) -> str | None:
     """Return the seconds that the answer asks to wait for, as decimal figures; None if it asks for none."""
     asked = _value(fields, b"retry-after")
     if asked is None:
         return None
     # A server that stands before the application puts its own Date before the application's.
-    date = fields[b"date"][-1].decode("latin-1") if b"date" in fields else None
-    return in_seconds(asked, date)
+    dates = [value for name, value in raw_headers if name.lower() == b"date"]
+    return in_seconds(asked, dates[-1].decode("latin-1") if dates else None)
 
 
 def _value(fields: Fields, name: bytes) -> str | None:
-    """Return a header's values as one (RFC 9110, section 5.3)."""
-    return b", ".join(fields[name]).decode("latin-1") or None if name in fields else None
+    """Return a header's value as text; None if it is empty or missing."""
+    return fields[name].decode("latin-1") or None if name in fields else None

@@ -1,13 +1,16 @@
 """The connections of one event loop, by aiohttp. No other module names aiohttp.
 
+aiohttp makes connections and keeps them (`TCPConnector`), through proxies and TLS, and reads answers
+(`ResponseHandler`). Requests are written here, because its `ClientSession` takes as long for one as all the rest: it
+makes some thirty objects for what never changes here, and looks for cookies, redirects and credentials.
+
 Rules of this module:
 
 - Every phase of an exchange ends within its timeout. aiohttp bounds the connecting (lookup, proxy and TLS included).
-  `_Phases` bounds all that follows, because aiohttp bounds neither the writing of a body nor a head that comes byte by
-  byte.
-- What aiohttp does by itself is off: cookies, redirects, decompression, `.netrc`, proxies of the environment. One thing
-  stays on: it sends a GET (for the router's key) once more if a kept connection turns out to be closed.
-- An aborted exchange leaves no socket behind. An orderly close would first send what lies in the connection's buffer,
+  `Phases` bounds all that follows.
+- No cookies, no redirects, no decompression, no `.netrc`, no proxies but ours. A GET (for the router's key) is sent
+  once more if its connection turns out to be closed; a POST never is.
+- An aborted upload leaves no socket behind. An orderly close would first send what lies in the connection's buffer,
   and a peer that stopped reading never takes it.
 """
 
@@ -18,25 +21,29 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, AbstractStreamWriter, ResolveResult
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import RawResponseMessage
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage, StreamWriter
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
+from multidict import CIMultiDict
+from yarl import URL
 
 from ...errors import ConfigurationError
-from ..effects import NetworkFailure, Phase, Request, Response, Timeouts
+from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..settings import Settings
 from .body import HEAD_LIMIT_BYTES, INTERIM_LIMIT, NO_WHOLE_ANSWER, Body, OversizedHeadError, TooManyInterimsError
-from .connection_options import KEPT_ALIVE_S, limit_unsent, user_agent
+from .connection_options import KEPT_ALIVE_S, limit_unsent
 from .environment import Proxy, proxy_for
 from .failures import CLOSED, FAILURES, answer_by, away, chain_of, failure_by, failure_of, refused_by, unreadable
+from .head import CONSTANT_HEADERS, head_start, whole_head
 from .lookup import look_up
+from .phases import Deadlines, Phases
 from .upload import PIECE_BYTES
 
 WHOLE_BYTES = 32 * 1024
@@ -46,10 +53,10 @@ writing it never waits."""
 ERRORS = (aiohttp.ClientError,)
 """What aiohttp raises; it may also run below a client of httpx that the caller brought."""
 
-# Those of httpx, so that the headers do not tell the twins apart.
-_HEADERS = {"Accept": "*/*", "User-Agent": user_agent()}
 # Both twins bound an answer's head by `HEAD_LIMIT_BYTES`: aiohttp must not refuse a line sooner.
-_LINE_LIMITS = {"max_line_size": HEAD_LIMIT_BYTES, "max_field_size": HEAD_LIMIT_BYTES}
+_LINE_LIMITS: Final[dict[str, Any]] = {"max_line_size": HEAD_LIMIT_BYTES, "max_field_size": HEAD_LIMIT_BYTES}
+_FIRST_FINAL: Final = 200
+_SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)
 
 
 class Session:
@@ -62,181 +69,186 @@ class Session:
             ConfigurationError: The environment names a proxy that cannot be used.
         """
         self._timeouts = settings.timeouts
+        self._bounds = _bounds_of_aiohttp(self._timeouts)
         self._proxy = proxy_for(settings.base_url)
-        self._proxy_options = _proxy_options(self._proxy)
-        self._plain_headers = self._proxy_options.pop("plain_headers", {})
-        self._uploads: set[_Upload] = set()
-        self._aiohttp = aiohttp.ClientSession(
-            connector=_Connector(context),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
-            auto_decompress=False,
-            trust_env=False,
-            trace_configs=[_headers_traced()],
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None),
-            max_line_size=HEAD_LIMIT_BYTES,
-            max_field_size=HEAD_LIMIT_BYTES,
-        )
+        self._connector = _Connector(context)
+        self._deadlines = Deadlines()
+        self._addresses: dict[tuple[str, str], _Address] = {}
+        self._uploads: set[asyncio.WriteTransport] = set()
 
     async def exchange(self, request: Request) -> Response | NetworkFailure:
         """Exchange one request for its response."""
-        phases = _Phases(request.timeouts or self._timeouts)
+        if self._connector.closed:
+            return CLOSED
+        phases = Phases(request.timeouts or self._timeouts, self._deadlines)
         try:
-            response = await self._exchange(request, phases)
+            response = await self._bounded(request, phases)
             return answer_by(self._proxy, response)
         except (*ERRORS, *FAILURES) as error:
             outcome = _of_proxy(self._proxy, error) or phases.named(failure_in(error) or failure_of(error))
         except ConfigurationError as error:  # of the lookup
             outcome = NetworkFailure(str(error), connected=False, lasting=True)
         except (asyncio.CancelledError, RuntimeError):
-            if not self._aiohttp.closed or _is_cancelled():
+            if not self._is_closed() or _is_cancelled():
                 raise
-            outcome = CLOSED  # a closed aiohttp cancels requests that wait for a lookup, and refuses later ones
+            outcome = CLOSED  # a closed pool cancels requests that wait for a lookup, or ends their connection
         return outcome
 
     async def aclose(self) -> None:
         """Close all connections, also those of requests under way. Idempotent."""
-        for upload in list(self._uploads):
-            upload.abort()
-        await self._aiohttp.close()
+        self._deadlines.stop()
+        for transport in list(self._uploads):
+            with suppress(RuntimeError):  # its loop was closed, and its socket with it
+                transport.abort()
+        await self._connector.close()
 
-    async def _exchange(self, request: Request, phases: _Phases) -> Response:
+    async def _bounded(self, request: Request, phases: Phases) -> Response:
+        watched = self._deadlines.watched
         async with phases.bound:
-            phases.begin_connecting()
-            upload = _Upload(request.body, phases) if request.body else None
-            if upload is None or upload.is_small:
-                return await self._answer(request, upload, phases)
-            self._uploads.add(upload)
+            watched.add(phases)
             try:
-                return await self._answer(request, upload, phases)
+                return await self._answer(request, phases)
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+                if request.body or isinstance(error, aiohttp.ClientConnectorError) or self._is_closed():
+                    raise
+                return await self._answer(request, phases)
             finally:
-                self._uploads.discard(upload)
+                watched.discard(phases)
 
-    async def _answer(self, request: Request, upload: _Upload | None, phases: _Phases) -> Response:
-        response = await self._aiohttp.request(
-            request.method,
-            request.url,
-            headers={**request.headers, **self._plain_headers},
-            data=upload,
-            allow_redirects=False,
-            timeout=_bounds_of_aiohttp(phases.timeouts, upload),
-            trace_request_ctx=phases if upload is None else None,
-            **self._proxy_options,
-        )
+    async def _answer(self, request: Request, phases: Phases) -> Response:
+        phases.begin_connecting()
+        address = self._address_of(request)
+        connection = await self._connected(address, phases.timeouts)
         try:
-            phases.begin_answer()
-            body = Body(request, response.status, response.raw_headers)
-            if body.fault is None:
-                await _read(body, response)
+            protocol = _begun(connection)
+            head = whole_head(address.start, request.headers, size_bytes := len(request.body))
+            if size_bytes <= WHOLE_BYTES:
+                _write(protocol, head + request.body)
+                phases.begin_answer()
+                response = await _read(request, protocol, address, phases)
+            else:
+                response = await self._uploaded(request, head, protocol, address, phases)
+        except BaseException:
+            with suppress(RuntimeError):  # its loop was closed
+                connection.close()
+            raise
+        connection.release()  # it is used again if the answer was read to its end, and is one answer
+        return response
+
+    async def _uploaded(
+        self, request: Request, head: bytes, protocol: _Protocol, address: _Address, phases: Phases
+    ) -> Response:
+        """Send a large body while waiting for the answer, which may come before the body is out."""
+        transport = _write(protocol, head)
+        self._uploads.add(transport)
+        upload = asyncio.create_task(_write_pieces(protocol, request.body, phases))
+        try:
+            return await _read(request, protocol, address, phases)
         finally:
-            response.close()  # if the response was read to its end, its connection is back in the pool already
-        return body.response()
+            self._uploads.discard(transport)
+            if not upload.done():
+                protocol.force_close()
+                with suppress(RuntimeError):  # its loop was closed, and its socket with it
+                    upload.cancel()
+                    transport.abort()
+
+    def _is_closed(self) -> bool:
+        return self._connector.closed
+
+    def _address_of(self, request: Request) -> _Address:
+        address = self._addresses.get((request.method, request.url))
+        if address is None:
+            address = _Address(request.method, URL(request.url), self._proxy)
+            self._addresses[request.method, request.url] = address
+        return address
+
+    async def _connected(self, address: _Address, timeouts: Timeouts) -> Connection:
+        bounds = self._bounds if timeouts is self._timeouts else _bounds_of_aiohttp(timeouts)
+        try:
+            return await self._connector.connect(address.request, [], bounds)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
 
 
-class _Phases:
-    """Bounds each phase of an exchange by itself.
+class _Address:
+    """Where requests of one kind go, and what their heads begin with; made once.
 
     Args:
-        timeouts: How long each phase may take.
+        method: Theirs.
+        url: Theirs.
+        proxy: The proxy on the way.
     """
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self.timeouts = timeouts
-        self.bound = asyncio.timeout(None)
-        self._now: Phase = "answer"
-
-    def named(self, failure: NetworkFailure) -> NetworkFailure:
-        """Add to a failure the phase in which our own timeout ended it."""
-        return replace(failure, phase=failure.phase and self._now)
-
-    def begin_connecting(self) -> None:
-        """Bound what comes before a body: aiohttp bounds the connecting by itself, and nothing the wait after it."""
-        connect_s, read_s = self.timeouts.connect_s, self.timeouts.read_s
-        self._begin("answer", None if connect_s is None or read_s is None else connect_s + read_s)
-
-    def begin_upload_piece(self) -> None:
-        """Bound the sending of the next 64 KiB of a body."""
-        self._begin("upload", self.timeouts.write_s)
-
-    def begin_answer(self) -> None:
-        """Bound the wait for the answer's headers, or for its body."""
-        self._begin("answer", self.timeouts.read_s)
-
-    def _begin(self, phase: Phase, allowed_s: float | None) -> None:
-        if self.bound.expired():
-            return
-        self._now = phase
-        self.bound.reschedule(None if allowed_s is None else asyncio.get_running_loop().time() + allowed_s)
-
-
-class _Upload(aiohttp.Payload):
-    """A request's body; each 64 KiB of it may take `write_s`."""
-
-    _value: bytes
-    _autoclose = True
-
-    def __init__(self, body: bytes, phases: _Phases) -> None:
-        super().__init__(body)
-        self._size = len(body)
-        self._phases = phases
-        self._transport: asyncio.WriteTransport | None = None
-
-    @property
-    def is_small(self) -> bool:
-        """Whether the body goes out at once."""
-        return len(self._value) <= WHOLE_BYTES
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Refuse to give the body as text: aiohttp offers this, and nobody needs it."""
-        raise TypeError("a sealed body is no text")
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the body; then the wait for the answer begins."""
-        if self.is_small:
-            await writer.write(self._value)
+    def __init__(self, method: str, url: URL, proxy: Proxy | None) -> None:
+        loop = asyncio.get_running_loop()
+        tunnels = proxy is not None and proxy.tunnels
+        if proxy is None:
+            self.request = aiohttp.ClientRequest(method, url, loop=loop)
         else:
-            await self._write_pieces(writer)
-        self._phases.begin_answer()
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Do what `write` does: the announced length is the body's own."""
-        await self.write(writer)
-
-    def abort(self) -> None:
-        """Close the connection without sending the rest."""
-        if self._transport is not None:
-            with suppress(RuntimeError):  # its loop was closed, and its socket with it
-                self._transport.abort()
-
-    async def _write_pieces(self, writer: AbstractStreamWriter) -> None:
-        """Write a large body in pieces, between which the event loop serves others."""
-        self._transport = writer.transport
-        whole = memoryview(self._value)
-        try:
-            for start in range(0, len(whole), PIECE_BYTES):
-                self._phases.begin_upload_piece()
-                await writer.write(whole[start : start + PIECE_BYTES])
-                await writer.drain()
-                await asyncio.sleep(0)
-        except BaseException:
-            self.abort()
-            raise
+            headers = CIMultiDict({**CONSTANT_HEADERS, **proxy.headers} if tunnels else {})
+            self.request = aiohttp.ClientRequest(method, url, loop=loop, proxy=URL(proxy.url), proxy_headers=headers)
+            # aiohttp adds it with the first connection: later requests would look for one of other headers.
+            headers[aiohttp.hdrs.HOST] = self.request.headers[aiohttp.hdrs.HOST]
+        host = self.request.headers[aiohttp.hdrs.HOST]
+        is_direct = proxy is None or tunnels
+        target = url.raw_path_qs if is_direct else str(url)
+        self.start = head_start(method, target, host, {} if is_direct or proxy is None else proxy.headers)
 
 
-def _headers_traced() -> aiohttp.TraceConfig:
-    """Have the wait for an answer begin when the headers of a request without a body are out.
+def _bounds_of_aiohttp(timeouts: Timeouts) -> aiohttp.ClientTimeout:
+    """Return what bounds the connecting alone."""
+    return aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s, sock_connect=None, sock_read=None)
 
-    The `trace_request_ctx` of such a request is its `_Phases`. If there is a body, its end begins the wait.
+
+def _begun(connection: Connection) -> _Protocol:
+    """Have a connection read the answer to the request that follows."""
+    protocol = connection.protocol
+    assert isinstance(protocol, _Protocol)
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+    return protocol
+
+
+def _write(protocol: _Protocol, data: bytes) -> asyncio.WriteTransport:
+    """Write to a connection without waiting.
+
+    Raises:
+        ServerDisconnectedError: It was closed.
     """
+    transport = protocol.transport
+    if transport is None or transport.is_closing():
+        raise aiohttp.ServerDisconnectedError
+    transport.write(data)
+    return transport
 
-    async def headers_sent(_session: aiohttp.ClientSession, context: Any, _sent: object) -> None:
-        phases: _Phases | None = context.trace_request_ctx
-        if phases is not None:
-            phases.begin_answer()
 
-    config = aiohttp.TraceConfig()
-    config.on_request_headers_sent.append(headers_sent)
-    return config
+async def _write_pieces(protocol: _Protocol, body: bytes, phases: Phases) -> None:
+    """Write a large body in pieces, between which the event loop serves others; then the wait for the answer begins.
+
+    If the connection ends meanwhile, whoever reads from it gets the error.
+    """
+    writer = StreamWriter(protocol, asyncio.get_running_loop())
+    whole = memoryview(body)
+    with suppress(ConnectionError):
+        for start in range(0, len(whole), PIECE_BYTES):
+            phases.begin_upload_piece()
+            await writer.write(whole[start : start + PIECE_BYTES])
+            await writer.drain()
+            await asyncio.sleep(0)
+        phases.begin_answer()
+
+
+async def _read(request: Request, protocol: _Protocol, address: _Address, phases: Phases) -> Response:
+    try:
+        message, content = await protocol.final()
+    except HttpProcessingError as error:
+        raise aiohttp.ClientResponseError(address.request.request_info, (), status=error.code) from error
+    phases.begin_answer()
+    body = Body(request, message.code, message.raw_headers)
+    if body.fault is None:
+        while not content.at_eof():
+            if not body.take(await content.readany()):
+                break
+    return body.response()
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -267,11 +279,10 @@ class _Connector(aiohttp.TCPConnector):
 class _Protocol(ResponseHandler):
     """Reads answers within bounds: so many interim ones; a proxy's answer to CONNECT as large as one of the router."""
 
-    _interims = 0
-
     def set_response_params(self, **params: Any) -> None:
         """Begin to read an answer; for one to CONNECT, aiohttp passes no bounds, and lines would end at 8 KiB."""
-        super().set_response_params(**{**_LINE_LIMITS, **params})
+        self._interims = 0
+        super().set_response_params(**params, **_LINE_LIMITS)
 
     async def read(self) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
         """Return the next answer, final or interim.
@@ -280,11 +291,18 @@ class _Protocol(ResponseHandler):
             TooManyInterimsError: More interim answers came than servers send.
         """
         message, content = await super().read()
-        is_interim = 100 <= message.code < 200 and message.code != HTTPStatus.SWITCHING_PROTOCOLS
-        self._interims = self._interims + 1 if is_interim else 0
-        if self._interims > INTERIM_LIMIT:
-            raise TooManyInterimsError
+        if message.code < _FIRST_FINAL and message.code != _SWITCHING_PROTOCOLS:
+            self._interims += 1
+            if self._interims > INTERIM_LIMIT:
+                raise TooManyInterimsError
         return message, content
+
+    async def final(self) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+        """Return the final answer."""
+        while True:
+            message, content = await self.read()
+            if message.code >= _FIRST_FINAL or message.code == _SWITCHING_PROTOCOLS:
+                return message, content
 
 
 def _protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
@@ -358,32 +376,9 @@ def _is_tls_with(proxy: Proxy, error: BaseException) -> bool:
     return isinstance(error, _TLS_FAILED) and (error.host, error.port) == (proxy.host, proxy.port)
 
 
-async def _read(body: Body, response: aiohttp.ClientResponse) -> None:
-    async for chunk in response.content.iter_any():
-        if not body.take(chunk):
-            return
-
-
 def _is_oversized(causes: Sequence[BaseException]) -> bool:
     refused = [cause for cause in causes if isinstance(cause, BadHttpMessage)]
     return any(isinstance(one, LineTooLong) or "Too many headers" in one.message for one in refused)
-
-
-def _bounds_of_aiohttp(timeouts: Timeouts, upload: _Upload | None) -> aiohttp.ClientTimeout:
-    """Return the timeouts for aiohttp: of the connecting; for a request without a body, also of each read.
-
-    With a body, `_Upload` knows when the wait for the answer begins.
-    """
-    read_s = timeouts.read_s if upload is None else None
-    return aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s, sock_connect=None, sock_read=read_s)
-
-
-def _proxy_options(proxy: Proxy | None) -> dict[str, Any]:
-    """Return aiohttp's options for the proxy, and as `plain_headers` what requests without a tunnel carry for it."""
-    if proxy is None:
-        return {}
-    headers = "proxy_headers" if proxy.tunnels else "plain_headers"
-    return {"proxy": proxy.url, headers: dict(proxy.headers)}
 
 
 def _socket(address: Any) -> socket.socket:
