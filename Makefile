@@ -37,7 +37,7 @@ $(VENV)/ready: pyproject.toml locks/dev.txt | prerequisites
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 lock: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --group lock
-	$(LOCK) pyproject.toml --group dev --group lint --extra all --no-emit-package nomyo --output-file locks/dev.txt
+	$(LOCK) pyproject.toml --group dev --group lint --extra all --extra data --no-emit-package nomyo --output-file locks/dev.txt
 	$(LOCK) --group docs --output-file locks/docs.txt
 	$(LOCK) pyproject.toml --extra serve --output-file deploy/requirements.txt
 	printf '%s\n' 'maturin>=1.9,<2' | $(LOCK) - --output-file deploy/build-requirements.txt

@@ -37,11 +37,24 @@ def replace(path: Path, rows: Iterable[bytes]) -> None:
     Raises:
         OSError: The disk is full or fails. The file is as it was.
     """
+    with rewritten(path) as descriptor, open(descriptor, "wb", closefd=False) as buffered:
+        buffered.writelines(rows)
+
+
+@contextlib.contextmanager
+def rewritten(path: Path) -> Iterator[int]:
+    """Replace the content of a file, which keeps its mode, if the block ends without an error.
+
+    Yields:
+        A descriptor to write the new content to. The block leaves it open.
+
+    Raises:
+        OSError: The disk is full or fails. The file is as it was.
+    """
     new = staged(path)
     with naming(path), _new_file(new) as file:
         keep_mode(file.descriptor, stat.S_IMODE(path.stat().st_mode))
-        with open(file.descriptor, "wb", closefd=False) as buffered:
-            buffered.writelines(rows)
+        yield file.descriptor
         file.name()
         file.close_descriptor()  # Windows renames no open file
         os.replace(new, path)

@@ -22,6 +22,7 @@ Modules, from the ground up; each imports only from those above it:
     journal         the output: what was done already, and the lock
     source          where rows come from, as a run sees it: a file in OpenAI's format, for example
     output_reader   the rows of an output, sealed or not
+    data            the rows of other files and of tables as requests, and their answers beside them
     internal_errors tells a fault inside the package from a mistake in the call
     verdict         what a failure means for its row and for all rows
     governor        when a request may go, for all processes that use one API key
@@ -37,9 +38,22 @@ Modules, from the ground up; each imports only from those above it:
     ray             the same over a Ray cluster; imported by name alone
 """
 
+from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.output_reader import Damaged, read
 from nomyo.batch.progress import PlainProgress, Progress
 from nomyo.batch.runner import Stop, Summary, run, run_async
 
-__all__ = ["Damaged", "Governor", "Limits", "PlainProgress", "Progress", "Stop", "Summary", "read", "run", "run_async"]
+__all__ = [
+    "Damaged",
+    "DataOptions",
+    "Governor",
+    "Limits",
+    "PlainProgress",
+    "Progress",
+    "Stop",
+    "Summary",
+    "read",
+    "run",
+    "run_async",
+]

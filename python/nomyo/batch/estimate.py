@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 from nomyo._create_request import prepare
-from nomyo.batch.input_lines import NumberedLines, open_input
-from nomyo.batch.records import BadRow, Row, read_row
+from nomyo.batch.records import BadRow, Row
 from nomyo.batch.token_estimate import CHARACTERS_PER_TOKEN, characters_of
 from nomyo.errors import NomyoError
 
 _BAD_ROWS_SHOWN: Final = 5
+_REQUESTS_SHOWN: Final = 3
 
 
 @dataclass(slots=True)
@@ -29,32 +29,32 @@ class Estimate:
     """Rows whose `custom_id` an earlier row has, too. Each is sent, and has a row of its own in the output."""
     prompt_tokens: int = 0
     """A rough estimate: a token is counted as four characters."""
+    first_requests: list[Row] = field(default_factory=list, repr=False)
+    """The first three rows that can be sent."""
 
     def seconds_at(self, rate: float) -> float | None:
         """Return the least time in which the rows can be sent at `rate` requests a second; None if `rate` is 0."""
         return (self.rows - self.bad_rows) / rate if rate > 0 else None
 
 
-def estimate(path: Path) -> Estimate:
-    """Read a whole input. Some eight bytes for each row stay in memory, to find repeated `custom_id`s.
+def estimate(rows: Iterable[Row | BadRow]) -> Estimate:
+    """Read all rows of an input. Some eight bytes for each row stay in memory, to find repeated `custom_id`s.
 
     Raises:
-        ValueError: The input is not a regular file; a run needs one, and a device may have no end.
-        OSError: The input cannot be read.
+        ValueError, OSError, BatchError: As the rows raise them.
     """
     found = Estimate()
     ids = _Digests()
     characters = 0
-    with open_input(path) as file:
-        for number, content in NumberedLines(file):
-            row = _checked(read_row(number, content))
-            found.rows += 1
-            if isinstance(row, BadRow):
-                found.bad_rows += 1
-                found.first_bad_rows += [row] if found.bad_rows <= _BAD_ROWS_SHOWN else []
-                continue
-            ids.add(row.custom_id)
-            characters += characters_of(row.body["messages"])
+    for row in map(_checked, rows):
+        found.rows += 1
+        if isinstance(row, BadRow):
+            found.bad_rows += 1
+            found.first_bad_rows += [row] if found.bad_rows <= _BAD_ROWS_SHOWN else []
+            continue
+        found.first_requests += [row] if len(found.first_requests) < _REQUESTS_SHOWN else []
+        ids.add(row.custom_id)
+        characters += characters_of(row.body["messages"])
     found.repeated_custom_ids = ids.repeated()
     found.prompt_tokens = characters // CHARACTERS_PER_TOKEN
     return found

@@ -75,7 +75,7 @@ class Header:
             raise BatchError(f"{header_name} is damaged, or of another version: name another output")
         self._check_key(begun.get("sealed_for"), name)
         if not self._is_input(begun.get("input")):
-            raise BatchError(f"the input is not the one that {name} was begun with: name another output")
+            raise BatchError(f"{self._survey.called} is not the one that {name} was begun with: name another output")
         if begun.get("ordered") != self._ordered:
             words = "with" if begun.get("ordered") else "without"
             raise BatchError(f"{name} was begun {words} --ordered: go on in the same way, or name another output")

@@ -35,6 +35,8 @@ class Survey:
     size_bytes: int
     sha256: str
     """The digest of the whole file. Whoever has it can check a guess at the whole input."""
+    called: str = "the input"
+    """What errors call that which the digest is of."""
 
 
 class NumberedLines:

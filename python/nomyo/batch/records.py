@@ -80,7 +80,7 @@ def read_row(line: int, content: bytes | None) -> Row | BadRow:
     """
     if content is None:
         return BadRow(line, "invalid_row", "the line is too long")
-    row = _parsed(content.removeprefix(_BOM) if line == 1 else content, parse_unique_json)
+    row = parsed_line(content.removeprefix(_BOM) if line == 1 else content, parse_unique_json)
     if isinstance(row, str):
         return BadRow(line, "invalid_json", row)
     if not isinstance(row, dict):
@@ -94,7 +94,7 @@ def read_row(line: int, content: bytes | None) -> Row | BadRow:
     return Row(line, custom_id, row["body"])
 
 
-def _parsed(content: bytes, parse: Callable[[str], Any] = json.loads) -> Any:
+def parsed_line(content: bytes, parse: Callable[[str], Any] = json.loads) -> Any:
     """Return the parsed line, or a string that says what is wrong: the parser's own errors hold the whole line."""
     try:
         parsed = parse(content.decode())
@@ -168,7 +168,7 @@ def whole_row(line: bytes) -> tuple[bytes, Mark] | None:
     if mark is not None and line.find(_FIRST_BYTES, 1) < 0:
         return line, mark
     bare = line.removeprefix(_BOM).strip()
-    row = _parsed(bare)  # refuses two rows in one line, even if one was cut: JSON escapes quotes within its text
+    row = parsed_line(bare)  # refuses two rows in one line, even if one was cut: JSON escapes quotes within its text
     if not isinstance(row, dict) or not {"id", "error"} <= row.keys():
         return None
     mark = read_mark(bare + b"\n")

@@ -7,9 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, wraps
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from nomyo._checks import check_int, check_number
@@ -20,6 +19,8 @@ from nomyo._plurals import counted
 from nomyo._threads import submit_or_run
 from nomyo.batch.admission import Admission
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
+from nomyo.batch.data.options import DataOptions
+from nomyo.batch.data.source import source_of
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.governor.limits import limits_at
 from nomyo.batch.input_lines import Survey
@@ -31,10 +32,10 @@ from nomyo.batch.router_check import check_router, router_is_alive, server_key_k
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
-from nomyo.batch.source import JsonlSource, Source
+from nomyo.batch.source import Source
 from nomyo.batch.verdict import Reasons
 from nomyo.client import SecureCompletionClient
-from nomyo.errors import BatchError, DisposedError
+from nomyo.errors import DisposedError
 from nomyo.exchange.own_names import named
 from nomyo.exchange.settings import PATIENT_TIMEOUT_S
 from nomyo.exchange.signatures import shows_options
@@ -65,6 +66,8 @@ class Summary:
     """Tokens of the answers of this run, as the router counts them."""
     reasons: tuple[tuple[str, int], ...] = field(default=(), kw_only=True)
     """Why rows failed in this run, without content, each with the number of rows; the most frequent first."""
+    table: Any = field(default=None, kw_only=True, repr=False, compare=False)
+    """The rows with their answers, as a pyarrow table, if the input was a table and no output was named."""
 
     @property
     def left(self) -> int:
@@ -97,9 +100,10 @@ class Stop:
 @clears_traceback
 @shows_options(BatchOptions, timeout=PATIENT_TIMEOUT_S, max_connections=32)
 async def run_async(
-    input: str | os.PathLike[str],  # noqa: A002 - as `nomyo batch` and subprocess.run have it
-    output: str | os.PathLike[str],
+    input: Any,  # noqa: A002 - as `nomyo batch` and subprocess.run have it
+    output: str | os.PathLike[str] | None = None,
     *,
+    data: DataOptions | None = None,
     concurrency: int = 32,
     rate: float | None = None,
     limits: Limits | None = None,
@@ -114,14 +118,17 @@ async def run_async(
     stop: Stop | None = None,
     **client_options: Unpack[BatchOptions],
 ) -> Summary:
-    """Send every row of a file in OpenAI's batch format, and write a row for each to another file.
+    """Send every row of a file in OpenAI's batch format, or of a table, and write a row for each to another file.
 
     If it is called again with the same files, it goes on where it was interrupted. The file `output.batch`, beside the
-    output, says which input the output belongs to.
+    output, says which input the output belongs to; for tables and their files, it is `output.journal.batch`.
 
     Args:
-        input: A file of rows, which must not change until the batch is done.
-        output: The file for the answers. If it is new, only its owner can read it.
+        input: A file of rows, which must not change until the batch is done. With `data`, also a folder or a glob of
+            files (Parquet, Arrow IPC, CSV, JSON lines), or a table that speaks the Arrow C stream.
+        output: The file for the answers. If it is new, only its owner can read it. None, for a table and with
+            `data.journal`: the summary has the answers as its `table`.
+        data: How rows of a table become requests, and which columns the output has.
         concurrency: How many requests are under way at once.
         rate: Requests a second, from 0.0001 to 1,000; 0 for no limit. None takes the rate of `limits`.
         limits: The service's rules. All processes of this user that use the same API key at the same URL keep them
@@ -160,9 +167,10 @@ async def run_async(
     progress = guarded(progress)
     if not isinstance(stop, Stop | None):
         raise TypeError("stop must be a nomyo.batch.Stop")
-    source: Source = JsonlSource(Path(input), Path(output))
+    source = await _in_thread(source_of, input, output, data)
     # A mistyped name is told at once: a client makes a key pair, and a router that is away is waited for.
-    await _in_thread(source.check)
+    await _in_thread(partial(source.check_output, sealed=encrypt_to is not None))
+    await _in_thread(source.check_input)
     seal = await _in_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await _governor(client, rate, limits, token_rate) if governor is None else governor
@@ -184,7 +192,8 @@ async def run_async(
             async with opened.journal:
                 try:
                     with no_caller_fault():
-                        return await _Batch(opened, sender, progress).run(concurrency, ordered)
+                        summary = await _Batch(opened, sender, progress).run(concurrency, ordered)
+                        return summary if summary.left else replace(summary, table=await _finish(source, seal))
                 except OSError as error:
                     error.add_note("what is in the output counts: the same command goes on")
                     raise
@@ -257,6 +266,18 @@ def _open_now(
     return _Opened(source, survey, journal)
 
 
+async def _finish(source: Source, seal: Seal | None) -> Any:
+    """Have the source make what the caller wants. If this is cancelled, it is waited for, since it uses the journal."""
+    cancelled = threading.Event()
+    finishing = _in_thread(source.finish, seal, cancelled.is_set)
+    try:
+        return await asyncio.shield(finishing)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait([finishing])
+        raise
+
+
 async def _governor(
     client: SecureCompletionClient, rate: float | None, limits: Limits | None, token_rate: int | None
 ) -> Governor:
@@ -283,7 +304,6 @@ class _Batch:
         self._taken = 0
         self._tokens = [0, 0]
         self._reasons = Reasons()
-        self._changed = False
 
     async def run(self, concurrency: int, ordered: bool) -> Summary:
         self._progress.begin(self._survey.rows, self._done_before, self._journal.done.failed)
@@ -302,8 +322,7 @@ class _Batch:
             await self._journal.finish()
         finally:
             self._progress.end()
-        if self._changed:
-            raise BatchError("the input changed while it was read: its rows and the output's may not belong together")
+        await _in_thread(self._input.verify)
         if self._sender.failure is not None:
             raise self._sender.failure
         done = self._journal.done
@@ -324,7 +343,6 @@ class _Batch:
             self._under_way[self._taken] = row
             self._taken += 1
             yield row
-        self._changed = self._input.has_changed()
 
     async def _hold_back_or_write(self, result: Result) -> None:
         if self._sender.may_be_account_fault(result.error):

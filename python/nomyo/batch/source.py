@@ -13,6 +13,7 @@ from nomyo.batch.header import header_of
 from nomyo.batch.input_lines import NumberedLines, Survey, open_input, survey
 from nomyo.batch.records import BadRow, Row, read_row
 from nomyo.batch.sealed import Seal
+from nomyo.errors import BatchError
 
 
 class Source(Protocol):
@@ -22,8 +23,18 @@ class Source(Protocol):
     def journal(self) -> Path:
         """The file that gets a row for each row of the input, in OpenAI's batch format."""
 
-    def check(self) -> None:
-        """Refuse an input or an output that cannot be used, before anything is made.
+    def check_output(self, *, sealed: bool) -> None:
+        """Refuse an output that cannot be used, before anything is made.
+
+        Args:
+            sealed: Whether rows are sealed.
+
+        Raises:
+            ValueError, OSError, BatchError: It cannot be used.
+        """
+
+    def check_input(self) -> None:
+        """Refuse an input that cannot be used, as far as that can be told without reading it.
 
         Raises:
             ValueError, OSError, BatchError: It cannot be used.
@@ -42,15 +53,26 @@ class Source(Protocol):
     def pending(self, done: DoneLines) -> Iterator[Row | BadRow]:
         """Yield the rows that are not done, by their numbers."""
 
-    def has_changed(self) -> bool:
-        """Return whether the input changed since it was opened, as far as `pending` has come."""
+    def verify(self) -> None:
+        """Check that the rows that `pending` gave are those of the input that was opened.
 
-    def finish(self, seal: Seal | None) -> Any:
-        """Make of the journal what the caller wants, after all rows are done. Returns what a run's summary shows.
+        Raises:
+            BatchError: The input changed, or could not be read to its end.
+        """
+
+    def finish(self, seal: Seal | None, cancelled: Callable[[], bool]) -> Any:
+        """Make of the journal what the caller wants, after all rows are done.
+
+        Args:
+            seal: Seals what is not sealed in the journal, and is to be; None if nothing is.
+            cancelled: Returns True if the caller no longer needs it. Then the outcome is incomplete, or None.
+
+        Returns:
+            What a run's summary has as its `table`.
 
         Raises:
             OSError: The disk is full or fails. The journal has all rows, and the same call tries again.
-            BatchError: The input changed.
+            BatchError, ValueError: The input changed; the output cannot have the columns that it should.
         """
 
     def close(self) -> None:
@@ -62,25 +84,35 @@ class JsonlSource:
 
     Args:
         path: The input.
-        output: The output.
+        output: The output; None if there is none, because nothing is sent.
     """
 
-    def __init__(self, path: Path, output: Path) -> None:
+    def __init__(self, path: Path, output: Path | None) -> None:
         self._path = path
-        self.journal = output
+        self._output = output
         self._file: BinaryIO | None = None
         self._state = (0, 0)
         self._survey: Survey | None = None
         self._sha256: str | None = None
         """The digest of all that was read for the rows; None until the end was reached."""
 
-    def check(self) -> None:
+    @property
+    def journal(self) -> Path:
+        """The output itself."""
+        assert self._output is not None
+        return self._output
+
+    def check_output(self, *, sealed: bool) -> None:
+        """Do nothing: the journal checks it."""
+
+    def check_input(self) -> None:
         """Refuse an input that is no file."""
         open_input(self._path).close()
 
     def open(self, cancelled: Callable[[], bool]) -> Survey:
         """Open the input, count its rows and take its digest."""
-        refuse_own_files(self.journal, self._path)
+        if self._output is not None:
+            refuse_own_files(self._output, self._path)
         self._file = open_input(self._path)
         try:
             self._state = file_state(self._file)
@@ -101,15 +133,15 @@ class JsonlSource:
                 yield read_row(number, content)
         self._sha256 = lines.sha256
 
-    def has_changed(self) -> bool:
+    def verify(self) -> None:
         """Compare the digest if all was read, else size and time of the file."""
         assert self._file is not None
         assert self._survey is not None
-        if self._sha256 is None:
-            return file_state(self._file) != self._state
-        return self._sha256 != self._survey.sha256
+        same = self._sha256 == self._survey.sha256 if self._sha256 else file_state(self._file) == self._state
+        if not same:
+            raise BatchError("the input changed while it was read: its rows and the output's may not belong together")
 
-    def finish(self, seal: Seal | None) -> None:
+    def finish(self, seal: Seal | None, cancelled: Callable[[], bool]) -> None:
         """Do nothing: the journal is the output."""
 
     def close(self) -> None:

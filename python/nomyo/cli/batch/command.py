@@ -18,13 +18,14 @@ import typer
 from nomyo._finite_json import ascii_json
 from nomyo._plurals import counted
 from nomyo._signals import not_ignored, on_signal
-from nomyo._terminal_text import visible_line
-from nomyo.batch.estimate import Estimate, estimate
+from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
 from nomyo.batch.progress import NoProgress, PlainProgress, Progress
 from nomyo.batch.runner import PATIENCE_S, Stop, Summary, run_async
-from nomyo.cli.batch import limit_options, open_command
+from nomyo.cli.batch import data_options, limit_options, open_command
+from nomyo.cli.batch.data_options import TableOptions
+from nomyo.cli.batch.dry_run import show_estimate
 from nomyo.cli.batch.limit_options import LimitOptions
 from nomyo.cli.batch.progress_bar import BarProgress
 from nomyo.cli.command_app import (
@@ -45,7 +46,7 @@ from nomyo.cli.command_app import (
 )
 from nomyo.cli.foreground import is_own_terminal
 from nomyo.cli.option_groups import takes_options
-from nomyo.cli.path_arguments import refuse_stream
+from nomyo.cli.path_arguments import STREAM, refuse_stream
 from nomyo.cli.quiet_imports import INTERRUPTED
 from nomyo.cli.router_options import HideMemory, RouterOptions, check_api_key, takes_router_options
 from nomyo.cli.streams import after_work
@@ -64,7 +65,7 @@ _OPTIONS: Final = {
     "cool_down_s": "--cool-down",
     "patience": "--patience",
     "concurrency": "--concurrency",
-    "encrypt_to": "--encrypt-to",
+    **data_options.OPTION_NAMES,
     **limit_options.OPTION_NAMES,
 }
 _SERVICE: Final = Limits.of(DEFAULT_BASE_URL)
@@ -117,12 +118,17 @@ def _subcommands(incomplete: str) -> list[str]:
 
 @app.command(cls=_BATCH)
 @takes_router_options
+@takes_options(TableOptions)
 @takes_options(LimitOptions)
 def batch(
     input_path: Annotated[
         Path,
         typer.Argument(
-            metavar="IN", help="A file in OpenAI's batch format.", show_default=False, autocompletion=_subcommands
+            metavar="IN",
+            help="A file in OpenAI's batch format; or Parquet, Arrow, CSV, TSV or JSON lines, also .gz and .zst, a"
+            " folder or a glob of such files, or `-`.",
+            show_default=False,
+            autocompletion=_subcommands,
         ),
     ],
     output: Annotated[
@@ -162,6 +168,7 @@ def batch(
         typer.Option(metavar="PUBLIC.pem", help="Seal rows for this RSA key; `nomyo batch open` reads them."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rows, and show the first bad ones.")] = False,
+    table: TableOptions,
     router: RouterOptions,
     max_retries: Annotated[
         int, typer.Option(metavar="N", help="Extra attempts of a row after HTTP 500, 502, 504 and timeouts.", min=0)
@@ -198,15 +205,21 @@ def batch(
     of_client = router.of_client()
     base_url = of_client.pop("router_url")
     limits = _limits(base_url, given)
-    refuse_stream("IN", input_path, "a batch reads its input twice")
+    data = _data(table)
+    if input_path != STREAM:
+        refuse_stream("IN", input_path, "a batch reads its input twice")
     if dry_run:
-        raise typer.Exit(_show_estimate(input_path, limits.requests_per_s, as_json=as_json))
+        raise typer.Exit(show_estimate(NAME, _OPTIONS, input_path, data, limits.requests_per_s, as_json=as_json))
     if output is None:
         raise typer.BadParameter("--output is needed, except with --dry-run")
-    refuse_stream("--output", output, "a batch goes on from its output")
+    if output == STREAM and as_json:
+        raise typer.BadParameter("--json prints to stdout, and with --output - the rows do: take one of them")
+    if output != STREAM:
+        refuse_stream("--output", output, "a batch goes on from its output")
     check_api_key()
     harden(NAME, hide_memory=hide_memory)
     options = {
+        "data": data,
         "concurrency": concurrency,
         "limits": limits,
         "ordered": ordered,
@@ -229,6 +242,13 @@ def batch(
         report_failure(NAME, error, as_json=as_json)
         raise typer.Exit(FAILED) from None
     raise typer.Exit(_show_summary(summary, output, sealed=encrypt_to is not None, as_json=as_json))
+
+
+def _data(table: TableOptions) -> DataOptions | None:
+    try:
+        return table.of_library()
+    except ValueError as error:
+        raise bad_option(error, _OPTIONS) from None
 
 
 def _limits(base_url: str, given: Mapping[str, Any]) -> Limits:
@@ -272,7 +292,8 @@ def _show_summary(summary: Summary, output: Path, *, sealed: bool, as_json: bool
     if as_json:
         with after_work("the output has every row that was done"):
             reasons = dict(summary.reasons)
-            print(ascii_json({**dataclasses.asdict(summary), "reasons": reasons, "left": summary.left}))
+            figures = {name: value for name, value in dataclasses.asdict(summary).items() if name != "table"}
+            print(ascii_json({**figures, "reasons": reasons, "left": summary.left}))
     else:
         report(NAME, f"{counted(summary.succeeded, 'row')} answered, {summary.failed:,} failed, {summary.left:,} left")
         for line in failure_lines(summary, output, sealed=sealed):
@@ -296,42 +317,3 @@ def failure_lines(summary: Summary, output: Path, *, sealed: bool) -> Iterator[s
     show = f"nomyo batch open {name} --key-dir DIR | {_SHOW_ERRORS}" if sealed else f"{_SHOW_ERRORS} {name}"
     yield f"these rows: {show}"
     yield "to send them again: the same command with --retry-errors (bad rows fail each time)"
-
-
-def _show_estimate(path: Path, rate: float, *, as_json: bool) -> int:
-    try:
-        found = estimate(path)
-    except ValueError as error:
-        raise bad_option(error, _OPTIONS) from None
-    except OSError as error:
-        report_failure(NAME, error, as_json=as_json)
-        return FAILED
-    print(ascii_json(_as_json(found, rate)) if as_json else _estimate_text(found, rate))
-    return ROWS_FAILED if found.bad_rows else 0
-
-
-def _as_json(found: Estimate, rate: float) -> dict[str, Any]:
-    bad = [{"line": row.line, "code": row.code, "message": str(row)} for row in found.first_bad_rows]
-    return {
-        "rows": found.rows,
-        "bad_rows": found.bad_rows,
-        "first_bad_rows": bad,
-        "repeated_custom_ids": found.repeated_custom_ids,
-        "prompt_tokens": found.prompt_tokens,
-        "seconds_at_least": found.seconds_at(rate),
-    }
-
-
-def _estimate_text(found: Estimate, rate: float) -> str:
-    tokens = counted(found.prompt_tokens, "token")
-    lines = [f"{counted(found.rows, 'row')}, {found.bad_rows:,} of them bad; some {tokens} of prompts"]
-    lines += [f"  line {row.line}: {visible_line(str(row))}" for row in found.first_bad_rows]
-    if found.bad_rows > len(found.first_bad_rows):
-        lines.append(f"  and {found.bad_rows - len(found.first_bad_rows):,} more")
-    if found.repeated_custom_ids:
-        lines.append(f"rows with a custom_id that an earlier one has: {found.repeated_custom_ids:,}; each is sent")
-    seconds = found.seconds_at(rate)
-    if seconds is not None:
-        requests = "1 request" if rate == 1 else f"{rate:g} requests"
-        lines.append(f"at {requests} a second: {seconds:,.0f} s or more")
-    return "\n".join(lines)

@@ -1,0 +1,157 @@
+"""Joins the rows of an input with their answers, some rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, Final
+
+from nomyo.batch.data.answers import DEFAULT_FIELDS, FIELDS, SEALED_FIELDS, answer_of
+from nomyo.batch.data.formats import JSONL, Format
+from nomyo.batch.data.journal_rows import JournalRows
+from nomyo.batch.data.libraries import library
+from nomyo.batch.data.options import DataOptions
+from nomyo.batch.data.outputs import BatchWriter, batch_sink, row_writer
+from nomyo.batch.data.records import MOST_ROWS, Reader
+from nomyo.batch.data.selection import Column, select_columns
+from nomyo.batch.data.text_files import JsonLines, schema_of_json
+from nomyo.batch.sealed import Seal
+from nomyo.errors import BatchError
+
+_EMPTY: Final[dict[str, Any]] = {}
+
+
+class Cancelled(Exception):  # noqa: N818 - an outcome, which no caller sees
+    """Nobody needs the output any more."""
+
+
+def columns_of(options: DataOptions, names: Sequence[str], *, sealed: bool) -> list[Column]:
+    """Return the columns of an output.
+
+    Raises:
+        ValueError: A name is not there, or two columns would have the same one.
+    """
+    fields, default = (SEALED_FIELDS, SEALED_FIELDS) if sealed else (FIELDS, DEFAULT_FIELDS)
+    return select_columns(options.columns, names, fields, default)
+
+
+class Assembly:
+    """Rows beside their answers.
+
+    Args:
+        readers: The input.
+        rows: The journal, which has an answer for each row.
+        options: Which columns the output has.
+        seal: The key that the journal is sealed for; None if it is not.
+        cancelled: Returns True if nobody needs the result any more; then `Cancelled` is raised.
+    """
+
+    def __init__(
+        self,
+        readers: Sequence[Reader],
+        rows: JournalRows,
+        options: DataOptions,
+        seal: Seal | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._readers = readers
+        self._rows = rows
+        self._options = options
+        self._seal = seal
+        self._cancelled = cancelled
+        self._number = 0
+
+    def write(self, stream: IO[bytes], form: Format) -> None:
+        """Write all rows in a format.
+
+        Raises:
+            OSError: The disk is full or fails; a file of the input cannot be read.
+            BatchError, ValueError: The input changed; the output cannot have the columns that it should.
+        """
+        if not form.is_text:
+            self._write_batches(stream, form)
+        elif not self._options.asks and form.kind == JSONL:
+            for line in self._lines():
+                stream.write(line)
+        else:
+            self._write_rows(stream, form)
+
+    def table(self) -> Any:
+        """Return all rows as a pyarrow table."""
+        schema = self._schema()
+        writer = BatchWriter(self._columns(schema.names), schema)
+        return library("pyarrow").Table.from_batches([*self._joined(writer, schema)], writer.schema)
+
+    def _write_batches(self, stream: IO[bytes], form: Format) -> None:
+        schema = self._schema()
+        writer = BatchWriter(self._columns(schema.names), schema)
+        with batch_sink(stream, form, writer.schema) as write:
+            for batch in self._joined(writer, schema):
+                write(batch)
+
+    def _joined(self, writer: BatchWriter, schema: Any) -> Iterator[Any]:
+        if not self._options.asks:
+            yield from self._answers_alone(writer)
+            return
+        for reader in self._readers:
+            for batch in reader.batches(schema):
+                yield writer.joined(batch, [self._answer() for _ in range(batch.num_rows)])
+
+    def _answers_alone(self, writer: BatchWriter) -> Iterator[Any]:
+        answers = []
+        for _ in self._requests():
+            answers.append(self._answer())
+            if len(answers) == MOST_ROWS:
+                yield writer.joined(None, answers)
+                answers = []
+        yield writer.joined(None, answers)
+
+    def _write_rows(self, stream: IO[bytes], form: Format) -> None:
+        as_they_come = form.kind == JSONL and self._options.columns is None and self._is_json
+        columns = None if as_they_come else self._columns(self._schema().names)
+        default = DEFAULT_FIELDS if self._seal is None else SEALED_FIELDS
+        write = row_writer(stream, form, columns, default)
+        if not self._options.asks:
+            for _ in self._requests():
+                write(_EMPTY, self._answer())
+            return
+        for reader in self._readers:
+            for record in reader.records():
+                write(record.values, self._answer())
+
+    def _columns(self, names: Sequence[str]) -> list[Column]:
+        fault = ""
+        try:
+            return columns_of(self._options, names, sealed=self._seal is not None)
+        except ValueError as error:  # of names that only the last rows of JSON lines have
+            fault = str(error)
+        raise BatchError(fault)
+
+    def _schema(self) -> Any:
+        """Return the columns of the input; of requests in OpenAI's format, none."""
+        if not self._options.asks:
+            return library("pyarrow").schema([])
+        files = [reader for reader in self._readers if isinstance(reader, JsonLines)]
+        return schema_of_json(files) if files else self._readers[0].schema()
+
+    @property
+    def _is_json(self) -> bool:
+        return isinstance(self._readers[0], JsonLines)
+
+    def _requests(self) -> Iterator[object]:
+        """Yield something for each request in OpenAI's format."""
+        for reader in self._readers:
+            assert isinstance(reader, JsonLines)
+            yield from reader.lines()
+
+    def _lines(self) -> Iterator[bytes]:
+        for _ in self._requests():
+            yield self._next_row()
+
+    def _answer(self) -> dict[str, Any]:
+        return answer_of(self._next_row())
+
+    def _next_row(self) -> bytes:
+        if self._number % MOST_ROWS == 0 and self._cancelled():
+            raise Cancelled
+        self._number += 1
+        return self._rows[self._number]

@@ -1,0 +1,181 @@
+"""The files of an input: one file, all files of a folder or of a glob, or stdin.
+
+What cannot be read twice, or not from any place, is copied into a file without a name in the journal's folder: stdin,
+and Parquet and Arrow files within gzip or Zstandard. Such a copy holds content, and is gone when the process ends.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from nomyo.batch.data.compressed import decompressed
+from nomyo.batch.data.formats import JSONL, NAMES, Format, format_of
+from nomyo.batch.input_lines import open_input
+from nomyo.errors import BatchError
+
+STREAM: Final = Path("-")
+_CHUNK_BYTES: Final = 1 << 20
+_CHANGED: Final = "changed while it was read: its rows and the output's may not belong together"
+
+
+@dataclass(slots=True)
+class InputFile:
+    """A file of an input."""
+
+    path: Path
+    name: str
+    """What the rows' `custom_id` and errors call it."""
+    format: Format
+    copy: BinaryIO | None = field(default=None, repr=False)
+    """The nameless copy that is read in its place."""
+    _state: tuple[int, int, int] | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Open the file, or the copy of it.
+
+        Raises:
+            ValueError: It is no regular file.
+            BatchError: It changed since it was first opened. At the end of the block, too.
+            OSError: It cannot be opened.
+        """
+        if self.copy is not None:
+            self.copy.seek(0)
+            yield self.copy
+            return
+        with open_input(self.path) as file:
+            self._check_state(file)
+            yield file
+            self._check_state(file)
+
+    def _check_state(self, file: BinaryIO) -> None:
+        status = os.fstat(file.fileno())
+        state = status.st_ino, status.st_size, status.st_mtime_ns
+        if self._state not in (None, state):
+            raise BatchError(f"{self.name} {_CHANGED}")
+        self._state = state
+
+    @contextmanager
+    def content(self) -> Iterator[BinaryIO]:
+        """Open the file, and yield what it holds, decompressed.
+
+        Raises:
+            DamagedFileError: It is cut short, or not compressed as its name says.
+        """
+        with self.opened() as file, decompressed(file, self.format.compression, self.name) as content:
+            yield content
+
+    def digest(self) -> tuple[int, bytes]:
+        """Return the file's size in bytes and its SHA-256."""
+        found = hashlib.sha256()
+        size_bytes = 0
+        with self.opened() as file:
+            while piece := file.read(_CHUNK_BYTES):
+                found.update(piece)
+                size_bytes += len(piece)
+        return size_bytes, found.digest()
+
+    def make_seekable(self, folder: Path | None) -> None:
+        """Copy what a compressed Parquet or Arrow file holds, because these are not read from end to end."""
+        if self.format.compression is None or self.format.is_text:
+            return
+        with self.content() as content:
+            self.copy = nameless_copy(content, folder)
+        self.format = replace(self.format, compression=None)
+
+
+def is_glob(path: Path) -> bool:
+    """Return whether a path names no file of its own and has the signs of a glob."""
+    return not os.path.lexists(path) and glob.has_magic(str(path))
+
+
+def files_of(path: Path) -> list[InputFile]:
+    """Return the files that a path names, in the order of their names.
+
+    Raises:
+        ValueError: A glob matches nothing, a folder has no such file, files differ in format, or a name has no format.
+        OSError: The path cannot be looked at.
+    """
+    if is_glob(path):
+        found = sorted(Path(each) for each in glob.glob(str(path), recursive=True) if Path(each).is_file())
+        if not found:
+            raise ValueError(f"no file matches {path}")
+        return _of_one_format(found, _common_folder(found), path)
+    if path.is_dir():
+        found = sorted(each for each in path.rglob("*") if each.is_file() and _is_data(each.relative_to(path)))
+        if not found:
+            raise ValueError(f"the folder {path} has no file of a known format ({NAMES})")
+        return _of_one_format(found, path, path)
+    open_input(path).close()
+    return [InputFile(path, path.name, known_format(path))]
+
+
+def known_format(path: Path) -> Format:
+    """Return the format of a file.
+
+    Raises:
+        ValueError: The file's name says none.
+    """
+    found = format_of(path)
+    if found is None:
+        raise ValueError(f"the name of {path} says no format: it must end with one of {NAMES}")
+    return found
+
+
+def stdin_file(folder: Path | None) -> InputFile:
+    """Return a nameless copy of stdin, which has JSON lines.
+
+    Raises:
+        ValueError: There is no stdin.
+        OSError: The disk is full or fails.
+    """
+    if sys.stdin is None:
+        raise ValueError("there is no stdin: it was closed before the start")
+    return InputFile(STREAM, "stdin", Format(JSONL), nameless_copy(sys.stdin.buffer, folder))
+
+
+def nameless_copy(content: BinaryIO, folder: Path | None) -> BinaryIO:
+    """Copy a stream into a file without a name, which is gone as soon as it is closed or the process ends.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    copy = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
+    try:
+        shutil.copyfileobj(content, copy, _CHUNK_BYTES)
+        copy.flush()
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _is_data(path: Path) -> bool:
+    """Return whether a file of a folder is a part of the input: other programs hide theirs by `.` and `_`."""
+    return format_of(path) is not None and not any(part.startswith((".", "_")) for part in path.parts)
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([each.parent for each in paths]))
+
+
+def _of_one_format(paths: Sequence[Path], folder: Path, asked: Path) -> list[InputFile]:
+    files = [InputFile(each, each.relative_to(folder).as_posix(), known_format(each)) for each in paths]
+    first = files[0]
+    for other in files:
+        if other.format.kind != first.format.kind:
+            raise ValueError(
+                f"the files of {asked} must have one format: {first.name} is {first.format.kind}, and {other.name} is"
+                f" {other.format.kind}"
+            )
+    return files

@@ -1,0 +1,188 @@
+"""Writes rows with their answers, in each format. A file appears, or is replaced, in one step when it is complete."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final, Protocol
+
+from nomyo._files.new_files import created, rewritten
+from nomyo._finite_json import utf8_json
+from nomyo.batch.data.answers import types_of
+from nomyo.batch.data.compressed import compressing
+from nomyo.batch.data.files import STREAM
+from nomyo.batch.data.formats import CSV, JSONL, PARQUET, TSV, Format
+from nomyo.batch.data.libraries import library
+from nomyo.batch.data.plain_values import cell, json_value
+from nomyo.batch.data.selection import Column
+from nomyo.errors import BatchError
+
+_GROUP_BYTES: Final = 32 << 20
+_GROUP_ROWS: Final = 100_000
+
+Values = Mapping[str, Any]
+
+
+class RowWriter(Protocol):
+    """Writes rows one by one."""
+
+    def __call__(self, values: Values, answer: Values) -> None:
+        """Write a row: its columns of the input, and those of its answer."""
+
+
+@contextmanager
+def output_stream(path: Path, form: Format, *, exists: bool) -> Iterator[IO[bytes]]:
+    """Yield a stream for an output that has its name only if the block ends without an error.
+
+    Args:
+        path: The output.
+        form: Its format.
+        exists: Whether an earlier run wrote it, so that it is replaced.
+
+    Raises:
+        FileExistsError: Something with this name appeared meanwhile.
+        OSError: The disk is full or fails. The output is as it was.
+        ValueError: It is stdout, and there is none.
+    """
+    if path == STREAM:
+        yield stdout_stream()
+        return
+    with (rewritten if exists else created)(path) as descriptor, compressing(descriptor, form.compression) as stream:
+        yield stream
+
+
+def stdout_stream() -> BinaryIO:
+    """Return stdout as a stream of bytes.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if sys.stdout is None:
+        raise ValueError("there is no stdout: it was closed before the start")
+    return sys.stdout.buffer
+
+
+def json_lines_writer(stream: IO[bytes], columns: Sequence[Column] | None, fields: Sequence[str]) -> RowWriter:
+    """Return a writer of JSON lines.
+
+    Args:
+        stream: Where they are written.
+        columns: The columns of each row; None for all that the row itself has, and the answer's.
+        fields: The answer's columns, if `columns` is None.
+    """
+
+    def write(values: Values, answer: Values) -> None:
+        row = _chosen(columns, values, answer) if columns is not None else _joined(values, answer, fields)
+        stream.write(utf8_json(json_value(row)) + b"\n")
+
+    return write
+
+
+def separated_writer(stream: IO[bytes], columns: Sequence[Column], kind: str) -> RowWriter:
+    """Return a writer of CSV or TSV, which writes the header at once."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, delimiter="\t" if kind == TSV else ",", lineterminator="\n")
+
+    def put(cells: list[str]) -> None:
+        rows.writerow(cells)
+        stream.write(text.getvalue().encode())
+        text.seek(0)
+        text.truncate()
+
+    put([column.name for column in columns])
+    return lambda values, answer: put([cell(each) for each in _chosen(columns, values, answer).values()])
+
+
+def _chosen(columns: Sequence[Column], values: Values, answer: Values) -> dict[str, Any]:
+    return {each.name: (answer if each.from_answer else values).get(each.of) for each in columns}
+
+
+def _joined(values: Values, answer: Values, fields: Sequence[str]) -> dict[str, Any]:
+    taken = [name for name in fields if name in values and name != "custom_id"]
+    if taken:
+        raise BatchError(
+            f"columns: a row has a column {taken[0]!r} of its own: name what the output shall have, as in"
+            f" 'question,reply=answer.{taken[0]}'"
+        )
+    return {**values, **{name: answer.get(name) for name in fields if name not in values}}
+
+
+class BatchWriter:
+    """Joins record batches with their answers, for Parquet and Arrow.
+
+    Args:
+        columns: The columns of the output.
+        schema: The schema of the input.
+    """
+
+    def __init__(self, columns: Sequence[Column], schema: Any) -> None:
+        pa = library("pyarrow")
+        self._columns = columns
+        self._of_answer = [each.of for each in columns if each.from_answer]
+        types = dict(zip(self._of_answer, types_of(self._of_answer), strict=True))
+        self.schema = pa.schema(
+            [
+                pa.field(each.name, types[each.of]) if each.from_answer else schema.field(each.of).with_name(each.name)
+                for each in columns
+            ]
+        )
+
+    def joined(self, batch: Any, answers: Sequence[Values]) -> Any:
+        """Return a batch with the columns of the output."""
+        pa = library("pyarrow")
+        arrays = []
+        for each, field in zip(self._columns, self.schema, strict=True):
+            if each.from_answer:
+                arrays.append(pa.array([answer.get(each.of) for answer in answers], field.type))
+            else:
+                arrays.append(batch.column(batch.schema.get_field_index(each.of)))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+@contextmanager
+def batch_sink(stream: IO[bytes], form: Format, schema: Any) -> Iterator[Callable[[Any], None]]:
+    """Yield a function that writes record batches as Parquet or Arrow IPC."""
+    if form.kind == PARQUET:
+        with library("pyarrow.parquet").ParquetWriter(stream, schema, compression="zstd") as writer:
+            groups = _Groups(schema, writer.write_table)
+            yield groups.add
+            groups.write()
+        return
+    ipc = library("pyarrow.ipc")
+    with (ipc.new_stream if form.is_stream else ipc.new_file)(stream, schema) as writer:
+        yield writer.write_batch
+
+
+class _Groups:
+    """Gathers record batches for a row group of Parquet."""
+
+    def __init__(self, schema: Any, write: Callable[[Any], None]) -> None:
+        self._schema = schema
+        self._write = write
+        self._batches: list[Any] = []
+        self._size_bytes = self._rows = 0
+
+    def add(self, batch: Any) -> None:
+        self._batches.append(batch)
+        self._size_bytes += batch.nbytes
+        self._rows += batch.num_rows
+        if self._size_bytes >= _GROUP_BYTES or self._rows >= _GROUP_ROWS:
+            self.write()
+
+    def write(self) -> None:
+        if self._batches:
+            self._write(library("pyarrow").Table.from_batches(self._batches, self._schema))
+        self._batches, self._size_bytes, self._rows = [], 0, 0
+
+
+def row_writer(stream: IO[bytes], form: Format, columns: Sequence[Column] | None, fields: Sequence[str]) -> RowWriter:
+    """Return the writer for a format of lines."""
+    if form.kind == JSONL:
+        return json_lines_writer(stream, columns, fields)
+    assert form.kind in (CSV, TSV)
+    assert columns is not None
+    return separated_writer(stream, columns, form.kind)

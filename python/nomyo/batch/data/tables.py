@@ -1,0 +1,75 @@
+"""Reads what a program has in memory: a pyarrow table, or anything that speaks the Arrow C stream."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from nomyo.batch.data.arrow_files import records_of, select, slices
+from nomyo.batch.data.libraries import library
+from nomyo.batch.data.records import Record, repeated_name
+from nomyo.errors import BatchError
+
+_STREAM: Final = "__arrow_c_stream__"
+
+
+class TableReader:
+    """A table in memory."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self.name = "the table"
+
+    def names(self) -> list[str]:
+        """Return the names of the columns."""
+        names = list(self._table.column_names)
+        if repeated_name(names) is not None:
+            raise BatchError("the table has the same name for two columns")
+        return names
+
+    def schema(self) -> Any:
+        """Return the schema."""
+        return self._table.schema
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return int(self._table.num_rows)
+
+    def records(self, columns: Collection[str] | None = None) -> Iterator[Record]:
+        """Yield all rows."""
+        for batch in self._table.to_batches():
+            for part in slices(batch if columns is None else select(batch, columns)):
+                yield from records_of(part)
+
+    def batches(self, schema: Any) -> Iterator[Any]:
+        """Yield all rows as record batches."""
+        for batch in self._table.to_batches():
+            yield from slices(batch.select(schema.names))
+
+
+def is_path(given: object) -> bool:
+    """Return whether an input is a path."""
+    return isinstance(given, (str, os.PathLike, Path))
+
+
+def table_of(given: Any) -> Any:
+    """Return a table for what a program has: itself, or what it streams, once.
+
+    Raises:
+        TypeError: It is neither a path nor a table.
+    """
+    pa = library("pyarrow")
+    if isinstance(given, pa.Table):
+        return given
+    if hasattr(given, _STREAM):
+        return pa.RecordBatchReader.from_stream(given).read_all()
+    inner = getattr(given, "data", None)  # a data set of Hugging Face, whose table is mapped from the disk
+    table = getattr(inner, "table", None)
+    if isinstance(table, pa.Table) and getattr(given, "_indices", None) is None:
+        return table
+    raise TypeError(
+        f"the input must be a path, or a table that speaks the Arrow C stream ({_STREAM}), as those of pyarrow, polars,"
+        f" pandas and DuckDB do; it is {type(given).__name__}"
+    )

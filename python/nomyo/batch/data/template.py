@@ -1,0 +1,69 @@
+"""A prompt from a template: Jinja2 in its sandbox, in which a missing column is an error.
+
+The columns of a row are the template's variables, and all of them together are `row`: `{{ row["a name"] }}`. A null
+is treated as missing, because a prompt with the word "None" in it is hardly meant: `{{ name | default("-") }}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nomyo.batch.data.libraries import library
+
+_ROW: Final = "row"
+
+
+class TemplateFaultError(Exception):
+    """A template failed on a row. The message has no content."""
+
+
+class Template:
+    """A template.
+
+    Args:
+        text: The template.
+        name: Its file, for errors.
+
+    Raises:
+        ValueError: It is no template of Jinja2.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        jinja2 = library("jinja2")
+        sandbox = library("jinja2.sandbox").ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+        self._undefined = jinja2.StrictUndefined
+        fault = None
+        try:
+            parsed = sandbox.parse(text)
+            self._variables: set[str] = library("jinja2.meta").find_undeclared_variables(parsed) - set(sandbox.globals)
+            self._template = sandbox.from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            fault = f"line {error.lineno}: {error.message}"
+        if fault is not None:
+            raise ValueError(f"the template {name} cannot be used: {fault}")
+
+    @property
+    def variables(self) -> set[str]:
+        """The columns that it names, without those that it takes from `row`."""
+        return self._variables - {_ROW}
+
+    @property
+    def takes_row(self) -> bool:
+        """Whether it uses all columns together."""
+        return _ROW in self._variables
+
+    def __call__(self, values: Mapping[str, Any]) -> str:
+        """Return the prompt of a row.
+
+        Raises:
+            TemplateFaultError: The template fails on this row.
+        """
+        try:
+            there = {name: self._undefined(name=name) if each is None else each for name, each in values.items()}
+            prompt: str = self._template.render({_ROW: there, **there})
+        except Exception as error:  # noqa: BLE001 - whatever a template does; its words may show content
+            fault = type(error).__name__
+        else:
+            return prompt
+        raise TemplateFaultError(f"the template fails on this row ({fault})")

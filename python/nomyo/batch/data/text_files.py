@@ -1,0 +1,245 @@
+"""Reads CSV, TSV and JSON lines, row by row. A row that cannot be read is a row with a fault, and the others follow.
+
+All cells of CSV are text, as they stand in the file: no type is guessed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, BinaryIO, Final
+
+from nomyo._finite_json import text_json
+from nomyo._plurals import counted
+from nomyo._unique_json import parse_unique_json
+from nomyo.batch.data.compressed import DamagedFileError
+from nomyo.batch.data.files import InputFile
+from nomyo.batch.data.formats import JSONL, TSV
+from nomyo.batch.data.libraries import library
+from nomyo.batch.data.plain_values import utf8_text
+from nomyo.batch.data.records import MOST_ROWS, TARGET_BYTES, Record, repeated_name
+from nomyo.batch.input_lines import MAX_LINE_BYTES, NumberedLines
+from nomyo.batch.records import parsed_line
+
+_ROWS_FOR_NAMES: Final = 100
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def text_reader(file: InputFile) -> JsonLines | SeparatedValues:
+    """Return the reader for a file of lines."""
+    return JsonLines(file) if file.format.kind == JSONL else SeparatedValues(file)
+
+
+class JsonLines:
+    """A file with a JSON object on each line."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        self.name = file.name
+
+    def lines(self) -> Iterator[bytes | None]:
+        """Yield the lines that are not blank; None for one that is too long."""
+        with self._file.content() as content:
+            for number, line in NumberedLines(content):
+                yield line.removeprefix(_BOM) if line is not None and number == 1 else line
+
+    def names(self) -> list[str]:
+        """Return the names that the first hundred rows have."""
+        return list(dict.fromkeys(name for row in islice(self.records(), _ROWS_FOR_NAMES) for name in row.values))
+
+    def count(self) -> int:
+        """Return the number of lines that are not blank."""
+        return sum(1 for _ in self.lines())
+
+    def records(self, columns: Collection[str] | None = None) -> Iterator[Record]:
+        """Yield all rows."""
+        return map(_record, self.lines())
+
+    def schema(self) -> Any:
+        """Read all rows; return the narrowest types that hold them. A column that no type holds is JSON text."""
+        return schema_of_json([self])
+
+    def batches(self, schema: Any) -> Iterator[Any]:
+        """Yield all rows as record batches."""
+        return _batches(self.records(), schema)
+
+
+def schema_of_json(files: Sequence[JsonLines]) -> Any:
+    """Read all rows of some files; return the narrowest types that hold them, or text for a column that none holds."""
+    types: dict[str, Any] = {}
+    for rows in _groups(record for file in files for record in file.records()):
+        for name in dict.fromkeys(name for row in rows for name in row):
+            types[name] = _wider(types.get(name), [row.get(name) for row in rows])
+    pa = library("pyarrow")
+    return pa.schema([(name, _without_nulls(found)) for name, found in types.items()])
+
+
+class SeparatedValues:
+    """A file of CSV or TSV whose first row has the names of the columns."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        self._delimiter = "\t" if file.format.kind == TSV else ","
+        self.name = file.name
+
+    def names(self) -> list[str]:
+        """Return the cells of the first row."""
+        with self._rows() as rows:
+            return self._header(rows)
+
+    def count(self) -> int:
+        """Return the number of rows below the header."""
+        return sum(1 for _ in self.records())
+
+    def schema(self) -> Any:
+        """Return a schema in which everything is text."""
+        pa = library("pyarrow")
+        return pa.schema([(name, pa.string()) for name in self.names()])
+
+    def records(self, columns: Collection[str] | None = None) -> Iterator[Record]:
+        """Yield all rows."""
+        with self._rows() as rows:
+            names = self._header(rows)
+            for row in rows:
+                yield row if isinstance(row, Record) else _named(names, row)
+
+    def batches(self, schema: Any) -> Iterator[Any]:
+        """Yield all rows as record batches."""
+        return _batches(self.records(), schema)
+
+    def _header(self, rows: Iterator[list[str] | Record]) -> list[str]:
+        names = next(rows, [])
+        if isinstance(names, Record) or any(_is_no_text(name) for name in names):
+            raise DamagedFileError(
+                f"the first row of {self.name} is not {self._file.format.kind}: it must name the columns"
+            )
+        if repeated_name(names) is not None:
+            raise DamagedFileError(f"{self.name} has the same name for two columns")
+        return names
+
+    @contextmanager
+    def _rows(self) -> Iterator[Iterator[list[str] | Record]]:
+        with self._file.content() as content:
+            yield self._parsed(content)
+
+    def _parsed(self, content: BinaryIO) -> Iterator[list[str] | Record]:
+        """Yield the rows that are not blank; in place of one that is not CSV, a record with its fault."""
+        # Of the whole process, and 128 KiB by default. It is only ever raised.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
+        lines = _TextLines(content, self.name)
+        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+        number = 0
+        while True:
+            number += 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                if lines.ended:
+                    raise DamagedFileError(f"{self.name}: the quotes of row {number - 1:,} are never closed") from None
+                yield Record({}, "the row is not CSV: a quotation mark stands where none may stand")
+                continue
+            if row:
+                yield row
+
+
+class _TextLines:
+    """Lines of a file as text, with surrogates for what is not UTF-8, as `csv.reader` takes them."""
+
+    def __init__(self, content: BinaryIO, name: str) -> None:
+        self._text = io.TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline="")
+        self._name = name
+        self.ended = False
+
+    def __iter__(self) -> _TextLines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_LINE_BYTES)
+        if len(line) == MAX_LINE_BYTES:
+            raise DamagedFileError(f"{self._name} has a line that is too long")
+        if not line:
+            self.ended = True
+            self._text.detach()  # else it would close the file
+            raise StopIteration
+        return line
+
+
+def _is_no_text(cell: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in cell) if not cell.isascii() else False
+
+
+def _named(names: list[str], cells: list[str]) -> Record:
+    if any(map(_is_no_text, cells)):
+        return Record(dict(zip(names, map(utf8_text, cells), strict=False)), "the row is not UTF-8")
+    values = dict(zip(names, cells, strict=False))
+    if len(cells) != len(names):
+        return Record(values, f"the row has {counted(len(cells), 'cell')}, and the header {len(names)}")
+    return Record(values)
+
+
+def _record(line: bytes | None) -> Record:
+    if line is None:
+        return Record({}, "the line is too long")
+    row = parsed_line(line, parse_unique_json)
+    if isinstance(row, str):
+        return Record({}, row)
+    return Record(row) if isinstance(row, dict) else Record({}, "the line is not a JSON object")
+
+
+def _groups(records: Iterator[Record]) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield the values of some rows at once, fewer if they are large."""
+    rows: list[Mapping[str, Any]] = []
+    size_bytes = 0
+    for record in records:
+        rows.append(record.values)
+        size_bytes += sum(len(each) for each in record.values.values() if isinstance(each, str))
+        if len(rows) == MOST_ROWS or size_bytes > TARGET_BYTES:
+            yield rows
+            rows, size_bytes = [], 0
+    if rows:
+        yield rows
+
+
+def _batches(records: Iterator[Record], schema: Any) -> Iterator[Any]:
+    pa = library("pyarrow")
+    for rows in _groups(records):
+        arrays = [_array(pa, [row.get(each.name) for row in rows], each.type) for each in schema]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(pa: Any, values: list[Any], wanted: Any) -> Any:
+    """Return values as an array; in a column of text, what is no text becomes JSON."""
+    if pa.types.is_string(wanted):
+        values = [None if each is None else _text(each) for each in values]
+    return pa.array(values, wanted)
+
+
+def _text(value: Any) -> str:
+    return utf8_text(value) if isinstance(value, str) else text_json(value)
+
+
+def _wider(known: Any, values: list[Any]) -> Any:
+    """Return a type that holds a column's values and those before them; text if none does."""
+    pa = library("pyarrow")
+    try:
+        found = pa.infer_type(values)
+        if known is None or known == found:
+            pa.array(values, found)
+            return found
+        one, other = pa.schema([("c", known)]), pa.schema([("c", found)])
+        wider = pa.unify_schemas([one, other], promote_options="permissive").field(0).type
+        pa.array(values, wider)
+    except (pa.ArrowException, OverflowError, UnicodeError):  # their words may show content
+        return pa.string()
+    return wider
+
+
+def _without_nulls(found: Any) -> Any:
+    """Return text for a column that holds nothing, because not every format has a type for that."""
+    pa = library("pyarrow")
+    return pa.string() if pa.types.is_null(found) else found
