@@ -1,6 +1,7 @@
 """What the native core offers to Python. Internal: import from `nomyo` instead."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
@@ -89,7 +90,7 @@ class SecureBuffer:
 
     @property
     def data(self) -> memoryview:
-        """A writable view of the content."""
+        """A writable view of the content. While any view is held, the content is open to all code of this process."""
 
     @property
     def size(self) -> int:
@@ -97,7 +98,7 @@ class SecureBuffer:
 
     @property
     def address(self) -> int:
-        """The address of the content in memory."""
+        """The address of the content in memory. It can be touched while a view is held."""
 
     @property
     def locked(self) -> bool:
@@ -119,11 +120,14 @@ class SecureBuffer:
     def wipe(self) -> None:
         """Overwrite the content with zeros, in a way that no optimiser removes. Does nothing after `close`."""
 
-    def close(self) -> None:
-        """Wipe the content and release the memory. Idempotent.
+    def protect(self) -> bool:
+        """Check that nothing can touch the content now: BufferError if a view is held. Returns False on Windows."""
 
-        Raises BufferError if a view is held or an operation is under way. The content is wiped even then.
-        """
+    def unlocked(self) -> AbstractContextManager[memoryview, None]:
+        """Open the content for a `with` block, which gets a writable view. The view is released at the end."""
+
+    def close(self) -> None:
+        """Wipe the content and release the memory, once. If a view is held, it is only wiped: BufferError."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -189,10 +193,7 @@ def load_key_pair(
 def load_key_directory(
     key_dir: str | PathLike[str], password: str | SecureBuffer | None = None
 ) -> tuple[PrivateKey, KeyFilesCondition]:
-    """Load the key pair in a directory. Returns (key, condition of the files).
-
-    Raises SecurityError (also if the directory has no pair), OSError.
-    """
+    """Load the pair in a directory. Returns (key, condition). Raises SecurityError (also if it has none), OSError."""
 
 def replace_key_pair(
     key_dir: str | PathLike[str],

@@ -118,7 +118,8 @@ def test_address_is_where_the_content_lies() -> None:
     import ctypes
 
     buffer = SecureBuffer(SECRET)
-    assert ctypes.string_at(buffer.address, len(buffer)) == SECRET
+    with buffer.unlocked():
+        assert ctypes.string_at(buffer.address, len(buffer)) == SECRET
 
 
 def test_lock_and_unlock_tell_whether_they_worked() -> None:
@@ -228,6 +229,8 @@ def test_every_use_after_close_is_a_value_error() -> None:
         lambda: SecureBuffer(buffer),
         buffer.lock,
         buffer.unlock,
+        buffer.protect,
+        buffer.unlocked().__enter__,
         buffer.__enter__,
     ]
     for use in uses:

@@ -69,8 +69,9 @@ def assert_reports_are_true(buffers: Sequence[SecureBuffer] = (), *, others_byte
         others_bytes: Bytes of pages of the caller's own that are locked: they lie in no memory of the core's.
     """
     status, memory, vm_lck = _at_rest()
-    # Nothing else in a Python process asks to be left out of core dumps. Untouchable pages hold nothing.
-    own = [mapping for mapping in memory if "dd" in mapping.flags and mapping.permissions.startswith("rw")]
+    # Nothing else in a Python process asks to be left out of core dumps. A buffer that has no view is untouchable; any
+    # other untouchable pages hold nothing.
+    own = [mapping for mapping in memory if "dd" in mapping.flags and _holds_anything(mapping, buffers)]
     locked = sum(mapping.size_bytes for mapping in own if mapping.locked)
     unlocked = sum(mapping.size_bytes for mapping in own if not mapping.locked)
     in_buffers = sum(pages_of(buffer) for buffer in buffers if buffer.locked)
@@ -93,6 +94,11 @@ def assert_reports_are_true(buffers: Sequence[SecureBuffer] = (), *, others_byte
     if info.is_platform_secure:
         assert (info.can_lock, status["unlocked_bytes"]) == (True, 0)
     return info
+
+
+def _holds_anything(mapping: Mapping, buffers: Sequence[SecureBuffer]) -> bool:
+    is_of_buffer = any(mapping.start <= buffer.address < mapping.end for buffer in buffers)
+    return mapping.permissions.startswith("rw") or mapping.locked or is_of_buffer
 
 
 def _at_rest() -> tuple[dict[str, int], list[Mapping], int]:

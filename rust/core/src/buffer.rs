@@ -9,13 +9,19 @@
 //!   out of core dumps. They are hidden if all memory is, see [`crate::hidden`].
 //! - A read or write beyond the end faults at once, since the content ends where the guard begins. A write before the
 //!   beginning is found when the buffer is dropped, and ends the process by SIGSEGV, as libsodium's `sodium_free` does.
+//! - While nobody uses it, nothing can read or write it: its pages are closed (mprotect(2) with PROT_NONE), and a stray
+//!   access by native code faults. Uses are counted across threads ([`SecureBuffer::hold`], [`Content`]). Not on
+//!   Windows, where closing a page would unlock it. Root can read closed pages from outside; hidden ones it cannot.
 //! - The content is wiped before the pages are released, and at the end of the process (see [`crate::exit`]).
 //! - In a forked child the pages hold zeros, and access to the content is [`Error::Forked`].
 
+mod content;
 mod pages;
 
+pub use content::{Content, ContentMut};
 pub(crate) use pages::{
-    LIVE, any_in_use, each, note_hidden, prepare, replace_hidden, wipe_all, wipe_inherited,
+    LIVE, any_held, close_all, each, note_hidden, open_all, prepare, replace_hidden, wipe_all,
+    wipe_inherited,
 };
 
 use crate::arena::locked_is_required;
@@ -25,7 +31,6 @@ use pages::Pages;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -34,6 +39,11 @@ const FIRST_READ_BYTES: usize = 4096;
 /// The most bytes that are read from a file of unknown size. A device or a pipe may have no end: `/dev/zero` would fill
 /// the memory.
 const MOST_OF_UNKNOWN_SIZE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A limit that counts pages only while they can be written to has no room for them any more.
+const NOT_OPENED: Error = Error::Memory(
+    "a SecureBuffer cannot be opened: the limit on writable memory is used up (RLIMIT_DATA, `ulimit -d`)",
+);
 
 /// Locked, guarded, wiped memory for one secret.
 pub struct SecureBuffer {
@@ -47,11 +57,18 @@ impl SecureBuffer {
     /// [`Error::Memory`] if there is no memory, [`Error::Unlocked`] if this thread requires locked memory and the
     /// buffer cannot be locked.
     pub fn new(len: usize) -> Result<Self> {
+        Self::filled(len, |_| Ok(()))
+    }
+
+    /// Makes a buffer of `len` bytes that `fill` writes. The same errors as [`SecureBuffer::new`], or that of `fill`.
+    pub fn filled(len: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Self> {
         let buffer = Self::map(len).ok_or(Error::Memory("out of memory"))?;
-        match buffer.locked() || !locked_is_required() {
-            true => Ok(buffer),
-            false => Err(Error::Unlocked),
+        if !buffer.locked() && locked_is_required() {
+            return Err(Error::Unlocked);
         }
+        // SAFETY: nobody else has the buffer yet. Its pages are open: this is their first use.
+        fill(&mut unsafe { ContentMut::of(&buffer.pages) })?;
+        Ok(buffer)
     }
 
     /// Reads a whole file directly into locked memory.
@@ -76,7 +93,7 @@ impl SecureBuffer {
         let mut fill =
             |room: &mut [u8]| read_full(reader, room).map_err(|source| io_error(path, source));
         loop {
-            filled += fill(&mut buffer.content_mut()[filled..])?;
+            filled += fill(&mut buffer.content_mut()?[filled..])?;
             if filled < buffer.len() {
                 return buffer.resized(filled);
             }
@@ -90,24 +107,26 @@ impl SecureBuffer {
                 return Err(io_error(path, endless()));
             }
             buffer = buffer.resized(filled.saturating_mul(2))?;
-            buffer.content_mut()[filled] = beyond[0];
+            buffer.content_mut()?[filled] = beyond[0];
             filled += 1;
         }
     }
 
-    /// The content; [`Error::Forked`] in a forked child.
-    pub fn as_slice(&self) -> Result<&[u8]> {
-        self.check_process()?;
-        Ok(self.content())
+    /// The content, open until the result is dropped; [`Error::Forked`] in a forked child.
+    pub fn content(&self) -> Result<Content<'_>> {
+        self.begin_use()?;
+        Ok(Content::of(&self.pages))
     }
 
-    /// The content, to write to; [`Error::Forked`] in a forked child.
-    pub fn as_mut_slice(&mut self) -> Result<&mut [u8]> {
-        self.check_process()?;
-        Ok(self.content_mut())
+    /// The content, open to write to until the result is dropped; [`Error::Forked`] in a forked child.
+    pub fn content_mut(&mut self) -> Result<ContentMut<'_>> {
+        self.begin_use()?;
+        // SAFETY: `&mut self` is the only access.
+        Ok(unsafe { ContentMut::of(&self.pages) })
     }
 
-    /// The address of the content. It does not change while the buffer lives.
+    /// The address of the content. It does not change while the buffer lives, and can be touched while the buffer is
+    /// in use.
     pub fn address(&self) -> usize {
         self.pages.content() as usize
     }
@@ -115,6 +134,11 @@ impl SecureBuffer {
     /// The size of the content in bytes.
     pub fn len(&self) -> usize {
         self.pages.len
+    }
+
+    /// Whether nobody can touch the content now, since it is not in use.
+    pub fn is_protected(&self) -> bool {
+        self.pages.is_closed()
     }
 
     /// Whether there is no content.
@@ -146,27 +170,41 @@ impl SecureBuffer {
     }
 
     /// Overwrites the content with zeros, in a way that no optimiser removes.
-    pub fn wipe(&mut self) {
-        // SAFETY: the content is ours to write.
+    ///
+    /// [`Error::Memory`] if the system does not open the pages.
+    pub fn wipe(&mut self) -> Result<()> {
+        if !self.pages.begin_use() {
+            return Err(NOT_OPENED);
+        }
+        // SAFETY: the content is open, and ours to write.
         unsafe { os::wipe(self.pages.content(), self.len()) };
+        self.pages.end_use();
+        Ok(())
     }
 
     /// Notes one more user who relies on the address, and may read and write there until [`SecureBuffer::let_go`].
-    /// Meanwhile the memory is not moved.
-    pub fn hold(&self) {
-        self.pages.uses.fetch_add(1, Ordering::AcqRel);
+    /// Meanwhile the memory is open and not moved.
+    ///
+    /// [`Error::Forked`] in a forked child, [`Error::Memory`] if the system does not open the pages.
+    pub fn hold(&self) -> Result<()> {
+        self.begin_use()?;
+        self.pages.holds.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Takes back one [`SecureBuffer::hold`]. Ends the process if there was none.
     pub fn let_go(&self) {
-        if self.pages.uses.fetch_sub(1, Ordering::AcqRel) == 0 {
+        if self.pages.holds.fetch_sub(1, Ordering::AcqRel) == 0 {
             os::die("a SecureBuffer was let go more often than it was held");
         }
+        self.pages.end_use();
     }
 
-    /// Compares with `other` in a time that depends on nothing but the lengths. False in a forked child.
+    /// Compares with `other` in a time that depends on nothing but the lengths. False where [`SecureBuffer::content`] is
+    /// an error.
     pub fn ct_eq(&self, other: &[u8]) -> bool {
-        self.check_process().is_ok() && constant_time::equal(self.content(), other)
+        self.content()
+            .is_ok_and(|content| constant_time::equal(&content, other))
     }
 
     fn map(len: usize) -> Option<Self> {
@@ -185,10 +223,20 @@ impl SecureBuffer {
         if len == self.len() {
             return Ok(self);
         }
-        let mut other = Self::new(len)?;
         let kept = len.min(self.len());
-        other.content_mut()[..kept].copy_from_slice(&self.content()[..kept]);
-        Ok(other)
+        Self::filled(len, |content| {
+            content[..kept].copy_from_slice(&self.content()?[..kept]);
+            Ok(())
+        })
+    }
+
+    /// Opens the content until `Pages::end_use`.
+    fn begin_use(&self) -> Result<()> {
+        self.check_process()?;
+        match self.pages.begin_use() {
+            true => Ok(()),
+            false => Err(NOT_OPENED),
+        }
     }
 
     fn check_process(&self) -> Result<()> {
@@ -198,23 +246,18 @@ impl SecureBuffer {
             Err(Error::Forked)
         }
     }
-
-    fn content(&self) -> &[u8] {
-        // SAFETY: `len` bytes before the guard, initialised by the system.
-        unsafe { slice::from_raw_parts(self.pages.content(), self.len()) }
-    }
-
-    fn content_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and `&mut self` is the only access.
-        unsafe { slice::from_raw_parts_mut(self.pages.content(), self.len()) }
-    }
 }
 
 impl Drop for SecureBuffer {
     fn drop(&mut self) {
+        // Pages that the system does not open are left to it: it clears them. This use never ends.
+        let open = self.pages.begin_use();
         // In a forked child the canary is zero.
-        let intact = self.pages.is_intact() || self.check_process().is_err();
-        self.wipe();
+        let intact = !open || self.pages.is_intact() || self.check_process().is_err();
+        if open {
+            // SAFETY: the content is open, and ours to write.
+            unsafe { os::wipe(self.pages.content(), self.len()) };
+        }
         LIVE.lock().remove(&self.address());
         if !intact {
             os::die_by_fault("a SecureBuffer was written to in front of its content");

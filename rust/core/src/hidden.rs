@@ -150,7 +150,7 @@ unsafe fn hide_everything() -> Result<()> {
                 "memory cannot be hidden while a file is read into a SecureBuffer: hide memory earlier, or try again",
             ));
         }
-        if buffer::any_in_use() {
+        if buffer::any_held() {
             return Err(Error::InUse(
                 "memory cannot be hidden while a SecureBuffer has a view: release the views first, or hide memory earlier",
             ));
@@ -162,7 +162,7 @@ unsafe fn hide_everything() -> Result<()> {
             ));
         }
         make_window().map_err(|error| refusal(&error))?;
-        if let Err(error) = moving::move_all(&mut |visit| each_stretch(visit)) {
+        if let Err(error) = move_everything() {
             close_window();
             return Err(refusal(&error));
         }
@@ -171,6 +171,20 @@ unsafe fn hide_everything() -> Result<()> {
         buffer::note_hidden();
     }
     Ok(())
+}
+
+/// # Safety
+/// All locks must be held, and nobody else may use the memory.
+unsafe fn move_everything() -> io::Result<()> {
+    // SAFETY: the caller's promise. What moves must be open.
+    unsafe {
+        let moved = match buffer::open_all() {
+            true => moving::move_all(&mut |visit| each_stretch(visit)),
+            false => Err(io::ErrorKind::OutOfMemory.into()),
+        };
+        buffer::close_all();
+        moved
+    }
 }
 
 /// # Safety

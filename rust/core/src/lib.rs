@@ -42,6 +42,7 @@ pub mod refused;
 mod spin;
 pub mod stack;
 mod sync;
+mod uses;
 
 pub use error::{Error, Result};
 pub use init::init;

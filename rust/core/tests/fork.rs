@@ -183,21 +183,22 @@ fn children_of_a_busy_process_neither_hang_nor_crash() {
 #[test]
 fn secure_buffer_is_empty_and_refused_in_a_child() {
     let mut buffer = SecureBuffer::new(1000).unwrap();
-    buffer.as_mut_slice().unwrap().fill(0xEE);
+    buffer.content_mut().unwrap().fill(0xEE);
     let address = buffer.address();
+    buffer.hold().unwrap();
     assert!(in_child(|| {
-        assert!(matches!(buffer.as_slice(), Err(Error::Forked)));
+        assert!(matches!(buffer.content(), Err(Error::Forked)));
         assert!(!buffer.locked() && !buffer.ct_eq(&[0xEE; 1000]));
         // SAFETY: the mapping exists in the child too.
         let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, 1000) };
         assert!(bytes.iter().all(|byte| *byte == 0));
         drop(buffer);
         let mut own = SecureBuffer::new(10).unwrap();
-        own.as_mut_slice().unwrap().fill(1);
+        own.content_mut().unwrap().fill(1);
         true
     }));
     let buffer = SecureBuffer::new(0).unwrap();
-    assert!(buffer.as_slice().unwrap().is_empty());
+    assert!(buffer.content().unwrap().is_empty());
 }
 
 #[test]

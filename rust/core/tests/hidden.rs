@@ -34,7 +34,7 @@ fn child_that_hides() {
     assert_eq!(os::others_can_read(&raw const control), Some(true));
     let blocks = Blocks::new();
     let mut buffer = SecureBuffer::new(10_000).unwrap();
-    buffer.as_mut_slice().unwrap().fill(0xEE);
+    buffer.content_mut().unwrap().fill(0xEE);
     assert_eq!(hidden::measured(), Some(false));
     let before = status();
     hidden::hide_memory().unwrap();
@@ -74,10 +74,10 @@ fn child_that_locks_a_buffer_later() {
     hidden::hide_memory().unwrap();
     limit_descriptors(3);
     let mut buffer = SecureBuffer::new(100_000).unwrap();
-    buffer.as_mut_slice().unwrap().fill(0xEE);
+    buffer.content_mut().unwrap().fill(0xEE);
     assert!(!buffer.lock() && !buffer.locked());
     limit_descriptors(100);
-    buffer.hold();
+    buffer.hold().unwrap();
     assert!(!buffer.lock());
     buffer.let_go();
     assert!(buffer.lock() && buffer.locked() && !buffer.unlock());
@@ -103,7 +103,7 @@ fn child_that_uses_pages_again() {
     ] {
         let [first, second] = sizes;
         let mut buffer = SecureBuffer::new(first).unwrap();
-        buffer.as_mut_slice().unwrap().fill(0xEE);
+        buffer.content_mut().unwrap().fill(0xEE);
         let block = vec![0xEE_u8; first];
         drop((buffer, block));
         let (buffer, block) = (SecureBuffer::new(second).unwrap(), vec![0_u8; second]);
@@ -145,14 +145,15 @@ fn child_has_a_hidden_copy_and_cannot_reach_its_parent() {
 fn child_that_hides_and_forks() {
     let mut blocks = Blocks::new();
     let mut buffer = SecureBuffer::new(100).unwrap();
-    buffer.as_mut_slice().unwrap().fill(0xEE);
+    buffer.content_mut().unwrap().fill(0xEE);
     hidden::hide_memory().unwrap();
+    buffer.hold().unwrap();
     let before = status();
     assert!(in_child(|| {
         assert_eq!(status().locked_bytes, before.locked_bytes);
         blocks.assert_as_they_were();
         blocks.assert_hidden();
-        assert!(matches!(buffer.as_slice(), Err(Error::Forked)));
+        assert!(matches!(buffer.content(), Err(Error::Forked)));
         // SAFETY: something is mapped there in the child too.
         let inherited = unsafe { std::slice::from_raw_parts(buffer.address() as *const u8, 100) };
         assert!(inherited.iter().all(|byte| *byte == 0));

@@ -38,7 +38,7 @@ fn hiding_is_refused_while_a_buffer_is_held_or_work_goes_on() {
 #[ignore = "needs the process to itself"]
 fn child_that_is_busy() {
     let buffer = SecureBuffer::new(10).unwrap();
-    buffer.hold();
+    buffer.hold().unwrap();
     assert!(matches!(hidden::hide_memory(), Err(Error::InUse(why)) if why.contains("view")));
     buffer.let_go();
     let (begun, wait_for_begin) = mpsc::channel();

@@ -23,14 +23,14 @@ fn content_is_zero_first_and_then_what_was_written() {
     for len in [0, 1, 15, 16, 4079, 4080, 4081, 4096, 100_000] {
         let mut buffer = SecureBuffer::new(len).unwrap();
         assert_eq!((buffer.len(), buffer.is_empty()), (len, len == 0));
-        assert!(buffer.as_slice().unwrap().iter().all(|byte| *byte == 0));
-        buffer.as_mut_slice().unwrap().fill(0xE1);
+        assert!(buffer.content().unwrap().iter().all(|byte| *byte == 0));
+        buffer.content_mut().unwrap().fill(0xE1);
         assert_eq!(
-            buffer.as_slice().unwrap().as_ptr() as usize,
+            buffer.content().unwrap().as_ptr() as usize,
             buffer.address()
         );
         assert!(buffer.ct_eq(&vec![0xE1; len]));
-        buffer.wipe();
+        buffer.wipe().unwrap();
         assert!(buffer.ct_eq(&vec![0; len]));
     }
 }
@@ -38,7 +38,7 @@ fn content_is_zero_first_and_then_what_was_written() {
 #[test]
 fn comparison_sees_every_byte_and_the_length() {
     let mut buffer = SecureBuffer::new(40).unwrap();
-    buffer.as_mut_slice().unwrap().fill(1);
+    buffer.content_mut().unwrap().fill(1);
     for place in 0..40 {
         let mut other = [1; 40];
         other[place] = 2;
@@ -105,7 +105,7 @@ fn child_lock_under_a_limit() {
     assert!(first.unlock() && !first.locked());
     assert!(!mapping_of(first.address()).has("lo"));
     assert!(first.lock() && mapping_of(first.address()).has("lo"));
-    large.as_mut_slice().unwrap().fill(1);
+    large.content_mut().unwrap().fill(1);
 }
 
 #[test]
@@ -119,6 +119,7 @@ fn access_beyond_the_end_faults_at_once() {
 #[ignore = "dies"]
 fn child_write_one_byte_beyond() {
     let buffer = SecureBuffer::new(1003).unwrap();
+    buffer.hold().unwrap();
     // SAFETY: none; the guard is what this tests.
     unsafe { ((buffer.address() + 1003) as *mut u8).write_volatile(1) };
 }
@@ -127,6 +128,7 @@ fn child_write_one_byte_beyond() {
 #[ignore = "dies"]
 fn child_read_one_byte_beyond() {
     let buffer = SecureBuffer::new(1003).unwrap();
+    buffer.hold().unwrap();
     // SAFETY: none; the guard is what this tests.
     unsafe { ((buffer.address() + 1003) as *const u8).read_volatile() };
 }
@@ -174,6 +176,7 @@ fn child_write_before_with_a_handler() {
 #[ignore = "dies"]
 fn child_write_one_byte_before_nothing() {
     let buffer = SecureBuffer::new(0).unwrap();
+    buffer.hold().unwrap();
     let before = (buffer.address() - 1) as *mut u8;
     // SAFETY: the canary, which nobody may write; that is what this tests.
     unsafe { before.write_volatile(before.read_volatile() ^ 1) };
@@ -205,6 +208,7 @@ fn every_size_ends_where_the_guard_begins_and_starts_behind_the_canary() {
 #[ignore = "dies"]
 fn child_write_one_byte_before() {
     let buffer = SecureBuffer::new(1003).unwrap();
+    buffer.hold().unwrap();
     let before = (buffer.address() - 1) as *mut u8;
     // SAFETY: the canary, which nobody may write; that is what this tests.
     unsafe { before.write_volatile(before.read_volatile() ^ 1) };
@@ -220,6 +224,7 @@ fn walk_before_the_beginning_faults() {
 #[ignore = "dies"]
 fn child_walk_before_the_beginning() {
     let buffer = SecureBuffer::new(1003).unwrap();
+    buffer.hold().unwrap();
     for back in 0..=4096 {
         // SAFETY: none; the guard is what this tests.
         unsafe { ((buffer.address() - back) as *const u8).read_volatile() };
@@ -231,7 +236,7 @@ fn file_is_read_whole_whatever_its_size() {
     for len in [0, 1, 4095, 4096, 4097, 8192, 1_000_000] {
         let file = Scratch::with(&pattern(len));
         let buffer = SecureBuffer::from_file(&file.0).unwrap();
-        assert_eq!(buffer.as_slice().unwrap(), pattern(len), "{len}");
+        assert_eq!(*buffer.content().unwrap(), pattern(len), "{len}");
     }
 }
 
@@ -253,7 +258,7 @@ fn file_that_does_not_tell_its_size_is_read_whole() {
         writer.write_all(&pattern(len)).unwrap();
         drop(writer);
         assert_eq!(
-            reader.join().unwrap().as_slice().unwrap(),
+            *reader.join().unwrap().content().unwrap(),
             pattern(len),
             "{len}"
         );

@@ -27,6 +27,7 @@ mod sealing;
 mod secret_reply;
 mod secure_buffer;
 mod text;
+mod unlocked;
 
 use nomyo_core::arena::{self, Arena};
 use nomyo_core::os;

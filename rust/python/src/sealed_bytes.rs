@@ -67,7 +67,7 @@ fn seal(content: &[u8], key: &rsa::PublicKey, context: &[u8]) -> Result<Package>
 
 fn open(package: &[u8], key: &rsa::PrivateKey, context: &[u8]) -> Result<Memory> {
     let sealed = Sealed::parse(package)?.bound_to(context);
-    let mut content = Memory::new(sealed.plaintext_len())?;
-    sealed.open_into(key, content.as_mut_slice()?)?;
-    Ok(content)
+    Memory::filled(sealed.plaintext_len(), |content| {
+        sealed.open_into(key, content)
+    })
 }

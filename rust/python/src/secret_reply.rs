@@ -66,9 +66,8 @@ struct Opened {
 
 fn open_parts(package: &[u8], key: &rsa::PrivateKey) -> Result<Opened> {
     let sealed = Sealed::parse(package)?;
-    let mut json = Memory::new(sealed.plaintext_len())?;
-    sealed.open_into(key, json.as_mut_slice()?)?;
-    let (parts, content) = stack::scrubbed(|| read_parts(json.as_slice()?))?;
+    let json = Memory::filled(sealed.plaintext_len(), |json| sealed.open_into(key, json))?;
+    let (parts, content) = stack::scrubbed(|| read_parts(&json.content()?))?;
     Ok(Opened {
         json,
         content,
@@ -87,9 +86,8 @@ fn read_parts(json: &[u8]) -> Result<(Parts, Option<Memory>)> {
 
 fn decoded(json: &[u8], quoted: &Quoted) -> Result<Memory> {
     let text = &json[quoted.content.clone()];
-    let mut memory = Memory::new(unescaped_len(text).ok_or(Error::NotJson)?)?;
-    unescape_into(text, memory.as_mut_slice()?).ok_or(Error::NotJson)?;
-    Ok(memory)
+    let len = unescaped_len(text).ok_or(Error::NotJson)?;
+    Memory::filled(len, |out| unescape_into(text, out).ok_or(Error::NotJson))
 }
 
 impl Opened {
@@ -125,7 +123,8 @@ impl Opened {
         let Some(place) = place else {
             return Ok(None);
         };
-        let json = &self.json.as_slice()?[place];
+        let json = self.json.content()?;
+        let json = &json[place];
         let levels = Walker::new(json).skip();
         check_stack(levels.map_err(|Syntax| Error::NotJson)?)?;
         let mut text = arena::zeroed(json.len())?;

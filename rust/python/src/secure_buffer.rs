@@ -1,7 +1,7 @@
 //! `SecureBuffer`: the core's guarded memory as a Python object with the buffer protocol.
 //!
-//! While a view is held or an operation is under way, the memory is pinned: its address and size stay, and `close`
-//! raises an error. The mutex guards the count of pins. It is never held while Python code runs or a thread waits for
+//! While a view is held or an operation is under way, the memory is pinned: it is open, its address and size stay, and
+//! `close` raises an error. The mutex guards the count of pins. It is never held while Python code runs or a thread waits for
 //! the GIL. The content may change at any time, by whoever writes through a view, so nothing here keeps a slice of it
 //! across a call.
 
@@ -12,6 +12,7 @@ use crate::interruptible::read_file;
 use crate::no_copy;
 pub use crate::pinned::Pinned;
 use crate::pinned::Pins;
+use crate::unlocked::{Unlocked, view_of};
 use nomyo_core::buffer::SecureBuffer as Memory;
 use nomyo_core::{arena, stack};
 use pyo3::exceptions::{PyBufferError, PyOverflowError, PyTypeError, PyValueError};
@@ -57,8 +58,10 @@ impl SecureBuffer {
 
     /// Makes a buffer with a copy of `content`.
     pub fn from_slice(content: &[u8]) -> nomyo_core::Result<Self> {
-        let mut memory = Memory::new(content.len())?;
-        memory.as_mut_slice()?.copy_from_slice(content);
+        let memory = Memory::filled(content.len(), |out| {
+            out.copy_from_slice(content);
+            Ok(())
+        })?;
         Ok(Self::from_memory(memory))
     }
 
@@ -70,13 +73,11 @@ impl SecureBuffer {
     /// The same, but None if the buffer is closed.
     pub fn pin_if_open(&self) -> Option<nomyo_core::Result<Pinned<'_>>> {
         let content = self.if_open(|memory, pins| {
-            let slice = memory.as_mut_slice()?;
-            let place = (slice.as_mut_ptr(), slice.len());
+            memory.hold()?;
             *pins += 1;
-            memory.hold();
-            Ok(place)
+            Ok((memory.address(), memory.len()))
         })?;
-        Some(content.map(|(pointer, len)| Pinned::new(self, pointer, len)))
+        Some(content.map(|(address, len)| Pinned::new(self, address as *mut u8, len)))
     }
 
     fn from_size(py: Python<'_>, size: &Bound<'_, PyInt>) -> PyResult<Self> {
@@ -97,9 +98,11 @@ impl SecureBuffer {
             Some(source) => source,
             None => &Exported::readable(data)?,
         };
-        let mut memory = Memory::new(source.len()).or_raise(py)?;
-        let content = memory.as_mut_slice().or_raise(py)?;
-        stack::scrubbed(|| source.copy_to(content));
+        let copied = Memory::filled(source.len(), |content| {
+            stack::scrubbed(|| source.copy_to(content));
+            Ok(())
+        });
+        let memory = copied.or_raise(py)?;
         if let Some(source) = &writable {
             source.wipe();
         }
@@ -133,7 +136,8 @@ impl SecureBuffer {
     fn wipe_and_close(&self, py: Python<'_>) -> bool {
         let mut state = self.state();
         if let Some(memory) = state.memory.as_mut() {
-            memory.wipe();
+            // A buffer that cannot be opened has no pins, and goes unwiped: the system clears its pages.
+            let _ = memory.wipe();
         }
         if state.pins > 0 {
             return false;
@@ -190,14 +194,10 @@ impl SecureBuffer {
         read_file(py, &path).map(Self::from_memory)
     }
 
-    /// A writable view of the content.
+    /// A writable view of the content. While any view is held, the content is open to all code of this process.
     #[getter]
     fn data<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        // SAFETY: an object is given; the result is a new reference.
-        unsafe {
-            let view = ffi::PyMemoryView_FromObject(slf.as_ptr());
-            Bound::from_owned_ptr_or_err(slf.py(), view)
-        }
+        view_of(slf)
     }
 
     /// The size of the content in bytes.
@@ -206,7 +206,7 @@ impl SecureBuffer {
         self.with_memory(py, |memory, _| Ok(memory.len()))
     }
 
-    /// The address of the content in memory.
+    /// The address of the content in memory. It can be touched while a view is held.
     #[getter]
     fn address(&self, py: Python<'_>) -> PyResult<usize> {
         self.with_memory(py, |memory, _| Ok(memory.address()))
@@ -235,15 +235,33 @@ impl SecureBuffer {
     }
 
     /// Overwrite the content with zeros. The same as `wipe`.
-    fn zero(&self) {
-        self.wipe();
+    fn zero(&self, py: Python<'_>) -> PyResult<()> {
+        self.wipe(py)
     }
 
     /// Overwrite the content with zeros, in a way that no optimiser removes. Does nothing after `close`.
-    fn wipe(&self) {
-        if let Some(memory) = self.state().memory.as_mut() {
-            memory.wipe();
+    fn wipe(&self, py: Python<'_>) -> PyResult<()> {
+        match self.if_open(|memory, _| memory.wipe()) {
+            Some(outcome) => outcome.or_raise(py),
+            None => Ok(()),
         }
+    }
+
+    /// Check that nothing in this process can touch the content: nobody uses it. Returns False on Windows.
+    ///
+    /// Raises BufferError if a view is held or an operation is under way.
+    fn protect(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.with_memory(py, |memory, pins| Ok((memory.is_protected(), *pins)))? {
+            (protected, 0) => Ok(protected),
+            _ => Err(PyBufferError::new_err(
+                "the SecureBuffer cannot be protected: a view of it is still held",
+            )),
+        }
+    }
+
+    /// Open the content for a `with` block, which gets a writable view. The view is released at the end.
+    fn unlocked(slf: Bound<'_, Self>) -> Unlocked {
+        Unlocked::new(slf.into_any().unbind())
     }
 
     /// Wipe the content and release the memory. Idempotent.
@@ -299,7 +317,7 @@ impl SecureBuffer {
         let mut copy = arena::zeroed(theirs.len()).or_raise(py)?;
         theirs.copy_to(&mut copy);
         let equal = self.with_memory(py, |memory, _| {
-            memory.as_slice()?; // an error in a forked child, whose memory has no content
+            let _open = memory.content()?; // an error in a forked child, whose memory has no content
             Ok(stack::scrubbed(|| memory.ct_eq(&copy)))
         })?;
         Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind())

@@ -5,6 +5,7 @@ use crate::hidden::moving;
 use crate::os;
 use crate::refused::Protection;
 use crate::spin::SpinLock;
+use crate::uses::Uses;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,8 +30,12 @@ pub(crate) struct Pages {
     pub(super) locked: AtomicBool,
     /// Whether they are hidden. Then they are locked too.
     pub(super) hidden: AtomicBool,
-    /// How many users outside of this module rely on the address.
-    pub(super) uses: AtomicUsize,
+    /// The uses under way. Without any, the pages cannot be touched. The lock is that of [`LIVE`].
+    uses: Uses,
+    /// How many of the uses are by users outside of this crate, who may write at any time.
+    pub(super) holds: AtomicUsize,
+    /// Whether the pages cannot be touched now. Changes under the lock of [`LIVE`].
+    closed: AtomicBool,
 }
 
 // SAFETY: the mapping belongs to one SecureBuffer, whose `&mut self` alone writes to it.
@@ -39,7 +44,8 @@ unsafe impl Send for Pages {}
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// Maps pages for `len` bytes of content between guards; `None` if there is no memory.
+    /// Maps pages for `len` bytes of content between guards; `None` if there is no memory. They are open, for one
+    /// use that is under way.
     pub(super) fn map(len: usize) -> Option<Self> {
         let page = os::page_size();
         let inner = len
@@ -55,7 +61,9 @@ impl Pages {
             len,
             locked: AtomicBool::new(false),
             hidden: AtomicBool::new(false),
-            uses: AtomicUsize::new(0),
+            uses: Uses::new(1),
+            holds: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
         };
         // SAFETY: the reservation is fresh, and nothing uses it if it cannot be opened.
         unsafe {
@@ -67,7 +75,56 @@ impl Pages {
         Some(pages)
     }
 
-    /// Unmaps the pages.
+    /// Begins a use: the pages can be touched until [`Pages::end_use`]. Returns false if the system does not open them.
+    pub(super) fn begin_use(&self) -> bool {
+        self.uses.begin(&LIVE, |_| self.reopen())
+    }
+
+    /// Ends a use. The last one closes the pages.
+    pub(super) fn end_use(&self) {
+        self.uses.end(&LIVE, |_| self.close());
+    }
+
+    /// Whether the pages cannot be touched now.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Makes closed pages readable and writable, under the lock of [`LIVE`]. Returns whether they are.
+    fn reopen(&self) -> bool {
+        // SAFETY: the pages are ours.
+        let opened = !self.is_closed() || unsafe { os::allow_access(self.start(), self.inner) };
+        if opened {
+            self.closed.store(false, Ordering::Relaxed);
+        }
+        opened
+    }
+
+    /// Makes the pages untouchable, under the lock of [`LIVE`] or before they are in it.
+    fn close(&self) {
+        // SAFETY: no use is under way, and a use opens them first.
+        let closed = unsafe { os::deny_access(self.start(), self.inner) };
+        self.closed.store(closed, Ordering::Relaxed);
+    }
+
+    /// Runs `work` on open pages, and closes them again if no use is under way. `None` if the system does not open them.
+    /// The lock of [`LIVE`] must be held.
+    fn while_open<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        if !self.reopen() {
+            return None;
+        }
+        let outcome = work();
+        self.close_unless_used();
+        Some(outcome)
+    }
+
+    fn close_unless_used(&self) {
+        if !self.uses.any() {
+            self.close();
+        }
+    }
+
+    /// Unmaps the pages, which are wiped if they are open.
     ///
     /// # Safety
     /// Nothing may use the pages any more, and they must have left [`LIVE`].
@@ -75,7 +132,7 @@ impl Pages {
         let reserved = self.inner + 2 * os::page_size();
         // SAFETY: the caller's promise.
         unsafe {
-            if !self.hidden.load(Ordering::Relaxed) {
+            if !self.hidden.load(Ordering::Relaxed) || self.is_closed() {
                 return os::release(self.reservation, reserved);
             }
             // All of it: others rely on spare pages to be zero.
@@ -84,32 +141,36 @@ impl Pages {
         }
     }
 
-    /// Locks open pages, or hides them if all memory is. Any user but the caller must be counted in `uses`.
+    /// Locks the pages, or hides them if all memory is, which is not possible while they are used.
     pub(super) fn lock(&self) {
         // Held, so that neither a fork nor the hiding of all memory comes between.
         let _live = LIVE.lock();
         if self.hidden.load(Ordering::Relaxed) {
             return;
         }
-        // SAFETY: the pages are ours, `LIVE` is locked, and the caller reads and writes nothing meanwhile.
-        let (hidden, locked) = unsafe {
+        // Open: the system cannot lock pages that cannot be touched.
+        // SAFETY: the pages are ours and open, and `LIVE` is locked.
+        let lock = || unsafe {
             match arena::hiding() {
                 true => (self.hide(), false),
                 false => (false, os::lock(self.start(), self.inner)),
             }
+        };
+        let Some((hidden, locked)) = self.while_open(lock) else {
+            return;
         };
         self.hidden.store(hidden, Ordering::Relaxed);
         self.locked.store(hidden || locked, Ordering::Relaxed);
     }
 
     /// # Safety
-    /// The pages must be open and the lock of [`LIVE`] held, and any user but the caller must be counted in `uses`.
+    /// The pages must be open and the lock of [`LIVE`] held.
     unsafe fn hide(&self) -> bool {
-        // SAFETY: the caller's promise.
-        self.uses.load(Ordering::Acquire) == 0 && unsafe { moving::move_one(self.stretch()) }
+        // SAFETY: the caller's promise, and nobody uses them.
+        !self.uses.any() && unsafe { moving::move_one(self.stretch()) }
     }
 
-    /// Whether nobody wrote before the content.
+    /// Whether nobody wrote before the content. The pages must be in use.
     pub(super) fn is_intact(&self) -> bool {
         // SAFETY: the canary lies in the first page.
         unsafe { self.canary_place().read_unaligned() == canary() }
@@ -180,21 +241,44 @@ pub(crate) unsafe fn wipe_all() {
     // SAFETY: the caller's promise.
     for pages in unsafe { LIVE.held_value() }.values() {
         // SAFETY: everything in the list is mapped, since a buffer leaves the list before it is unmapped.
-        unsafe { os::wipe_touched(pages.content(), pages.len) };
+        pages.while_open(|| unsafe { os::wipe_touched(pages.content(), pages.len) });
     }
 }
 
-/// Whether a buffer has users who rely on its address, and may write there at any time.
+/// Whether a buffer has users who rely on its address, and may write there at any time. Native work that is stopped at
+/// the gate is none: it writes later.
 ///
 /// # Safety
 /// The caller must hold the lock of [`LIVE`].
-pub(crate) unsafe fn any_in_use() -> bool {
+pub(crate) unsafe fn any_held() -> bool {
     // SAFETY: the caller's promise.
     let mut all = unsafe { LIVE.held_value() }.values();
-    all.any(|pages| pages.uses.load(Ordering::Acquire) > 0)
+    all.any(|pages| pages.holds.load(Ordering::Acquire) > 0)
 }
 
-/// Calls `visit` with the pages of every buffer.
+/// Opens the pages of every buffer, until [`close_all`]. Returns whether the system opened all of them.
+///
+/// # Safety
+/// The caller must hold the lock of [`LIVE`].
+pub(crate) unsafe fn open_all() -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { LIVE.held_value() }
+        .values()
+        .all(|pages| pages.reopen())
+}
+
+/// Closes the pages of every buffer that is not in use.
+///
+/// # Safety
+/// The caller must hold the lock of [`LIVE`].
+pub(crate) unsafe fn close_all() {
+    // SAFETY: the caller's promise.
+    for pages in unsafe { LIVE.held_value() }.values() {
+        pages.close_unless_used();
+    }
+}
+
+/// Calls `visit` with the pages of every buffer. They may be closed.
 ///
 /// # Safety
 /// The caller must hold the lock of [`LIVE`].
@@ -228,7 +312,11 @@ pub(crate) unsafe fn replace_hidden() -> bool {
     all.all(|pages| {
         let hidden = pages.hidden.swap(false, Ordering::Relaxed);
         // SAFETY: there is nothing at these addresses.
-        !hidden || unsafe { os::zeros_over(pages.start(), pages.inner) }
+        let replaced = !hidden || unsafe { os::zeros_over(pages.start(), pages.inner) };
+        if hidden && replaced {
+            pages.close_unless_used();
+        }
+        replaced
     })
 }
 

@@ -9,6 +9,7 @@
 //! | locked memory | `mlock` | `mlock` | `VirtualLock` |
 //! | kept out of core dumps | `MADV_DONTDUMP` | no | no |
 //! | hidden memory | `memfd_secret` | no | no |
+//! | locked pages without access | `mprotect` | `mprotect` | no |
 //! | zero in a forked child | `MADV_WIPEONFORK` | no | no `fork` |
 //! | key files | modes, owners, `flock` | modes, owners, `flock` | access control lists, a lock file |
 //! | open files that others append to | `flock` | `flock` | no |
@@ -55,9 +56,9 @@ pub use hidden_pages::{
     why_not_hidden, zeros_over,
 };
 pub use memory::{
-    address_space_limit, can_lock, close_pages, hide_from_dumps, limit_applies, lock,
-    lock_inherited, memlock_limit, open_pages, page_size, physical_bytes, release, reserve, unlock,
-    wipe_on_fork,
+    address_space_limit, allow_access, can_lock, close_pages, deny_access, hide_from_dumps,
+    limit_applies, lock, lock_inherited, memlock_limit, open_pages, page_size, physical_bytes,
+    release, reserve, unlock, wipe_on_fork,
 };
 pub use plain_pages::PlainPages;
 pub use process::{

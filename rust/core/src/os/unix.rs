@@ -72,6 +72,26 @@ pub unsafe fn close_pages(ptr: *mut u8, len: usize) {
     }
 }
 
+/// Makes open pages untouchable. They keep their content, stay locked, and still count as locked. Returns whether that
+/// worked.
+///
+/// # Safety
+/// The range must be the caller's, and nothing may touch it until [`allow_access`].
+pub unsafe fn deny_access(ptr: *mut u8, len: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { libc::mprotect(ptr.cast(), len, libc::PROT_NONE) == 0 }
+}
+
+/// Makes pages readable and writable again after [`deny_access`]. Returns whether that worked: the limit on writable
+/// memory (`RLIMIT_DATA`) does not count untouchable pages, and so may leave no room for them.
+///
+/// # Safety
+/// The range must be the caller's.
+pub unsafe fn allow_access(ptr: *mut u8, len: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { open_pages(ptr, len) }
+}
+
 /// Locks pages into RAM. Returns whether that worked. If not, a part may be locked (mlock(2)), which the caller must
 /// unlock.
 ///

@@ -108,6 +108,23 @@ pub unsafe fn close_pages(ptr: *mut u8, len: usize) {
     }
 }
 
+/// Returns false: the pages stay as they are. `PAGE_NOACCESS` would unlock them (ntstatus.h, `STATUS_WAS_UNLOCKED`), and
+/// the lock is worth more.
+///
+/// # Safety
+/// None.
+pub unsafe fn deny_access(_ptr: *mut u8, _len: usize) -> bool {
+    false
+}
+
+/// Returns true: no page was made untouchable.
+///
+/// # Safety
+/// None.
+pub unsafe fn allow_access(_ptr: *mut u8, _len: usize) -> bool {
+    true
+}
+
 /// Locks pages into RAM. Returns whether that worked.
 ///
 /// # Safety
