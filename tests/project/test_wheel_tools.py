@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wheels import build, rewrite
+from wheels import build, checks, rewrite
 from wheels.source import Source, source
 from wheels.targets import TARGETS, Target
 
@@ -58,6 +58,16 @@ def test_rewritten_wheels_are_the_same_bytes_wherever_they_were_built(tmp_path: 
     assert rows[-1] == [f"{INFO}/RECORD", "", ""]
 
 
+def test_changed_module_stands_in_the_wheel_with_its_own_hash(tmp_path: Path) -> None:
+    wheel = _wheel(tmp_path / "old.whl", tmp_path, 1)
+
+    written = rewrite.rewrite(wheel, tmp_path / "new.whl", Source(tmp_path, COMMIT, DATE), bytes.upper)
+
+    with zipfile.ZipFile(written) as opened:
+        assert opened.read("nomyo/_core.abi3.so") == b"MACHINE CODE"
+        assert _hash(b"MACHINE CODE") in opened.read(f"{INFO}/RECORD").decode()
+
+
 def _hash(content: bytes) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
@@ -87,9 +97,17 @@ def test_compilers_get_no_flags_of_the_environment_and_no_date_but_the_commits(
     for name in ("CFLAGS", "CFLAGS_x86_64_unknown_linux_gnu", "RUSTFLAGS", "CARGO_PROFILE_RELEASE_LTO"):
         monkeypatch.setenv(name, "of the developer")
 
-    env = build._environment(Source(tmp_path, COMMIT, DATE), target, tmp_path / "cache")
+    env = build._environment(Source(tmp_path, COMMIT, DATE), target, tmp_path / "cache", tmp_path / "library")
 
     assert "of the developer" not in env.values()
     assert (env["NOMYO_BUILD_COMMIT"], env["SOURCE_DATE_EPOCH"]) == (COMMIT, str(DATE))
     assert f"--remap-path-prefix={tmp_path}=/nomyo" in env["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
     assert ("-crt-static" in env["CARGO_ENCODED_RUSTFLAGS"]) == target.musl
+    assert ("--no-as-needed" in env["CARGO_ENCODED_RUSTFLAGS"]) == target.musl
+
+
+@pytest.mark.parametrize("library", ["libc.so", "libc.musl.so", "libssl.so.3", "libffi.so.8"])
+def test_wheels_may_not_need_libraries_that_a_machine_may_lack(library: str) -> None:
+    assert not checks._LIBRARIES.fullmatch(library)
+    assert checks._LIBRARIES.fullmatch("libc.musl-aarch64.so.1")
+    assert checks._LIBRARIES.fullmatch("libgcc_s.so.1")

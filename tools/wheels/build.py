@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wheels import rewrite, unwinder
+from wheels import c_library, rewrite, unwinder
 from wheels.source import Source
 from wheels.targets import Target
 
@@ -50,24 +50,25 @@ def build(source: Source, target: Target, out: Path, cache: Path) -> Path:
         *("--target", target.triple, "--compatibility", target.tag),
         *("--target-dir", str(cache), "--out", str(fresh)),
     ]
-    if not target.musl:
-        unwinder.stand_in(target, cache / "unwinder" / target.triple)
-    subprocess.run(command, check=True, cwd=source.folder, env=_environment(source, target, cache))
+    system = c_library if target.musl else unwinder
+    library = system.stand_in(target, cache / "stand-ins" / target.triple)
+    subprocess.run(command, check=True, cwd=source.folder, env=_environment(source, target, cache, library))
     (wheel,) = fresh.glob("*.whl")
     out.mkdir(parents=True, exist_ok=True)
-    return rewrite.rewrite(wheel, out / wheel.name, source)
+    change = c_library.without_name_of_zig if target.musl else bytes
+    return rewrite.rewrite(wheel, out / wheel.name, source, change)
 
 
-def _environment(source: Source, target: Target, cache: Path) -> dict[str, str]:
+def _environment(source: Source, target: Target, cache: Path, library: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     cargo = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
     # The last one that fits is taken: rustc(1), gcc(1).
     folders = {cargo: "/cargo", source.folder: "/nomyo", cache: "/target"}
     rust = [f"--remap-path-prefix={folder}={name}" for folder, name in folders.items()]
     if target.musl:  # Python itself loads musl; a second one inside the module would have an allocator of its own
-        rust.append("-Ctarget-feature=-crt-static")
-    else:
-        rust.append(f"-Clink-arg={cache / 'unwinder' / target.triple / unwinder.LIBRARY}")
+        # The linker would leave the stand-in out, which is empty.
+        rust += ["-Ctarget-feature=-crt-static", "-Clink-arg=-Wl,--no-as-needed"]
+    rust.append(f"-Clink-arg={library}")
     # What maturin makes of zig writes debugging information by default, which no wheel holds.
     c_flags = ["-g0", *(f"-ffile-prefix-map={folder}={name}" for folder, name in folders.items())]
     return {
@@ -75,6 +76,7 @@ def _environment(source: Source, target: Target, cache: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{inherited['PATH']}",
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(rust),
         "CFLAGS": " ".join(c_flags),
+        "MATURIN_NO_MISSING_BUILD_BACKEND_WARNING": "1",
         "NOMYO_BUILD_COMMIT": source.commit,
         "SOURCE_DATE_EPOCH": str(source.date),
         "ZERO_AR_DATE": "1",

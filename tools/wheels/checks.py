@@ -24,7 +24,7 @@ _MODULE = "nomyo/_core.abi3.so"
 _PYTHON = "3.11"
 # A wheel for glibc may need these and nothing else; one for musl, its C library.
 _LIBRARIES = re.compile(
-    r"(libc|libm|libgcc_s|libpthread|libdl|librt|ld-linux-x86-64|ld-linux-aarch64)\.so\.\d|libc\.(musl-\w+\.so\.1|so)"
+    r"(libc|libm|libgcc_s|libpthread|libdl|librt|ld-linux-x86-64|ld-linux-aarch64)\.so\.\d|libc\.musl-\w+\.so\.1"
 )
 
 

@@ -12,6 +12,7 @@ import json
 import time
 import uuid
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,13 +22,22 @@ _EARLIEST = 315_532_800  # 1980, the first year that a ZIP file knows
 _FOLDER = "file:///nomyo"
 
 
-def rewrite(wheel: Path, to: Path, source: Source) -> Path:
-    """Write `wheel` to the path `to`, with the same names in the same order; return `to`."""
+def rewrite(wheel: Path, to: Path, source: Source, change_module: Callable[[bytes], bytes] = bytes) -> Path:
+    """Write `wheel` to the path `to`, with the same names in the same order; return `to`.
+
+    Args:
+        wheel: as maturin wrote it.
+        to: another path.
+        source: the clone that was built.
+        change_module: takes the compiled module, and returns the one to write.
+    """
     with zipfile.ZipFile(wheel) as old:
         contents = {name: old.read(name) for name in old.namelist() if not name.endswith("/")}
     for name, content in contents.items():
         if ".dist-info/sboms/" in name:
             contents[name] = _sbom(content, source)
+        elif name.endswith(".so"):
+            contents[name] = change_module(content)
     record = next(name for name in contents if name.endswith(".dist-info/RECORD"))
     contents[record] = _record(contents, record)
     date = time.gmtime(max(source.date, _EARLIEST))[:6]

@@ -13,6 +13,16 @@ class Target:
     tag: str
 
     @property
+    def machine(self) -> str:
+        """The processor."""
+        return self.triple.partition("-")[0]
+
+    @property
+    def arm(self) -> bool:
+        """Whether this machine runs it in an emulator alone."""
+        return self.machine == "aarch64"
+
+    @property
     def musl(self) -> bool:
         """Whether its C library is musl."""
         return self.triple.endswith("musl")
@@ -28,4 +38,4 @@ _ALL = (
     Target("aarch64-unknown-linux-musl", "musllinux_1_2"),
 )
 
-TARGETS = {f"{target.tag}_{target.triple.partition('-')[0]}": target for target in _ALL}
+TARGETS = {f"{target.tag}_{target.machine}": target for target in _ALL}

@@ -33,11 +33,10 @@ def stand_in(target: Target, folder: Path) -> Path:
     versions.write_text(
         "".join(f"{version} {{ global: {'; '.join(listed)}; }};\n" for version, listed in names.items())
     )
-    machine = target.triple.partition("-")[0]
     subprocess.run(
         [
-            *(sys.executable, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.{GLIBC}", "-shared", "-nostdlib"),
-            *("-O1", "-g0", f"-Wl,-soname,{LIBRARY}", f"-Wl,--version-script={versions}"),
+            *(sys.executable, "-m", "ziglang", "cc", "-target", f"{target.machine}-linux-gnu.{GLIBC}", "-shared"),
+            *("-nostdlib", "-O1", "-g0", f"-Wl,-soname,{LIBRARY}", f"-Wl,--version-script={versions}"),
             *(str(source), "-o", str(library)),
         ],
         check=True,
