@@ -83,6 +83,7 @@ soak: build
 	$(BIN)/python tests/support/amplified.py
 	NOMYO_SOAK_REQUESTS=2000 NOMYO_SOAK_BATCHES=10 $(BIN)/python -m pytest -q -p no:benchmark \
 	  tests/keys/test_rotation_under_load.py tests/batch/test_batch_resume.py -k 'rotate or killed'
+	NOMYO_SOAK_KILLS=30 $(BIN)/python -m pytest -q -p no:benchmark tests/batch/test_batch_data_kills.py -m "not outside"
 	NOMYO_SOAK_EXAMPLES=1 $(BIN)/python -m pytest -q -p no:benchmark tests/protocol/test_json_read.py tests/protocol/test_json_written.py
 	NOMYO_SOAK_S=$(SOAK_S) $(BIN)/python tests/support/hostile_crowd.py
 

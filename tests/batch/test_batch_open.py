@@ -332,11 +332,11 @@ def test_rows_are_opened_a_few_ahead_only() -> None:
             taken.append(number)
             yield number
 
-    results = output_reader._map_ahead(lambda number: -number, source())
+    results = output_reader.map_ahead(lambda number: -number, source())
     assert [next(results) for _ in range(10)] == [-number for number in range(10)]
     assert len(taken) <= 10 + 2 * output_reader._THREADS + 1
     results.close()  # type: ignore[attr-defined]
-    assert list(output_reader._map_ahead(lambda number: -number, range(100))) == [-number for number in range(100)]
+    assert list(output_reader.map_ahead(lambda number: -number, range(100))) == [-number for number in range(100)]
 
 
 def test_interruption_leaves_no_file(output: Path, archive: Path, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def opened_rows(file: BinaryIO, key: _core.PrivateKey | None) -> Iterator[Opened
         ValueError: A row is sealed, and `key` is None.
         OSError: The file cannot be read.
     """
-    return _map_ahead(lambda line: _opened(*line, key), NumberedLines(file, MAX_ROW_BYTES))
+    return map_ahead(lambda line: _opened(*line, key), NumberedLines(file, MAX_ROW_BYTES))
 
 
 def _opened(number: int, line: bytes | None, key: _core.PrivateKey | None) -> Opened:
@@ -147,7 +147,7 @@ def _objects(
 ) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         try:
-            for row in _map_ahead(
+            for row in map_ahead(
                 lambda line: _object(line[0], _opened(*line, key)), NumberedLines(file, MAX_ROW_BYTES)
             ):
                 if isinstance(row, Damaged):
@@ -188,7 +188,7 @@ def _raise(row: Damaged) -> None:
     warn(f"line {row.number} of the output was left out: {row.reason}", stacklevel=3)
 
 
-def _map_ahead(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+def map_ahead(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
     """Apply `work` to items in threads, some items ahead of the consumer; yield the results in order."""
     waiting: deque[Future[_Out]] = deque()  # emptied at the end: a traceback through this frame must not hold rows
     with ThreadPoolExecutor(_THREADS, "nomyo-batch-open") as threads:

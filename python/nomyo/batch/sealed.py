@@ -59,12 +59,19 @@ class Seal:
         mark = read_mark(row)
         assert mark is not None
         assert not mark.sealed
-        if self._locked_required:
-            package = _core.in_locked_memory(lambda: _core.seal_bytes(row, self._key, CONTEXT))
-        else:
-            package = _core.seal_bytes(row, self._key, CONTEXT)
+        package = self.package(row, CONTEXT)
         error = b'{"code":"sealed"}' if mark.failed else b"null"
         return b'{"id":"batch_req_%d","sealed":%b,"error":%b}\n' % (mark.line, package, error)
+
+    def package(self, content: bytes, context: bytes) -> bytes:
+        """Return a package with sealed bytes, which opens in the same context only.
+
+        Raises:
+            SecurityError: Locked memory is required, and there is not enough.
+        """
+        if self._locked_required:
+            return _core.in_locked_memory(lambda: _core.seal_bytes(content, self._key, context))
+        return _core.seal_bytes(content, self._key, context)
 
 
 def open_row(row: bytes, key: _core.PrivateKey) -> SecureBuffer:

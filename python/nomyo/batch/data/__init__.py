@@ -21,8 +21,10 @@ Modules, from the ground up; each imports only from those above it:
     answers      the columns of an answer, from its row in the journal
     selection    which columns the output has, and under which names
     journal_rows finds rows of a journal by their numbers
+    sealed_columns  seals the columns of the input, and opens them
     outputs      writes rows with their answers, in each format
     assembly     joins the rows of an input with their answers
+    opening      opens the sealed rows of an output
     source       an input with its output, as a run sees them
     dry_run      the rows of an input, without an output
 

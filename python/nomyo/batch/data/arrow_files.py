@@ -5,7 +5,7 @@ Arrow's own errors may show content, so none of their words are repeated.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
@@ -152,6 +152,14 @@ def slices(batch: Any) -> Iterator[Any]:
     rows = rows_at_once(batch.nbytes, batch.num_rows)
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)
+
+
+def joined(batches: Sequence[Any]) -> Any:
+    """Return batches of the same schema as one; None if they have no column."""
+    if not batches[0].num_columns:
+        return None
+    [batch] = library("pyarrow").Table.from_batches(batches).combine_chunks().to_batches()
+    return batch
 
 
 def select(batch: Any, columns: Collection[str]) -> Any:

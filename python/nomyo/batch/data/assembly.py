@@ -12,6 +12,7 @@ from nomyo.batch.data.libraries import library
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.data.outputs import BatchWriter, batch_sink, row_writer
 from nomyo.batch.data.records import MOST_ROWS, Reader
+from nomyo.batch.data.sealed_columns import SEALED_INPUT, seal_columns
 from nomyo.batch.data.selection import Column, select_columns
 from nomyo.batch.data.text_files import JsonLines, schema_of_json
 from nomyo.batch.sealed import Seal
@@ -25,13 +26,15 @@ class Cancelled(Exception):  # noqa: N818 - an outcome, which no caller sees
 
 
 def columns_of(options: DataOptions, names: Sequence[str], *, sealed: bool) -> list[Column]:
-    """Return the columns of an output.
+    """Return the columns of an output; if the input's columns are to be sealed, these are among them.
 
     Raises:
         ValueError: A name is not there, or two columns would have the same one.
     """
-    fields, default = (SEALED_FIELDS, SEALED_FIELDS) if sealed else (FIELDS, DEFAULT_FIELDS)
-    return select_columns(options.columns, names, fields, default)
+    if not sealed:
+        return select_columns(options.columns, names, FIELDS, DEFAULT_FIELDS)
+    fields = (*SEALED_FIELDS, SEALED_INPUT) if options.seal_input_columns else SEALED_FIELDS
+    return select_columns(options.columns, names, fields, fields)
 
 
 class Assembly:
@@ -58,6 +61,7 @@ class Assembly:
         self._options = options
         self._seal = seal
         self._cancelled = cancelled
+        self._seals_input = seal is not None and options.seal_input_columns and options.asks
         self._number = 0
 
     def write(self, stream: IO[bytes], form: Format) -> None:
@@ -78,12 +82,12 @@ class Assembly:
     def table(self) -> Any:
         """Return all rows as a pyarrow table."""
         schema = self._schema()
-        writer = BatchWriter(self._columns(schema.names), schema)
+        writer = BatchWriter(self._written_columns(schema), schema)
         return library("pyarrow").Table.from_batches([*self._joined(writer, schema)], writer.schema)
 
     def _write_batches(self, stream: IO[bytes], form: Format) -> None:
         schema = self._schema()
-        writer = BatchWriter(self._columns(schema.names), schema)
+        writer = BatchWriter(self._written_columns(schema), schema)
         with batch_sink(stream, form, writer.schema) as write:
             for batch in self._joined(writer, schema):
                 write(batch)
@@ -94,7 +98,7 @@ class Assembly:
             return
         for reader in self._readers:
             for batch in reader.batches(schema):
-                yield writer.joined(batch, [self._answer() for _ in range(batch.num_rows)])
+                yield writer.joined(batch, self._answers(batch))
 
     def _answers_alone(self, writer: BatchWriter) -> Iterator[Any]:
         answers = []
@@ -106,6 +110,9 @@ class Assembly:
         yield writer.joined(None, answers)
 
     def _write_rows(self, stream: IO[bytes], form: Format) -> None:
+        if self._seals_input:
+            self._write_sealed_rows(stream, form)
+            return
         as_they_come = form.kind == JSONL and self._options.columns is None and self._is_json
         columns = None if as_they_come else self._columns(self._schema().names)
         default = DEFAULT_FIELDS if self._seal is None else SEALED_FIELDS
@@ -117,6 +124,34 @@ class Assembly:
         for reader in self._readers:
             for record in reader.records():
                 write(record.values, self._answer())
+
+    def _write_sealed_rows(self, stream: IO[bytes], form: Format) -> None:
+        schema = self._schema()
+        write = row_writer(stream, form, self._written_columns(schema), ())
+        for reader in self._readers:
+            for batch in reader.batches(schema):
+                for answer in self._answers(batch):
+                    write(_EMPTY, answer)
+
+    def _answers(self, batch: Any) -> list[dict[str, Any]]:
+        """Return the answers to the rows of a batch, with the sealed columns of the input, if they are to be sealed."""
+        sealed: list[str] = []
+        if self._seals_input:
+            assert self._seal is not None
+            chosen = [each for each in self._columns(batch.schema.names) if not each.from_answer]
+            inner = batch.select([each.of for each in chosen]).rename_columns([each.name for each in chosen])
+            sealed = seal_columns(inner, self._number + 1, self._seal)
+        answers = [self._answer() for _ in range(batch.num_rows)]
+        for answer, package in zip(answers, sealed, strict=False):
+            answer[SEALED_INPUT] = package
+        return answers
+
+    def _written_columns(self, schema: Any) -> list[Column]:
+        """Return the columns that are written; those of the input are not, if they are sealed."""
+        columns = self._columns(schema.names)
+        if not self._seals_input:
+            return columns
+        return [Column(name, name, True) for name in (*SEALED_FIELDS, SEALED_INPUT)]
 
     def _columns(self, names: Sequence[str]) -> list[Column]:
         fault = ""

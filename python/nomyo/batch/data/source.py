@@ -264,10 +264,15 @@ def _output_format(output: Path | None) -> Format:
     return Format(JSONL) if output is None or output == STREAM else known_format(output)
 
 
+def journal_of(output: Path) -> Path:
+    """Return the path of an output's journal, if nothing else is named."""
+    return output.with_name(output.name + _JOURNAL)
+
+
 def _journal(output: Path | None, options: DataOptions) -> Path | None:
     """Return the path of a journal; None if it is not named, and no output names it."""
     if options.journal is not None:
         return Path(options.journal)
     if output is None or output == STREAM:
         return None
-    return output.with_name(output.name + _JOURNAL)
+    return journal_of(output)

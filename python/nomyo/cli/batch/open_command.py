@@ -18,6 +18,11 @@ from nomyo._files.file_systems import write_all
 from nomyo._files.new_files import created
 from nomyo._finite_json import ascii_json
 from nomyo._plurals import counted
+from nomyo.batch.data.files import known_format
+from nomyo.batch.data.formats import JSONL, Format
+from nomyo.batch.data.opening import SealedTable, is_table
+from nomyo.batch.data.outputs import output_stream
+from nomyo.batch.data.source import journal_of
 from nomyo.batch.output_reader import Damaged, Opened, check_key, check_kind, opened_rows
 from nomyo.batch.seal_key import open_private_key
 from nomyo.cli.answer_output import write_answer
@@ -114,9 +119,10 @@ def open_output(
 ) -> None:
     """Print the rows of an output that was sealed with `nomyo batch --encrypt-to`.
 
-    Rows are in OpenAI's format, in the order of OUT. A row that is damaged, altered, or sealed for another key is left
-    out, and its line is reported. A last row that a killed batch left torn is reported, too. PLAIN is never
-    overwritten, and holds rows only when it is complete.
+    Rows are in OpenAI's format, in the order of OUT; those of a table have its columns, in the format that the name of
+    PLAIN says. A row that is damaged, altered, or sealed for another key is left out, and its line is reported. A last
+    row that a killed batch left torn is reported, too. PLAIN is never overwritten, and holds rows only when it is
+    complete.
     """
     harden(NAME)
     if STREAM == output == password_file:
@@ -125,8 +131,9 @@ def open_output(
     try:
         check_kind(output)
         key = _opened_key(key_dir, private_key, password_file)
-        check_key(output, key)
-        outcome = _copy(output, plain, key)
+        table = is_table(output)
+        check_key(journal_of(output) if table else output, key)
+        outcome = _copy_table(output, plain, key) if table else _copy(output, plain, key)
     except FAILURES as error:
         if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:
             raise bad_option(error, _OPTIONS) from None
@@ -156,11 +163,34 @@ def _copy(output: Path, plain: Path | None, key: _core.PrivateKey | None) -> _Ou
     with output.open("rb") as file, _writing(plain) as write:
         for row in opened_rows(file, key):
             _take(row, outcome, write)
-        if outcome.damaged and not outcome.rows:
-            first = outcome.first_damaged[0]
-            raise BatchError(
-                f"none of {counted(outcome.damaged, 'row')} can be opened; line {first.number}: {first.reason}"
-            )
+        _refuse_none(outcome)
+    return outcome
+
+
+def _refuse_none(outcome: _Outcome) -> None:
+    if outcome.damaged and not outcome.rows:
+        first = outcome.first_damaged[0]
+        raise BatchError(
+            f"none of {counted(outcome.damaged, 'row')} can be opened; line {first.number}: {first.reason}"
+        )
+
+
+def _copy_table(output: Path, plain: Path | None, key: _core.PrivateKey | None) -> _Outcome:
+    """Write the rows of a table.
+
+    Raises:
+        BatchError: There are rows, and none could be opened; or the table is damaged.
+        ValueError: No key is given, or a name says no format.
+    """
+    outcome = _Outcome()
+    if key is None:
+        raise ValueError(f"{output} is a table, which only a key opens: key_dir or private_key is needed")
+    form = Format(JSONL) if plain is None else known_format(plain)
+    table = SealedTable(output, key, outcome.take_damaged)
+    with output_stream(plain or STREAM, form, exists=False) as stream:
+        table.write(stream, form)
+        outcome.rows = table.rows
+        _refuse_none(outcome)
     return outcome
 
 
