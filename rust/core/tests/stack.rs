@@ -5,7 +5,9 @@ mod painted_stack;
 
 use nomyo_core::arena::Arena;
 use nomyo_core::crypto::rsa::PrivateKey;
-use nomyo_core::stack::{NEEDED_BYTES, SCRUB_BYTES, check_room, scrub, scrubbed};
+use nomyo_core::stack::{
+    NEEDED_BYTES, ON_UNKNOWN_STACK_BYTES, SCRUB_BYTES, check_room, scrub, scrubbed,
+};
 use painted_stack::{STACK_BYTES, Stack, leave_deep};
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
@@ -72,6 +74,7 @@ fn scrubbing_reaches_as_deep_as_the_deepest_operation() {
     let deepest = seeding.max(generating).max(signing);
     assert!(deepest * 3 / 2 <= SCRUB_BYTES, "{deepest}");
     assert!(deepest * 3 / 2 <= NEEDED_BYTES, "{deepest}");
+    assert!(deepest <= ON_UNKNOWN_STACK_BYTES, "{deepest}");
 }
 
 #[test]

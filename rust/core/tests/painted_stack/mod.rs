@@ -1,4 +1,7 @@
 //! Runs threads on painted stacks, which show what was written there.
+//!
+//! A C library gives no thread less than `PTHREAD_STACK_MIN`: 16 KiB on x86-64, 128 KiB with glibc on ARM. An operation
+//! that is to have less begins deeper on such a stack.
 #![allow(dead_code)]
 
 use std::ffi::c_void;
@@ -8,9 +11,11 @@ use std::ptr::null_mut;
 pub const STACK_BYTES: usize = 4 << 20;
 pub const PAINT: u8 = 0xA5;
 
-/// From what musl gives a thread down to a page more than the least that `pthread_attr_setstack` accepts.
+/// From what musl gives a thread down to a page more than the least that `pthread_attr_setstack` accepts on x86-64.
 pub const SMALL_STACKS: [usize; 5] = [128 << 10, 64 << 10, 40 << 10, 32 << 10, 20 << 10];
 const GUARD_BYTES: usize = 4096;
+/// How much one step down takes, at most.
+const STEP_BYTES: usize = 512;
 
 /// The stack of a thread that has ended. An access beyond its end is a SIGSEGV.
 pub struct Stack {
@@ -22,6 +27,8 @@ pub struct Stack {
 
 struct Job<'a> {
     operation: &'a mut dyn FnMut(),
+    /// The operation begins as soon as the stack pointer is not above this address.
+    highest: usize,
     entry: usize,
 }
 
@@ -32,11 +39,8 @@ impl Stack {
     }
 
     /// The same on a stack of this many bytes.
-    pub fn of(len: usize, mut operation: impl FnMut()) -> Self {
-        let mut job = Job {
-            operation: &mut operation,
-            entry: 0,
-        };
+    pub fn of(left: usize, mut operation: impl FnMut()) -> Self {
+        let len = left.max(libc::PTHREAD_STACK_MIN);
         // SAFETY: a fresh mapping as the stack of one thread, which has ended when this returns.
         unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
@@ -46,6 +50,11 @@ impl Stack {
             assert_eq!(libc::mprotect(mapped, GUARD_BYTES, libc::PROT_NONE), 0);
             let base = mapped.cast::<u8>().add(GUARD_BYTES);
             base.write_bytes(PAINT, len);
+            let mut job = Job {
+                operation: &mut operation,
+                highest: base as usize + left,
+                entry: 0,
+            };
             let mut attributes = std::mem::zeroed();
             assert_eq!(libc::pthread_attr_init(&raw mut attributes), 0);
             assert_eq!(
@@ -98,11 +107,22 @@ impl Drop for Stack {
 
 extern "C" fn run(job: *mut c_void) -> *mut c_void {
     // SAFETY: `Stack::of` passes a job that outlives the thread.
-    let job = unsafe { &mut *job.cast::<Job>() };
+    go_down(unsafe { &mut *job.cast::<Job>() });
+    null_mut()
+}
+
+#[inline(never)]
+fn go_down(job: &mut Job) {
     let here = 0_u8;
     job.entry = black_box(&raw const here) as usize;
-    (job.operation)();
-    null_mut()
+    if job.entry <= job.highest {
+        return (job.operation)();
+    }
+    let mut step = [0_u8; STEP_BYTES / 2];
+    black_box(&mut step);
+    go_down(job);
+    // The array is used after the call, so that the compiler cannot reuse this frame for it.
+    black_box(&mut step);
 }
 
 /// Writes the secret into a frame some KiB below. It is passed inverted, so that it stands nowhere else.
