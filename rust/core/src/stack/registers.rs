@@ -80,26 +80,69 @@ mod x86 {
     }
 }
 
-/// Overwrites the vector registers with zeros, except v8 to v15, which belong to the caller (AAPCS64, section 6.1.2).
+/// Overwrites the vector registers with zeros, except the lower halves of v8 to v15, which belong to the caller (AAPCS64,
+/// section 6.1.2).
 #[cfg(target_arch = "aarch64")]
 #[inline]
 pub fn clear() {
-    macro_rules! clear {
-        ($($register:tt)*) => {
-            // SAFETY: the registers are declared as overwritten.
-            unsafe {
-                std::arch::asm!(
-                    $(concat!("movi ", $register, ".2d, #0"),)*
-                    $(out($register) _,)*
-                    options(nomem, nostack, preserves_flags)
+    arm::clear();
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::naked_asm;
+
+    macro_rules! clearing {
+        (whole: $($whole:literal)*, upper: $($upper:literal)*) => {
+            /// A function without a frame: `asm!` would save all of v8 to v15 on the stack first.
+            #[unsafe(naked)]
+            pub extern "C" fn clear() {
+                naked_asm!(
+                    $(concat!("movi v", $whole, ".2d, #0"),)*
+                    $(concat!("mov v", $upper, ".d[1], xzr"),)*
+                    "ret"
                 )
             }
         };
     }
-    clear!("v0" "v1" "v2" "v3" "v4" "v5" "v6" "v7" "v16" "v17" "v18" "v19" "v20" "v21" "v22" "v23"
-           "v24" "v25" "v26" "v27" "v28" "v29" "v30" "v31");
+    clearing!(
+        whole: 0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31,
+        upper: 8 9 10 11 12 13 14 15
+    );
 }
 
 /// Not done on other processors.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub fn clear() {}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "aarch64")]
+    #[test]
+    fn all_is_cleared_but_what_belongs_to_the_caller() {
+        const FILL: u64 = 0xA5A5_5A5A_1234_5678;
+        macro_rules! registers_after_clearing {
+            ($found:expr, $($first:literal $second:literal)*) => {
+                // SAFETY: all that a function may overwrite is declared as such; the array has room for 32 registers.
+                unsafe {
+                    std::arch::asm!(
+                        $(concat!("dup v", $first, ".2d, x22"), concat!("dup v", $second, ".2d, x22"),)*
+                        "bl {clear}",
+                        $(concat!("stp q", $first, ", q", $second, ", [x21], #32"),)*
+                        clear = sym super::arm::clear,
+                        inout("x21") $found.as_mut_ptr() => _,
+                        in("x22") FILL,
+                        clobber_abi("C"),
+                    )
+                }
+            };
+        }
+        let mut found = [[1_u64; 2]; 32];
+        registers_after_clearing!(found, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23
+            24 25 26 27 28 29 30 31);
+        for (number, halves) in found.iter().enumerate() {
+            let lower = if (8..16).contains(&number) { FILL } else { 0 };
+            assert_eq!(halves, &[lower, 0], "v{number}");
+        }
+    }
+}
