@@ -29,11 +29,11 @@ fn handler_ends(name: &str) {
 }
 
 /// Ends the process through `exit(3)`, with a handler that was registered before the core's own. If that takes more
-/// than ten seconds, SIGALRM ends the process.
+/// than a minute, SIGALRM ends the process: under an emulator, generating a key takes long.
 fn end(handler: extern "C" fn(), work: impl FnOnce()) {
     // SAFETY: the handler is a function of this program.
     unsafe {
-        libc::alarm(10);
+        libc::alarm(60);
         libc::atexit(handler);
     }
     work();

@@ -5,7 +5,11 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 
-/// A mapping that `/proc/self/smaps` lists.
+/// The mappings of this process. Not `/proc/self/smaps`: qemu, which runs ARM's programs, writes that file itself, without
+/// what the kernel knows of locks and dumps.
+const MAPPINGS: &str = "/proc/thread-self/smaps";
+
+/// A mapping that [`MAPPINGS`] lists.
 pub struct Mapping {
     pub addresses: Range<usize>,
     pub flags: String,
@@ -37,7 +41,7 @@ pub fn vm_locked_bytes() -> usize {
 
 /// Returns all mappings of this process.
 pub fn mappings() -> Vec<Mapping> {
-    let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let text = std::fs::read_to_string(MAPPINGS).unwrap();
     let mut all: Vec<Mapping> = Vec::new();
     for line in text.lines() {
         if let Some(flags) = line.strip_prefix("VmFlags:") {

@@ -55,13 +55,13 @@ pub fn dies_by(signal: i32, name: &str) -> Output {
 
 /// Runs `f` in a forked child. Returns whether it returned true there.
 ///
-/// The child never returns to the test harness, and is killed after ten seconds.
+/// The child never returns to the test harness, and is killed after a minute.
 pub fn in_child(f: impl FnOnce() -> bool) -> bool {
     // SAFETY: the child runs `f` and ends.
     unsafe {
         match libc::fork() {
             0 => {
-                libc::alarm(10);
+                libc::alarm(60);
                 let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
                 libc::_exit(if passed.unwrap_or(false) { 0 } else { 1 })
             }
