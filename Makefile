@@ -7,6 +7,7 @@ REFERENCE := .venv-reference
 OPENAI := .venv-openai-2 .venv-openai-3
 FRAMEWORKS := .venv-frameworks
 RAY := .venv-ray
+TABLES := .venv-tables
 BY_HAND := .venv-by-hand
 # What builds the documentation as a site.
 DOCS := .venv-docs
@@ -19,7 +20,7 @@ ARENA_MODEL := --locked --manifest-path rust/arena-model/Cargo.toml --target-dir
 # With it, each of the thousand processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz constant-time test-arena-model test-tools test-lowest test-pythons soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray node agents screenshots reference-page docs ports clean
+.PHONY: prerequisites setup build demo test test-all test-needs test-rust fuzz fuzz-targets test-fuzz constant-time test-arena-model test-tools test-lowest test-pythons soak lint lint-rust lint-python lint-workflows lock advisories release-check bench prove wheel reference openai ray tables node agents screenshots reference-page docs ports clean
 
 setup: build
 
@@ -67,7 +68,7 @@ test-all: build
 	$(BIN)/python tests/support/coverage_floor.py
 
 # Two at a time: what comes by network (test-tools installs by apt-get) beside what is compiled.
-test-needs: test-tools test-rust ray test-arena-model test-fuzz openai wheel reference node agents docs
+test-needs: test-tools test-rust ray tables test-arena-model test-fuzz openai wheel reference node agents docs
 
 test-rust: $(VENV)/ready
 	$(CARGO_TEST)
@@ -149,6 +150,9 @@ openai: $(OPENAI:=/ready) $(FRAMEWORKS)/ready
 
 # Ray: some 670 MB. It brings coverage, which measures there what `.venv` cannot run.
 ray: $(RAY)/ready
+
+# Tables of others, and what reads a batch's output: polars, pandas, DuckDB, Hugging Face's datasets; some 670 MB.
+tables: $(TABLES)/ready
 
 $(OPENAI:=/ready) $(RAY)/ready: tests/suite-requirements.txt
 
@@ -268,4 +272,4 @@ prove: build reference
 	$(BIN)/python tests/support/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(BY_HAND) $(DOCS) $(LOWEST) $(WHEELS) .venv-pythons tests/node/node_modules tests/agents/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(TABLES) $(BY_HAND) $(DOCS) $(LOWEST) $(WHEELS) .venv-pythons tests/node/node_modules tests/agents/node_modules dist target

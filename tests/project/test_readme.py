@@ -26,6 +26,7 @@ EXPECTED = {
     "docs/attestation.md:1": "not asked: ",
     "docs/audit.md:0": "1 line\n",
     "docs/batch.md:0": "1 answered, 0 failed, 0 left\n",
+    "docs/data.md:0": "['Hello', 'How are you?']\n",
     "docs/batch.md:1": "",
     "docs/batch.md:2": "Hello\n",
     "docs/batch.md:3": "a None\n",
@@ -64,7 +65,7 @@ FILES = {
 }
 
 # Allows plain HTTP, and says nothing of the warning.
-UNWARNED = {"docs/batch.md:0", "docs/router.md:1", "docs/start.md:0"}
+UNWARNED = {"docs/batch.md:0", "docs/data.md:0", "docs/router.md:1", "docs/start.md:0"}
 UNWARN = 'import warnings; warnings.filterwarnings("ignore", message="the router is spoken to over plain HTTP")\n'
 
 

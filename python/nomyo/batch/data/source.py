@@ -57,7 +57,9 @@ def source_of(given: Any, output: str | os.PathLike[str] | None, options: DataOp
     """
     path = Path(output) if output is not None else None
     if not is_path(given):
-        return DataSource(None, path, options or DataOptions(), table=table_of(given))
+        if options is None or not options.asks:
+            raise ValueError("data is needed, and says what the rows of a table ask: nomyo.batch.DataOptions")
+        return DataSource(None, path, options, table=table_of(given))
     source = Path(given)
     if path is None:
         raise ValueError("output is needed: only a table is given back as one")

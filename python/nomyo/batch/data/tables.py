@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,11 +65,12 @@ def table_of(given: Any) -> Any:
         return given
     if hasattr(given, _STREAM):
         return pa.RecordBatchReader.from_stream(given).read_all()
-    inner = getattr(given, "data", None)  # a data set of Hugging Face, whose table is mapped from the disk
-    table = getattr(inner, "table", None)
-    if isinstance(table, pa.Table) and getattr(given, "_indices", None) is None:
-        return table
+    if hasattr(given, "with_format") and hasattr(given, "num_rows") and not isinstance(given, Mapping):
+        # A data set of Hugging Face, which has no stream. Its table is mapped from the disk, unless rows were selected.
+        table = given.with_format("arrow")[:]
+        if isinstance(table, pa.Table):
+            return table
     raise TypeError(
         f"the input must be a path, or a table that speaks the Arrow C stream ({_STREAM}), as those of pyarrow, polars,"
-        f" pandas and DuckDB do; it is {type(given).__name__}"
+        f" pandas and DuckDB do, or a Dataset of Hugging Face; it is {type(given).__name__}"
     )

@@ -1,0 +1,116 @@
+"""Batches on tables in memory: they are given back with their answers, and go on as files do."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import nomyo.batch
+from nomyo.batch import DataOptions
+from support.batch_scene import PromptNotingRouter
+from support.process import unmeasured
+
+REPOSITORY = Path(__file__).parents[2]
+PROMPTS = [f"prompt {number} é" for number in range(30)]
+TABLE = pa.table({"id": range(30), "question": PROMPTS})
+
+
+class Streamed:
+    """Speaks the Arrow C stream, and nothing else."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+@pytest.fixture
+def run(noting: PromptNotingRouter, key_directory: Path, tmp_path: Path) -> Callable[..., nomyo.batch.Summary]:
+    def run(table: Any, output: Path | None = None, **options: Any) -> nomyo.batch.Summary:
+        data = DataOptions(prompt_column="question", model="m", journal=tmp_path / "journal", **options)
+        own: dict[str, Any] = {"base_url": noting.url, "allow_http": True, "key_dir": key_directory}
+        return nomyo.batch.run(table, output, data=data, **own)
+
+    return run
+
+
+@pytest.mark.parametrize("form", [lambda table: table, Streamed, lambda table: table.to_batches()[0]])
+def test_table_comes_back_with_its_answers(form: Any, run: Any, noting: PromptNotingRouter) -> None:
+    summary = run(form(TABLE))
+    assert summary.table.select(TABLE.column_names) == TABLE
+    assert summary.table["response"].to_pylist() == PROMPTS
+    assert summary.table["custom_id"].to_pylist()[:2] == ["the table:1", "the table:2"]
+    assert "table" not in repr(summary)
+    # Other chunks and another form of the same rows are the same requests.
+    chunked = pa.concat_tables([TABLE.slice(0, 7), TABLE.slice(7)])
+    large = chunked.cast(pa.schema([("id", pa.int32()), ("question", pa.large_string())]))
+    again = run(Streamed(large))
+    assert (again.done_before, len(noting.prompts)) == (30, 30)
+    assert again.table["response"].to_pylist() == PROMPTS
+
+
+def test_other_rows_are_another_input(run: Any) -> None:
+    run(TABLE)
+    with pytest.raises(nomyo.BatchError, match="is not the one that journal was begun with"):
+        run(TABLE.slice(1))
+
+
+def test_table_and_output_file(run: Any, tmp_path: Path) -> None:
+    summary = run(TABLE, tmp_path / "out.arrow")
+    assert summary.table is None
+    assert pa.ipc.open_file(tmp_path / "out.arrow").read_all()["response"].to_pylist() == PROMPTS
+
+
+def test_sealed_table(run: Any, archive: Path, noting: PromptNotingRouter, key_directory: Path, tmp_path: Path) -> None:
+    data = DataOptions(prompt_column="question", model="m", journal=tmp_path / "j", seal_input_columns=True)
+    own: dict[str, Any] = {"base_url": noting.url, "allow_http": True, "key_dir": key_directory}
+    summary = nomyo.batch.run(TABLE, data=data, encrypt_to=archive / "public_key.pem", **own)
+    assert summary.table.column_names == ["sealed", "failed", "sealed_input"]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        (7, TypeError, "must be a path, or a table"),
+        ([1, 2], TypeError, "must be a path, or a table"),
+        (TABLE.rename_columns(["id", "id"]), nomyo.BatchError, "same name for two columns"),
+        (pa.table({"question": [1]}), ValueError, "must be text, and it is int64"),
+        (pa.table({"questions": ["a"]}), ValueError, r"no column 'question'\. Did you mean 'questions'\?"),
+    ],
+)
+def test_what_is_no_table_of_prompts_is_refused(given: Any, error: type[Exception], words: str, run: Any) -> None:
+    with pytest.raises(error, match=words):
+        run(given)
+
+
+def test_table_without_output_needs_a_journal(noting: PromptNotingRouter) -> None:
+    with pytest.raises(ValueError, match="journal is needed"):
+        nomyo.batch.run(TABLE, data=DataOptions(prompt_column="question", model="m"), base_url=noting.url)
+    with pytest.raises(ValueError, match="output is needed"):
+        nomyo.batch.run("in.parquet", data=DataOptions(prompt_column="question", model="m"), base_url=noting.url)
+
+
+@pytest.mark.outside("polars, pandas, DuckDB and Hugging Face's datasets")
+@pytest.mark.parametrize("name", ["polars", "pandas", "duckdb", "datasets", "filtered"])
+def test_frames_of_others(name: str, router: Any, key_directory: Path, tmp_path: Path) -> None:
+    python = REPOSITORY / ".venv-tables" / "bin" / "python"
+    assert python.exists(), ".venv-tables is missing: run `make tables`"
+    (tmp_path / "again").mkdir()
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PYTHONWARNINGS": "ignore"}
+    words = [python, REPOSITORY / "tests" / "tables" / "frames.py", name, router.url, key_directory, tmp_path]
+    done = subprocess.run(
+        list(map(str, words)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=unmeasured() | offline | {"PYTHONPATH": str(REPOSITORY / "python")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "['a', None, 'c é']"
