@@ -28,8 +28,7 @@ from .exchange.signatures import refuse_unknown, shows_options
 from .exchange.startup import check_client
 from .exchange.tracebacks import clears_traceback
 from .responses import ChatCompletionResponse, SecureResponse
-from .trust.auditor import auditor_of
-from .trust.judge import judge_of
+from .trust.of_client import trust_of
 
 if TYPE_CHECKING:
     import httpx
@@ -89,7 +88,7 @@ class _CompletionClient:
     def with_same_keys(self, settings: Settings) -> Self:
         """Make a client for another router that uses this client's key pair, and does not wipe it when it ends."""
         client = type(self).__new__(type(self))
-        exchange = self._exchange.with_same_keys(settings, judge_of(settings), auditor_of(settings))
+        exchange = self._exchange.with_same_keys(settings, *trust_of(settings))
         client.start(settings, exchange)
         return client
 
@@ -101,7 +100,8 @@ class _CompletionClient:
         """Open the keys and the connection pool; called once, by the constructors."""
         self._http = self._open_http(settings)
         if exchange is None:
-            exchange = Exchange(settings, judge=judge_of(settings), recorder=auditor_of(settings))
+            judge, recorder = trust_of(settings)
+            exchange = Exchange(settings, judge=judge, recorder=recorder)
         self._exchange = exchange
         weakref.finalize(self, self._http.close)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nomyo.serve.router.running import RunningRouter
-from support.process import output_of
+from support.process import output_of, unmeasured
 
 BEGIN = """
 import asyncio, sys, warnings
@@ -35,6 +35,31 @@ is_imported()
 chat.dispose()
 """
     assert output_of(BEGIN + program, router.url, str(key_directory)) == "False\nFalse\nTrue\n"
+
+
+def test_client_imports_nothing_that_its_first_request_does_not_need(key_directory: Path, unused_port: int) -> None:
+    """How long a start takes depends on the machine; what it imports does not."""
+    program = """
+before = set(sys.modules)
+
+async def main():
+    async with nomyo.SecureChatCompletion(url, key_dir=key_dir, max_retries=0) as chat:
+        try:
+            await chat.create(**HELLO)
+        except nomyo.APIConnectionError:
+            pass
+
+asyncio.run(main())
+ours = {name for name in set(sys.modules) - before if name.startswith("nomyo.")}
+trust = {name for name in ours if name.startswith("nomyo.trust.")}
+unneeded = {"h11", "httpcore", "httpx", "tomllib"} & set(sys.modules) - before
+print(len(ours), sorted(trust), sorted(unneeded))
+"""
+    url = f"https://127.0.0.1:{unused_port}"
+    said = output_of(BEGIN + program, url, str(key_directory), env=unmeasured())
+    count, _, rest = said.partition(" ")
+    assert rest == "['nomyo.trust.of_client'] []\n"
+    assert int(count) < 75  # 70
 
 
 def test_failed_import_is_a_configuration_error_and_the_next_request_tries_again(

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 import ssl
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -93,6 +92,8 @@ def read_policy(source: PolicySource | None) -> Policy:
 
 
 def _policy_of_file(path: str) -> Policy:
+    import tomllib  # hardly any client has such a file
+
     text = _text(path)
     try:
         return _policy(tomllib.loads(text), os.path.dirname(path))

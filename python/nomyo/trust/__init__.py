@@ -16,5 +16,6 @@ Modules, from the ground up; each imports only from those above it:
     key_replay       what the log alone tells: for a file that was removed beside it
     known_routers    first-use trust: what happens when a router shows a key, and what its user decides
     judge            asks the known routers on behalf of a client
+    of_client        what a client trusts and keeps, by its options
     key_check        whether the known routers and the key log tell the same
 """

@@ -16,10 +16,11 @@ from ..slots import LoopSlots
 from ..workers import crypto_pool
 from .body import HttpxBody, answer_of
 from .deadlines import LoopDeadline
+from .environment import ssl_context
 from .failures import CLOSED, failure_of, is_failure
 from .forks import LIVE, keep_for_ever
 from .httpx_request import build_httpx_request, check_client_type
-from .loop_pool import LoopPool, import_session, prepared_context
+from .loop_pool import LoopPool, import_session
 from .upload import in_pieces
 
 if TYPE_CHECKING:
@@ -93,8 +94,10 @@ class AsyncHttp:
 
     async def _open_pool(self) -> LoopPool | None:
         """Make the running loop's connections and return them; None if the client was closed meanwhile."""
-        prepare = partial(prepared_context, self._settings)  # takes too long for the event loop
-        context = await asyncio.wrap_future(submit_or_run(crypto_pool, prepare))
+        # Both take too long for the event loop. Side by side, because OpenSSL reads certificates without the GIL.
+        loading = submit_or_run(crypto_pool, partial(ssl_context, self._settings))
+        await asyncio.wrap_future(submit_or_run(crypto_pool, import_session))
+        context = await asyncio.wrap_future(loading)
         if self._closed or (pool := self._pools.get()) is not None:
             return None if self._closed else pool
         pool = LoopPool(self._settings, context)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from ..._late_imports import late_import
 from ..._threads import is_no_thread
 from ..settings import Settings
-from .environment import ssl_context
 
 if TYPE_CHECKING:
     from .session import Session
@@ -21,21 +20,8 @@ if TYPE_CHECKING:
 _LARGE_BLOCK_BYTES = 1 << 20
 
 
-def prepared_context(settings: Settings) -> ssl.SSLContext:
-    """Do what takes long before a pool is made, and return the context for it.
-
-    To import aiohttp takes 0.15 s of processor time, and to load the CA bundle 20 ms. Only programs that send requests
-    from an event loop pay for aiohttp.
-
-    Raises:
-        ConfigurationError: aiohttp cannot be imported, or the environment names certificates that cannot be used.
-    """
-    import_session()
-    return ssl_context(settings)
-
-
 def import_session() -> None:
-    """Import the module that imports aiohttp.
+    """Import the module that imports aiohttp, for 0.1 s: only programs that send from an event loop pay for it.
 
     Raises:
         ConfigurationError: It cannot be imported.
@@ -62,7 +48,7 @@ class LoopPool:
     """The connections of the running loop."""
 
     def __init__(self, settings: Settings, context: ssl.SSLContext) -> None:
-        """Make no connection yet. `prepared_context` has made the context, and imported what this needs.
+        """Make no connection yet. `import_session` has imported what this needs, and `ssl_context` made the context.
 
         Raises:
             ConfigurationError: The environment names a proxy that cannot be used.
