@@ -5,19 +5,36 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, BinaryIO, Final, cast
+from functools import wraps
+from typing import IO, Any, BinaryIO, Final, ParamSpec, TypeVar, cast
 
 from nomyo.batch.data.formats import GZIP, ZSTD
 from nomyo.batch.data.libraries import library
 from nomyo.errors import BatchError
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _BUFFER_BYTES: Final = 1 << 20
 
 
 class DamagedFileError(BatchError):
     """A file cannot be read to its end."""
+
+
+def in_own_words(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Have a function raise errors of damaged files without their context, which has words of a library."""
+
+    @wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return function(*args, **kwargs)
+        except DamagedFileError as error:
+            words = str(error)
+        raise DamagedFileError(words)
+
+    return call
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from typing import Any, Final
 from nomyo.batch.data.arrow_files import arrow_reader
 from nomyo.batch.data.assembly import Assembly, Cancelled, columns_of
 from nomyo.batch.data.columns import check_alike
+from nomyo.batch.data.compressed import in_own_words
 from nomyo.batch.data.files import STREAM, InputFile, files_of, is_glob, known_format, stdin_file
 from nomyo.batch.data.formats import JSONL, Format, format_of
 from nomyo.batch.data.journal_rows import JournalRows
@@ -160,6 +161,7 @@ class DataSource:
                 " name another output"
             )
 
+    @in_own_words
     def open(self, cancelled: Callable[[], bool]) -> Survey:
         """Open the input: check its columns, count its rows and take its digest."""
         if self._path == STREAM:
@@ -239,11 +241,13 @@ class DataSource:
     def _row(self, number: int, place: str, found: Any) -> Row | BadRow:
         return read_row(number, found) if self._requests is None else self._requests.row(number, place, found)
 
+    @in_own_words
     def verify(self) -> None:
         """Raise what ended the reading of the input, if anything did."""
         if self._fault is not None:
             raise self._fault
 
+    @in_own_words
     def finish(self, seal: Seal | None, cancelled: Callable[[], bool]) -> Any:
         """Write the output; or return the table, if there is none."""
         with JournalRows(self.journal, self._rows) as rows:
