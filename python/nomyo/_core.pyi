@@ -324,7 +324,7 @@ class ChainEnd:
 
     def __new__(cls, descriptor: int, path: str | PathLike[str], size_bytes: int, chain: str) -> Self: ...
     def append(self, objects: list[bytes], lines: list[tuple[int, bytes]]) -> bool:
-        """Append the first of `objects`, JSON, as a line, and move it to `lines` as (offset, line), in one step.
+        """Append all `objects`, JSON, as lines in one write, and move them to `lines` as one (offset, lines).
 
         Returns False if the file was changed or is locked by somebody else. Raises OSError. Releases the GIL.
         """

@@ -26,10 +26,10 @@ from nomyo._files.private_files import lock
 from nomyo.trust.chain import LockedChain, Written
 
 _MOST_UNSYNCED: Final = 10_000
-"""If a disk is so slow that more lines gather, their writers wait for it."""
+"""If a disk is so slow that more groups of lines gather, their writers wait for it."""
 
-Line: TypeAlias = tuple[int, bytes]
-"""Where it begins in the file, and the line."""
+Lines: TypeAlias = tuple[int, bytes]
+"""Where they begin in the file, and the lines, as they were written together."""
 
 
 class OpenChain:
@@ -59,22 +59,19 @@ class OpenChain:
         """Append lines, if nobody else has written to the file or has locked it. Any number of threads may do so.
 
         Args:
-            entries: Objects of JSON as `chain.append` writes them. Each is removed once it is in the file, whatever
+            entries: Objects of JSON as `chain.append` writes them. All are removed once they are in the file, whatever
                 interrupts this.
 
         Returns:
             Whether no entry is left.
 
         Raises:
-            OSError: The disk is full or fails; what is left was not written.
+            OSError: The disk is full or fails; nothing was written.
         """
         file = self._file
         if file is None:
             return False
-        while entries:
-            if not file.end.append(entries, file.unsynced):
-                return False
-        return True
+        return not entries or file.end.append(entries, file.unsynced)
 
     def append(self, entries: list[bytes]) -> None:
         """Append lines, whoever else has written to the file; it may wait for other processes. One thread may do so.
@@ -135,10 +132,10 @@ class _OpenFile:
         self.descriptor = descriptor
         self._is_closed = False
         self.end = ChainEnd(descriptor, path, written.end_bytes, written.chain)
-        self.unsynced: list[Line] = [(written.offset_bytes, written.rows)] if written.rows else []
+        self.unsynced: list[Lines] = [(written.offset_bytes, written.rows)] if written.rows else []
         """Writers add at the end and a sync removes at the beginning, each in one step of the interpreter."""
 
-    def write_again(self, lines: list[Line]) -> None:
+    def write_again(self, lines: list[Lines]) -> None:
         """Write lines where they stand."""
         size_bytes = os.fstat(self.descriptor).st_size
         for offset_bytes, row in lines:

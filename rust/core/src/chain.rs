@@ -16,12 +16,12 @@ pub struct ChainEnd {
     chain: [u8; HEX_LEN],
 }
 
-/// A line that was appended.
+/// Lines that were appended.
 pub struct Appended {
-    /// Where it begins in the file.
+    /// Where the first begins in the file.
     pub offset: u64,
-    /// All of it.
-    pub row: Vec<u8>,
+    /// All of them.
+    pub rows: Vec<u8>,
 }
 
 impl ChainEnd {
@@ -35,21 +35,27 @@ impl ChainEnd {
         }
     }
 
-    /// Appends an object as a line, unless somebody else has written to the file, or has locked it.
+    /// Appends objects as lines, in one write, unless somebody else has written to the file, or has locked it.
     ///
-    /// The object is JSON with at least one member, without spaces at its end.
-    pub fn append(&mut self, object: &[u8]) -> io::Result<Option<Appended>> {
-        let Some(open) = object.strip_suffix(b"}") else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        let chain = sha256::hex(&[&self.chain, object]);
-        let row = [open, MEMBER, &chain, END].concat();
-        if !os::append_if_unchanged(self.descriptor, &self.path, self.size, &row)? {
+    /// Each object is JSON with at least one member, without spaces at its end.
+    pub fn append(&mut self, objects: &[&[u8]]) -> io::Result<Option<Appended>> {
+        let mut chain = self.chain;
+        let mut rows = Vec::new();
+        for object in objects {
+            let Some(open) = object.strip_suffix(b"}") else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            chain = sha256::hex(&[&chain, object]);
+            for part in [open, MEMBER, &chain, END] {
+                rows.extend_from_slice(part);
+            }
+        }
+        if !os::append_if_unchanged(self.descriptor, &self.path, self.size, &rows)? {
             return Ok(None);
         }
         let offset = self.size;
-        self.size += row.len() as u64;
+        self.size += rows.len() as u64;
         self.chain = chain;
-        Ok(Some(Appended { offset, row }))
+        Ok(Some(Appended { offset, rows }))
     }
 }

@@ -41,28 +41,28 @@ impl ChainEnd {
         })
     }
 
-    /// Append the first of `objects`, JSON, as a line, and move it to `lines` as (offset, line).
+    /// Append all `objects`, each of them JSON, as lines in one write, and move them to `lines` as one (offset, lines).
     ///
     /// Returns whether that was done: not if somebody else has written to the file, has locked it or could change it, or
     /// if it is no longer at its path.
     ///
     /// All of it happens without the GIL, for each system call of Python's would let go of the GIL and compete for it.
-    /// It is written and moved, or neither, whatever a signal's handler raises. Raises OSError; then the file is as it
+    /// All are written and moved, or none, whatever a signal's handler raises. Raises OSError; then the file is as it
     /// was.
     fn append(&self, objects: &Bound<'_, PyList>, lines: &Bound<'_, PyList>) -> PyResult<bool> {
         let py = objects.py();
-        let object = objects.get_item(0)?.cast_into::<PyBytes>()?;
-        let bytes = object.as_bytes();
+        let appending: Vec<Bound<'_, PyBytes>> = objects.extract()?;
+        let bytes: Vec<&[u8]> = appending.iter().map(|object| object.as_bytes()).collect();
         let appended = py.detach_counted(|| {
             // Taken without the GIL: its holder may be waiting for the disk.
             let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-            end.append(bytes)
+            end.append(&bytes)
         })?;
-        let Some(line) = appended else {
+        let Some(appended) = appended else {
             return Ok(false);
         };
-        objects.del_item(0)?;
-        lines.append((line.offset, PyBytes::new(py, &line.row)))?;
+        objects.del_slice(0, appending.len())?;
+        lines.append((appended.offset, PyBytes::new(py, &appended.rows)))?;
         Ok(true)
     }
 }
