@@ -1,6 +1,6 @@
 """What the native core offers to Python. Internal: import from `nomyo` instead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
 from types import TracebackType
@@ -13,12 +13,13 @@ _T = TypeVar("_T")
 # Packed, because a stub cannot be split.
 # fmt: off
 __all__ = [
-    "ChainEnd", "KeyFilesCondition", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked",
+    "ChainEnd", "KeyFilesCondition", "OpenedText", "PageLock", "PrivateKey", "PublicKey", "SecureBuffer", "all_locked",
     "build_info", "can_lock", "check_payload", "cpu_features", "crypto_version", "dumpable", "examine_endorsement",
     "examine_quote", "fits", "harden_process", "hide_memory", "in_locked_memory", "is_certificate",
     "is_encrypted_key_file", "load_key_directory", "load_key_pair", "memory_is_hidden", "memory_status",
-    "new_payload_id", "open_bytes", "open_key_directory", "open_package", "open_secret", "refused_calls",
-    "replace_key_pair", "rotate_key_directory", "seal", "seal_bytes", "sha256_hex", "warm_up", "write_key_directory",
+    "new_payload_id", "open_bytes", "open_key_directory", "open_package", "open_secret", "open_together",
+    "refused_calls", "replace_key_pair", "rotate_key_directory", "seal", "seal_bytes", "sha256_hex", "warm_up",
+    "write_key_directory",
 ]
 # fmt: on
 
@@ -288,6 +289,27 @@ def open_package(
     Raises the same SecurityError for every failure up to the tag, another that says "not JSON" if the tag is genuine
     but the plaintext is no such object, and DisposedError if the key was wiped.
     """
+
+def open_together(packages: Sequence[tuple[bytes, PrivateKey]]) -> list[OpenedText | Exception]:
+    """Open packages, one after the other, with the GIL released once for all of them.
+
+    Returns an `OpenedText` for each, or the error that `open_package` would raise before it makes objects. The texts
+    are in locked memory at the same time.
+    """
+
+@final
+class OpenedText:
+    """The text of a package that `open_together` has opened. It is wiped when it was read, or is dropped."""
+
+    def read(
+        self,
+        object_type: type[dict[str, Any]] | None = None,
+        judge: Callable[[Any], object] | None = None,
+    ) -> tuple[Any, str, int | float | None]:
+        """Make Python objects of the text and wipe it: return and raise what `open_package` does then.
+
+        Raises DisposedError if that was done before.
+        """
 
 def open_secret(
     package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None

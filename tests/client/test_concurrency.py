@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import httpx
 import pytest
 
 import nomyo
-from nomyo._threads import submit_or_run
-from nomyo.exchange import driver
+from nomyo.exchange.crypto_threads import CryptoThreads
+from nomyo.exchange.effects import Compute
 from nomyo.exchange.key_files import KeyFiles
 from nomyo.serve.router.running import RunningRouter
 from support.connections import connections_to
@@ -320,20 +319,21 @@ class TestOwnHttpClient:
 def test_small_messages_are_sealed_where_they_are(
     router: RunningRouter, key_directory: Path, monkeypatch: pytest.MonkeyPatch, size: int, in_threads: int
 ) -> None:
-    submitted: list[Callable[[], Any]] = []
+    handed_over: list[Compute] = []
+    do = CryptoThreads.do
 
-    def note(pool: Any, call: Callable[[], Any]) -> Any:
-        submitted.append(call)
-        return submit_or_run(pool, call)
+    async def note(threads: CryptoThreads, work: Compute) -> Any:
+        handed_over.append(work)
+        return await do(threads, work)
 
     async def ask_twice() -> None:
         async with nomyo.SecureChatCompletion(router.url, True, key_dir=key_directory) as chat:
             await chat.create(model="m", messages=HELLO)  # fetches the router's key
-            monkeypatch.setattr(driver, "submit_or_run", note)
+            monkeypatch.setattr(CryptoThreads, "do", note)
             await chat.create(model="m", messages=[{"role": "user", "content": "x" * size}])
 
     asyncio.run(ask_twice())
-    assert len(submitted) == in_threads  # opening is always one
+    assert len(handed_over) == in_threads  # opening is always one
 
 
 def test_each_header_of_a_request_is_sent_once(faulty_router: FaultyRouter, key_directory: Path) -> None:

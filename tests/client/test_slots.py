@@ -15,7 +15,7 @@ import pytest
 
 import nomyo
 from nomyo import _core
-from nomyo.exchange.workers import crypto_pool
+from nomyo.exchange.crypto_threads import crypto_threads
 from nomyo.serve.router.running import RunningRouter
 from support.connections import connections_to
 
@@ -155,7 +155,7 @@ def test_requests_cancelled_at_any_moment_leave_nothing_behind(
             exchange = chat._client._exchange
             assert exchange._keys._pair
             assert exchange._keys._pair.leases == 0
-            assert crypto_pool()._work_queue.qsize() == 0
+            assert crypto_threads().waiting == 0
             assert len(asyncio.all_tasks()) == 1
             # Each thread that joined meanwhile has a random generator of 608 bytes.
             assert _core.memory_status()["in_use_bytes"] < before["in_use_bytes"] + 4096

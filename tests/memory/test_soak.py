@@ -22,8 +22,7 @@ sys.path.insert(0, sys.argv[1])
 import os, threading
 from support import soak
 from nomyo import _core
-for pool in (soak.key_pool(), soak.crypto_pool()):
-    soak.start_all_threads(pool)
+soak.start_all_threads()
 kept, pem = [], bytes(_core.PrivateKey.generate(2048).to_pem())
 def leak(times):
     for _ in range(times):

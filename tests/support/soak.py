@@ -16,14 +16,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nomyo
 from nomyo import _core
-from nomyo.exchange.workers import crypto_pool, key_pool
+from nomyo.exchange.crypto_threads import crypto_threads
+from nomyo.exchange.workers import key_pool
 
 PACKAGES_A_TENTH = 20_000
 CLIENTS_A_TENTH = 1_000
@@ -99,8 +99,10 @@ def settle() -> None:
         time.sleep(0.005)
 
 
-def start_all_threads(pool: ThreadPoolExecutor) -> None:
-    """Have a pool start its threads now: those that come when they are first needed look like a leak."""
+def start_all_threads() -> None:
+    """Start all threads that work on keys and packages: those that come when they are first needed look like a leak."""
+    crypto_threads().start_all()
+    pool = key_pool()
     together = threading.Barrier(pool._max_workers)
     for waiting in [pool.submit(together.wait) for _ in range(pool._max_workers)]:
         waiting.result()
@@ -129,8 +131,7 @@ class Clients:
         self._key_dir = key_dir
         self._public = _core.PublicKey.from_pem((key_dir / "public_key.pem").read_text())
         self._round = 0
-        for pool in (key_pool(), crypto_pool()):
-            start_all_threads(pool)
+        start_all_threads()
 
     def __call__(self, times: int) -> None:
         for _ in range(times):

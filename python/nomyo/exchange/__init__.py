@@ -6,7 +6,9 @@ Modules, from the ground up; each imports only from those above it:
     slots              concurrency slots: at most N requests are sealed, sent and opened at once
     effects            what a flow may ask of its driver; no repr of one shows its content
     evidence           what a call exchanges that can be kept as evidence
-    workers            three thread pools: for RSA work, for key generation (half a second and more), for files
+    jobs               work that event loops hand to threads, and its outcomes on their way back
+    crypto_threads     the threads that seal and open for event loops: one queue, one for each core
+    workers            two thread pools: for key generation (half a second and more), for files
     trace              the debug log: sizes, times, statuses
     tracebacks         clears local variables from the tracebacks of errors that leave the package
     retries            backoff and `Retry-After`: whether and how long to wait before the next attempt

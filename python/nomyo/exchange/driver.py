@@ -11,16 +11,15 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from contextlib import suppress
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
 from .._threads import submit_or_run
+from .crypto_threads import crypto_threads
 from .effects import Compute, Effect, Flow, Send, Sleep, TakeSlot, UseFiles, Wait
 from .http import AsyncHttp, SyncHttp
-from .workers import crypto_pool, file_pool
+from .workers import file_pool
 
 T = TypeVar("T")
-_NO_HTTP: Final[Any] = None
-"""Of a flow that sends nothing."""
 
 
 async def run_async(flow: Flow[T], http: AsyncHttp) -> T:
@@ -63,11 +62,6 @@ def run_sync(flow: Flow[T], http: SyncHttp) -> T:
     return result
 
 
-def compute(flow: Flow[T]) -> T:
-    """Run a flow that only computes (`Compute`) in the calling thread."""
-    return run_sync(flow, _NO_HTTP)
-
-
 async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
     match effect:
         case TakeSlot():
@@ -76,8 +70,8 @@ async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
             return await http.send(request)
         case Sleep(seconds):
             return await asyncio.sleep(seconds)
-        case Compute(call):
-            return await asyncio.wrap_future(submit_or_run(crypto_pool, call))
+        case Compute():
+            return await crypto_threads().do(effect)
         case UseFiles(call):
             return await asyncio.wrap_future(submit_or_run(file_pool, call))
         case Wait(future, timeout_s):
@@ -94,7 +88,9 @@ def _perform_sync(effect: Effect, http: SyncHttp) -> Any:
             return http.send(request)
         case Sleep(seconds):
             return time.sleep(seconds)
-        case Compute(call) | UseFiles(call):
+        case Compute():
+            return effect.done()
+        case UseFiles(call):
             return call()
         case Wait(future, timeout_s):
             wait_for_futures([future], timeout_s)

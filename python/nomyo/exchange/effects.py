@@ -16,6 +16,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from .. import _core
+
 T = TypeVar("T")
 Phase: TypeAlias = Literal["pool", "upload", "answer"]
 
@@ -111,13 +113,57 @@ class Sleep:
         self.seconds = seconds
 
 
+class Together:
+    """A small package of an answer, which `_core.open_together` may open with others.
+
+    Args:
+        package: The package.
+        key: Our key.
+        read: Makes of the text what `Compute.call` would return.
+    """
+
+    __slots__ = ("key", "package", "read")
+
+    def __init__(self, package: bytes, key: _core.PrivateKey, read: Callable[[_core.OpenedText], Any]) -> None:
+        self.package = package
+        self.key = key
+        self.read = read
+
+
 class Compute:
-    """Call a function that uses the CPU for long and releases the GIL; the outcome is what it returns."""
+    """Call a function that uses the CPU for long and releases the GIL.
 
-    __match_args__ = __slots__ = ("call",)
+    The outcome is what it returns; or what `finish` makes of that; or what `keep` does.
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    Args:
+        call: The function.
+        together: What else leads to the outcome of `call`, together with other work that waits.
+        finish: Called in the same thread.
+        keep: Called after it, once for all that was done together; returns as many outcomes.
+    """
+
+    __match_args__ = __slots__ = ("call", "together", "finish", "keep")
+
+    def __init__(
+        self,
+        call: Callable[[], Any],
+        together: Together | None = None,
+        finish: Callable[[Any], Any] | None = None,
+        keep: Callable[[list[Any]], list[Any]] | None = None,
+    ) -> None:
         self.call = call
+        self.together = together
+        self.finish = finish
+        self.keep = keep
+
+    def done(self) -> Any:
+        """Do all of it in the calling thread."""
+        value = self.finished(self.call())
+        return value if self.keep is None else self.keep([value])[0]
+
+    def finished(self, value: Any) -> Any:
+        """Return what `finish` makes of the outcome of `call`."""
+        return value if self.finish is None else self.finish(value)
 
 
 class UseFiles:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from .. import _core
 from ..attestation import Attestation
@@ -12,7 +13,7 @@ from ..attestation.judge import Judge
 from ..memory import warn_of_unlocked
 from ..responses import ChatCompletionResponse, SecureResponse
 from .call import Call
-from .effects import Compute, Flow
+from .effects import Compute, Flow, Together
 from .protocol import PAYLOAD_LIMIT_BYTES, add_metadata
 from .settings import Settings
 from .trace import timed
@@ -72,9 +73,11 @@ class Envelopes:
         """
         required = self._judge.required(payload_id)
         with timed(self._log, "opened"):
-            response, algorithm, processed_at = yield from self._in_thread(
-                _core.open_package, package, key, ChatCompletionResponse, required
+            response, algorithm, processed_at = yield Compute(
+                self._in_memory(_core.open_package, package, key, ChatCompletionResponse, required),
+                self._together(package, key, methodcaller("read", ChatCompletionResponse, required)),
             )
+        warn_of_unlocked(self._secure_memory, stacklevel=2)
         add_metadata(response, payload_id, algorithm, processed_at)
         assert isinstance(response, ChatCompletionResponse)
         self._judge.note(response["_metadata"], payload_id, required)
@@ -83,9 +86,10 @@ class Envelopes:
     def open_secret(self, package: Buffer, key: _core.PrivateKey, payload_id: str) -> Flow[SecureResponse]:
         """Do what `open` does, with the answer in locked memory."""
         with timed(self._log, "opened"):
-            json, content, rest, algorithm, processed_at = yield from self._in_thread(
-                _core.open_secret, package, key, ChatCompletionResponse
+            json, content, rest, algorithm, processed_at = yield Compute(
+                self._in_memory(_core.open_secret, package, key, ChatCompletionResponse)
             )
+        warn_of_unlocked(self._secure_memory, stacklevel=2)
         add_metadata(rest, payload_id, algorithm, processed_at)
         response = SecureResponse(json, content, rest)
         try:
@@ -108,6 +112,14 @@ class Envelopes:
         if call.is_small is None:
             call.is_small = self._in_memory(_core.fits, call.payload, SMALL_BYTES)()
         return call.is_small
+
+    def _together(
+        self, package: Buffer, key: _core.PrivateKey, read: Callable[[_core.OpenedText], Any]
+    ) -> Together | None:
+        """Return how a small package is opened with others; not if `_core.in_locked_memory` watches it alone."""
+        if not isinstance(package, bytes) or len(package) > SMALL_BYTES or self._secure_memory == "require":
+            return None
+        return Together(package, key, read)
 
     def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
         """Call a function of the core without holding an event loop up."""

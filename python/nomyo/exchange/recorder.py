@@ -29,7 +29,7 @@ class Recorder(Protocol):
 
         Args:
             call: The call.
-            opening: Opens the answer, and does nothing but compute.
+            opening: Opens the answer by one `Compute`, and asks for nothing else.
 
         Raises:
             ConfigurationError: The evidence cannot be kept.

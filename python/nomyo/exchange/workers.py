@@ -1,8 +1,8 @@
-"""The thread pools for RSA work, for key generation and for files.
+"""The thread pools for key generation and for files.
 
-Key generation has a pool of its own, because it takes half a second and more: requests that are sealed or opened never
-wait for it. All clients of the process share the pools, which are made on first use. A forked child makes its own: it
-inherits the pools, but not their threads.
+Key generation has a pool of its own, because it takes half a second and more: requests that are sealed or opened
+(`crypto_threads.py`) never wait for it. All clients of the process share the pools, which are made on first use. A
+forked child makes its own: it inherits the pools, but not their threads.
 
 The interpreter joins their threads when it exits, so that no native code runs on after it.
 """
@@ -12,12 +12,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-
-
-@cache
-def crypto_pool() -> ThreadPoolExecutor:
-    """Return the pool that seals and opens: one thread for each core."""
-    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="nomyo-crypto")
 
 
 @cache
@@ -37,7 +31,6 @@ def file_pool() -> ThreadPoolExecutor:
 
 
 def _forget_pools() -> None:
-    crypto_pool.cache_clear()
     key_pool.cache_clear()
     file_pool.cache_clear()
 

@@ -8,12 +8,12 @@ its words may quote a prompt, and the model only if that was asked for.
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from nomyo.errors import ConfigurationError, DisposedError
 from nomyo.exchange.call import Call
-from nomyo.exchange.driver import compute
 from nomyo.exchange.effects import Compute, Flow, UseFiles, Wait
 from nomyo.exchange.evidence import Evidence
 from nomyo.exchange.settings import Settings
@@ -48,13 +48,29 @@ class Auditor:
 
     def opened(self, call: Call, opening: Flow[T]) -> Flow[T]:
         """Do what `Recorder.opened` says."""
-        answer, writing = yield Compute(partial(self._open_and_write, call, opening))
+        effect = next(opening)
+        assert isinstance(effect, Compute)
+        finish = partial(self._finished, call, opening)
+        try:
+            answer, writing = yield Compute(effect.call, effect.together, finish, self._kept)
+        except Exception as raised:  # noqa: BLE001 - it goes to the flow, outside of this block
+            error = raised
+        else:
+            handed_out: T = yield from self._handed_out(answer, writing)
+            return handed_out
+        try:
+            opening.throw(error)
+        finally:
+            del error  # it refers to this frame: without this, a cycle would keep the payload alive
+        raise AssertionError("an answer that cannot be opened is an error")
+
+    def _handed_out(self, answer: T, writing: Future[Fault] | Fault) -> Flow[T]:
+        """Return an answer when its line is written."""
         fault: Fault = (yield from _outcome(writing)) if isinstance(writing, Future) else writing
         if fault is not None and isinstance(answer, SecureResponse):
             answer.close()
         self._raise_of(fault, sent=True)
-        opened: T = answer
-        return opened
+        return answer
 
     def ended(self) -> Flow[None]:
         """Do what `Recorder.ended` says."""
@@ -64,11 +80,19 @@ class Auditor:
         """Do what `Recorder.hurry` says."""
         self._log.hurry()
 
-    def _open_and_write(self, call: Call, opening: Flow[T]) -> tuple[T, Future[Fault] | Fault]:
-        answer = compute(opening)
-        if call.evidence is None or not call.evidence.claim():  # the call was cancelled, and its line says so
-            return answer, None
-        return answer, self._log.write(self._lines.of(call, call.evidence, None))
+    def _finished(self, call: Call, opening: Flow[T], opened: Any) -> _Unkept[T]:
+        """Return an answer with its lines; called in the thread that has opened it."""
+        answer = _end_of(opening, opened)
+        evidence = call.evidence
+        assert evidence is not None
+        return _Unkept(answer, evidence, self._lines.of(call, evidence, None))
+
+    def _kept(self, answers: list[_Unkept[Any]]) -> list[tuple[Any, Future[Fault] | Fault]]:
+        """Write the lines of answers that were opened together."""
+        # The others were cancelled, and their lines say so.
+        entries = [line for answer in answers if answer.evidence.claim() for line in answer.lines]
+        outcome = self._log.write(entries) if entries else None
+        return [(each.answer, outcome) for each in answers]
 
     def _call(self, call: Call, flow: Flow[T]) -> Flow[T]:
         evidence = call.evidence = Evidence()
@@ -101,6 +125,25 @@ class Auditor:
             return
         became = "the answer is not handed out" if sent else "nothing was sent"
         raise ConfigurationError(f"audit_log: {self._path} cannot be written ({fault}); {became}", sent=sent)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Unkept(Generic[T]):
+    """An answer whose lines are not written yet."""
+
+    answer: T
+    evidence: Evidence
+    lines: list[bytes]
+
+
+def _end_of(opening: Flow[T], opened: Any) -> T:
+    """Return what a flow makes of its only outcome."""
+    try:
+        opening.send(opened)
+    except StopIteration as stop:
+        answer: T = stop.value
+        return answer
+    raise AssertionError("an answer is opened by one effect")
 
 
 def auditor_of(settings: Settings) -> Auditor | None:

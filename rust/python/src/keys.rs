@@ -110,8 +110,12 @@ impl PrivateKey {
 
     /// Returns the core's key for one operation; DisposedError if it was wiped.
     pub fn core(&self, py: Python<'_>) -> PyResult<Arc<rsa::PrivateKey>> {
-        let key = self.lock_key().clone();
-        key.ok_or(Error::Wiped).or_raise(py)
+        self.core_or_none().ok_or(Error::Wiped).or_raise(py)
+    }
+
+    /// Returns the core's key for one operation; None if it was wiped.
+    pub fn core_or_none(&self) -> Option<Arc<rsa::PrivateKey>> {
+        self.lock_key().clone()
     }
 
     fn lock_key(&self) -> MutexGuard<'_, Option<Arc<rsa::PrivateKey>>> {

@@ -17,6 +17,7 @@ mod json;
 mod key_files;
 mod keys;
 mod no_copy;
+mod opened_text;
 mod page_lock;
 mod password;
 mod payload_id;
@@ -51,6 +52,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<key_files::KeyFilesCondition>()?;
     module.add_class::<keys::PrivateKey>()?;
     module.add_class::<keys::PublicKey>()?;
+    module.add_class::<opened_text::OpenedText>()?;
     module.add_class::<page_lock::PageLock>()?;
     module.add_class::<secure_buffer::SecureBuffer>()?;
 
@@ -65,6 +67,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
         build_info: build_info;
         key_files: is_encrypted_key_file, load_key_directory, load_key_pair, open_key_directory, replace_key_pair,
             rotate_key_directory, write_key_directory;
+        opened_text: open_together;
         payload_id: new_payload_id;
         process: all_locked, can_lock, cpu_features, crypto_version, dumpable, harden_process, hide_memory,
             in_locked_memory, memory_is_hidden, memory_status, refused_calls, warm_up;

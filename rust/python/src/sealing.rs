@@ -18,6 +18,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
+/// A text that takes longer to wipe than the GIL takes to change hands.
+const LARGE: usize = 64 * 1024;
+
+/// A JSON object, the algorithm's name, and `processed_at` of the outer object.
+pub type Opened<'py> = (Bound<'py, PyAny>, &'static str, Bound<'py, PyAny>);
+
 /// Write a payload as JSON into locked memory and seal it for `key` under a fresh AES-256 key.
 ///
 /// Raises ValueError or TypeError if JSON cannot hold a value, with the path to it (`messages[3].content`), and
@@ -81,22 +87,61 @@ pub fn open_package<'py>(
     key: &Bound<'py, PrivateKey>,
     object_type: Option<&Bound<'py, PyType>>,
     judge: Option<&Bound<'py, PyAny>>,
-) -> PyResult<(Bound<'py, PyAny>, &'static str, Bound<'py, PyAny>)> {
+) -> PyResult<Opened<'py>> {
     let py = package.py();
     let object_type = dict_type(py, object_type)?;
     let sealed = as_bytes(package)?;
     let content = sealed.as_bytes();
     let key = key.get().core(py)?;
-    let (mut text, levels, processed_at) = py
-        .detach_counted(|| open_text(content, &key))
+    let text = py
+        .detach_counted(|| OpenText::open(content, &key))
         .or_raise(py)?;
-    check_stack(levels).or_raise(py)?;
-    if let Some(judge) = judge {
-        judge.call1((metadata(&text, &object_type)?,))?;
+    text.into_objects(&object_type, judge)
+}
+
+/// The plaintext of a package, which was checked to be a JSON object. It is wiped when it is dropped.
+pub struct OpenText {
+    json: Vec<u8>,
+    levels: usize,
+    processed_at: Option<Number>,
+}
+
+impl OpenText {
+    /// Opens a package and checks its plaintext.
+    pub fn open(package: &[u8], key: &rsa::PrivateKey) -> nomyo_core::Result<Self> {
+        let sealed = Sealed::parse(package)?;
+        let json = sealed.open(key)?;
+        let levels = stack::scrubbed(|| check_object(&json))?;
+        Ok(Self {
+            json,
+            levels,
+            processed_at: sealed.processed_at(),
+        })
     }
-    let object = stack::scrubbed(|| read_value(&object_type, &mut text))?;
-    py.detach_counted(|| drop(text));
-    Ok((object, package::ALGORITHM, python_number(py, processed_at)?))
+
+    /// Makes Python objects of the text and wipes it; see `open_package`.
+    pub fn into_objects<'py>(
+        mut self,
+        object_type: &Bound<'py, PyType>,
+        judge: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Opened<'py>> {
+        let py = object_type.py();
+        check_stack(self.levels).or_raise(py)?;
+        if let Some(judge) = judge {
+            judge.call1((metadata(&self.json, object_type)?,))?;
+        }
+        let object = stack::scrubbed(|| read_value(object_type, &mut self.json))?;
+        let processed_at = python_number(py, self.processed_at)?;
+        self.wipe(py);
+        Ok((object, package::ALGORITHM, processed_at))
+    }
+
+    /// Wipes the text: a large one without the GIL; for a small one, to take the GIL again would take longer.
+    fn wipe(self, py: Python<'_>) {
+        if self.json.len() > LARGE {
+            py.detach_counted(|| drop(self));
+        }
+    }
 }
 
 /// Makes Python objects of `_metadata` alone, None if it is missing; the text stays as it is.
@@ -137,17 +182,6 @@ fn full_dict<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py,
         return Err(errors::value_error(py, "the payload is empty"));
     }
     Ok(dict)
-}
-
-/// Opens a package and checks its plaintext. Returns the plaintext, how many levels it has, and the outer time stamp.
-fn open_text(
-    package: &[u8],
-    key: &rsa::PrivateKey,
-) -> nomyo_core::Result<(Vec<u8>, usize, Option<Number>)> {
-    let sealed = Sealed::parse(package)?;
-    let text = sealed.open(key)?;
-    let levels = stack::scrubbed(|| check_object(&text))?;
-    Ok((text, levels, sealed.processed_at()))
 }
 
 /// Returns the package as bytes, which cannot change while the GIL is released: itself, or a copy (of ciphertext).

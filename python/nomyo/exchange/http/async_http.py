@@ -7,13 +7,12 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..._threads import submit_or_run
 from ...errors import ConfigurationError
-from ..effects import NetworkFailure, Request, Response, Timeouts
+from ..crypto_threads import crypto_threads
+from ..effects import Compute, NetworkFailure, Request, Response, Timeouts
 from ..loop_local import LoopLocal
 from ..settings import Settings
 from ..slots import LoopSlots
-from ..workers import crypto_pool
 from .body import HttpxBody, answer_of
 from .deadlines import LoopDeadline
 from .environment import ssl_context
@@ -95,9 +94,8 @@ class AsyncHttp:
     async def _open_pool(self) -> LoopPool | None:
         """Make the running loop's connections and return them; None if the client was closed meanwhile."""
         # Both take too long for the event loop. Side by side, because OpenSSL reads certificates without the GIL.
-        loading = submit_or_run(crypto_pool, partial(ssl_context, self._settings))
-        await asyncio.wrap_future(submit_or_run(crypto_pool, import_session))
-        context = await asyncio.wrap_future(loading)
+        works = Compute(partial(ssl_context, self._settings)), Compute(import_session)
+        context, _ = await asyncio.gather(*map(crypto_threads().do, works))
         if self._closed or (pool := self._pools.get()) is not None:
             return None if self._closed else pool
         pool = LoopPool(self._settings, context)

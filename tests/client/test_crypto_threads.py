@@ -1,0 +1,426 @@
+"""The threads that seal and open for event loops: order, cancellation, groups, closed loops, fork, exit, no threads."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from operator import methodcaller
+from typing import Any
+
+import pytest
+
+import nomyo
+from nomyo import _core
+from nomyo.exchange.crypto_threads import CryptoThreads
+from nomyo.exchange.effects import Compute, Together
+from support.process import output_of, unmeasured
+from support.waiting import until
+
+ANSWER = {"id": "a", "choices": []}
+
+
+@contextmanager
+def crypto_threads(count: int) -> Iterator[CryptoThreads]:
+    threads = CryptoThreads(count)
+    try:
+        yield threads
+    finally:
+        threads.end()
+
+
+class Held:
+    """Work that keeps a thread busy until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def __call__(self) -> str:
+        self.begun.set()
+        assert self.released.wait(20)
+        return "released"
+
+    async def busy(self, threads: CryptoThreads) -> asyncio.Task[Any]:
+        """Return the task of this work, which has begun."""
+        task = asyncio.create_task(threads.do(Compute(self)))
+        await asyncio.to_thread(self.begun.wait, 20)
+        return task
+
+
+def opening(package: bytes, key: _core.PrivateKey, **more: Any) -> Compute:
+    def call() -> Any:
+        return _core.open_package(package, key)
+
+    return Compute(call, Together(package, key, methodcaller("read")), **more)
+
+
+def run_behind_one_that_is_held(
+    threads: CryptoThreads,
+    *works: Compute,
+    meanwhile: Callable[[list[asyncio.Task[Any]]], Awaitable[None]] | None = None,
+) -> list[Any]:
+    """Have the only thread come to all works at once; return their outcomes."""
+
+    async def main() -> list[Any]:
+        held = Held()
+        first = await held.busy(threads)
+        tasks = [asyncio.create_task(threads.do(work)) for work in works]
+        while threads.waiting < len(works):
+            await asyncio.sleep(0)
+        if meanwhile is not None:
+            await meanwhile(tasks)
+        held.released.set()
+        assert await first == "released"
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture
+def key(client_key: _core.PrivateKey) -> _core.PrivateKey:
+    return client_key
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many packages were opened together, each time."""
+    sizes: list[int] = []
+    together = _core.open_together
+
+    def noted(packages: list[tuple[bytes, _core.PrivateKey]]) -> Any:
+        sizes.append(len(packages))
+        return together(packages)
+
+    monkeypatch.setattr(_core, "open_together", noted)
+    return sizes
+
+
+def test_outcomes_and_errors_come_back_to_their_own_tasks() -> None:
+    async def main() -> None:
+        works = [Compute(partial(int.__floordiv__, 1, number)) for number in range(3)]
+        outcomes = await asyncio.gather(*map(threads.do, works), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError, int, int]
+
+    with crypto_threads(2) as threads:
+        asyncio.run(main())
+
+
+def test_work_begins_in_its_order() -> None:
+    begun: list[int] = []
+    with crypto_threads(1) as threads:
+        run_behind_one_that_is_held(threads, *(Compute(partial(begun.append, n)) for n in range(20)))
+    assert begun == list(range(20))
+
+
+def test_loop_is_called_once_for_all_that_is_done_while_it_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    async def main() -> None:
+        nonlocal calls
+        loop = asyncio.get_running_loop()
+        call = loop.call_soon_threadsafe
+
+        def counted(*arguments: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return call(*arguments, **more)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        done: list[int] = []
+        tasks = [asyncio.create_task(threads.do(Compute(partial(done.append, n)))) for n in range(20)]
+        await asyncio.sleep(0)  # all are handed over
+        held_up = time.monotonic() + 20
+        while len(done) < 20 and time.monotonic() < held_up:
+            time.sleep(0.001)
+        await asyncio.gather(*tasks)
+
+    with crypto_threads(2) as threads:
+        asyncio.run(main())
+    assert calls <= 4  # two threads may find at the same moment that it was not called yet, also before it is busy
+
+
+def test_small_answers_that_wait_are_opened_together(key: _core.PrivateKey, groups: list[int]) -> None:
+    packages = [_core.seal({**ANSWER, "id": str(number)}, key.public_key) for number in range(6)]
+    with crypto_threads(1) as threads:
+        outcomes = run_behind_one_that_is_held(threads, *(opening(package, key) for package in packages))
+    assert [outcome[0]["id"] for outcome in outcomes] == list("012345")
+    assert groups == [4, 2]
+
+
+def test_answer_that_waits_alone_is_opened_alone(key: _core.PrivateKey, groups: list[int]) -> None:
+    with crypto_threads(1) as threads:
+        outcome = asyncio.run(threads.do(opening(_core.seal(ANSWER, key.public_key), key)))
+    assert outcome[0] == ANSWER
+    assert groups == []
+
+
+def test_large_answers_and_other_work_stay_alone_and_in_order(key: _core.PrivateKey, groups: list[int]) -> None:
+    small, large = (_core.seal({"a": "x" * size}, key.public_key) for size in (10, 20_000))
+    with crypto_threads(1) as threads:
+        works = [opening(small, key), opening(small, key), Compute(lambda: "other"), opening(large, key)]
+        outcomes = run_behind_one_that_is_held(threads, *works, opening(large, key))
+    assert [outcome if outcome == "other" else len(outcome[0]["a"]) for outcome in outcomes] == [
+        10,
+        10,
+        "other",
+        20_000,
+        20_000,
+    ]
+    assert groups == [2]
+
+
+def test_answer_that_cannot_be_opened_fails_alone_in_its_group(key: _core.PrivateKey, groups: list[int]) -> None:
+    wiped = _core.PrivateKey.generate(2048)
+    for_wiped = opening(_core.seal(ANSWER, wiped.public_key), wiped)
+    wiped.wipe()
+    good = _core.seal(ANSWER, key.public_key)
+    not_json = _core.seal_bytes(b"[]", key.public_key, b"x")
+    with crypto_threads(1) as threads:
+        works = [opening(good, key), opening(good[:-9], key), for_wiped, opening(good, key), opening(not_json, key)]
+        outcomes = run_behind_one_that_is_held(threads, *works)
+    assert groups == [4]
+    assert [type(outcome) for outcome in outcomes] == [
+        tuple,
+        nomyo.SecurityError,
+        nomyo.DisposedError,
+        tuple,
+        nomyo.SecurityError,
+    ]
+
+
+def test_outcomes_of_a_group_are_finished_one_by_one_and_kept_at_once(key: _core.PrivateKey) -> None:
+    package = _core.seal(ANSWER, key.public_key)
+    kept: list[int] = []
+
+    def finish(value: Any) -> str:
+        return f"finished {value[0]['id']}"
+
+    def keep(values: list[Any]) -> list[Any]:
+        kept.append(len(values))
+        return ["kept " + value for value in values]
+
+    more = {"finish": finish, "keep": keep}
+    with crypto_threads(1) as threads:
+        works = [opening(package, key, **more), opening(package[:-9], key, **more), opening(package, key, **more)]
+        outcomes = run_behind_one_that_is_held(threads, *works)
+    assert kept == [2]
+    assert (outcomes[0], outcomes[2]) == ("kept finished a", "kept finished a")
+    assert isinstance(outcomes[1], nomyo.SecurityError)
+
+
+def test_failure_to_keep_a_group_is_the_outcome_of_each(key: _core.PrivateKey) -> None:
+    def keep(_: list[Any]) -> list[Any]:
+        raise OSError("no room")
+
+    package = _core.seal(ANSWER, key.public_key)
+    with crypto_threads(1) as threads:
+        works = [opening(package, key, keep=keep), opening(package, key, keep=keep), opening(package, key)]
+        outcomes = run_behind_one_that_is_held(threads, *works)
+        assert [type(outcome) for outcome in outcomes] == [OSError, OSError, tuple]
+        assert asyncio.run(threads.do(Compute(lambda: "goes on"))) == "goes on"
+
+
+def test_cancelled_work_is_not_begun_and_the_rest_is(key: _core.PrivateKey) -> None:
+    begun: list[str] = []
+
+    async def cancel_first(tasks: list[asyncio.Task[Any]]) -> None:
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+
+    with crypto_threads(1) as threads:
+        works = [Compute(partial(begun.append, name)) for name in ("first", "second")]
+        outcomes = run_behind_one_that_is_held(threads, *works, meanwhile=cancel_first)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert begun == ["second"]
+
+
+def test_work_whose_caller_is_cancelled_meanwhile_comes_to_nothing() -> None:
+    async def main() -> None:
+        held = Held()
+        task = await held.busy(threads)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        held.released.set()
+        assert await threads.do(Compute(lambda: "goes on")) == "goes on"
+
+    with crypto_threads(1) as threads:
+        asyncio.run(main())
+
+
+def test_outcome_for_a_loop_that_was_closed_is_dropped() -> None:
+    held, closed = Held(), asyncio.new_event_loop()
+    with crypto_threads(1) as threads:
+        task = closed.create_task(threads.do(Compute(held)))
+        closed.run_until_complete(asyncio.to_thread(held.begun.wait, 20))
+        closed.run_until_complete(closed.shutdown_default_executor())
+        closed.close()
+        held.released.set()
+        assert asyncio.run(threads.do(Compute(lambda: "goes on"))) == "goes on"
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant to be
+    assert not task.done()
+
+
+def test_threads_keep_neither_a_loop_nor_an_outcome() -> None:
+    class Answer:
+        pass
+
+    def asked(loop: asyncio.AbstractEventLoop) -> weakref.ref[Answer]:
+        return weakref.ref(loop.run_until_complete(threads.do(Compute(Answer))))
+
+    with crypto_threads(1) as threads:
+        loop = asyncio.new_event_loop()
+        answer, kept_loop = asked(loop), weakref.ref(loop)
+        until(lambda: answer() is None)
+        loop.close()
+        del loop
+        until(lambda: gc.collect() >= 0 and kept_loop() is None)  # the thread may be about to go on
+
+
+def test_error_goes_when_its_task_does() -> None:
+    class Payload:
+        def fail(self) -> None:
+            raise ValueError
+
+    async def main() -> weakref.ref[Payload]:
+        payload = Payload()
+        with pytest.raises(ValueError):
+            await threads.do(Compute(payload.fail))
+        return weakref.ref(payload)
+
+    gc.disable()
+    try:
+        with crypto_threads(1) as threads:
+            gone = asyncio.run(main())
+            until(lambda: gone() is None)
+    finally:
+        gc.enable()
+
+
+def test_many_loops_share_the_threads() -> None:
+    async def main(loop_number: int) -> list[int]:
+        works = [Compute(partial(int.__add__, loop_number * 1000, n)) for n in range(50)]
+        return list(await asyncio.gather(*map(threads.do, works)))
+
+    with crypto_threads(2) as threads, ThreadPoolExecutor(8) as loops:
+        found = list(loops.map(lambda number: asyncio.run(main(number)), range(16)))
+    assert found == [[number * 1000 + n for n in range(50)] for number in range(16)]
+
+
+def test_as_many_threads_as_work_at_once_and_no_more() -> None:
+    async def main() -> None:
+        for _ in range(5):
+            await threads.do(Compute(lambda: None))
+            until(lambda: len(threads._idle) == 1)
+        assert len(threads._threads) == 1
+        both = threading.Barrier(2)
+        await asyncio.gather(*(threads.do(Compute(lambda: both.wait(20))) for _ in range(2)))
+        await asyncio.gather(*(threads.do(Compute(lambda: None)) for _ in range(9)))
+        assert len(threads._threads) == 2
+
+    with crypto_threads(2) as threads:
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_work_goes_on_with_the_threads_that_the_system_gives(started: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, left = threading.Thread.start, started
+
+    def limited(thread: threading.Thread) -> None:
+        nonlocal left
+        if thread.name.startswith("nomyo-crypto"):
+            if not left:
+                raise RuntimeError("can't start new thread")
+            left -= 1
+        start(thread)
+
+    async def main() -> list[str]:
+        works = [Compute(lambda: threading.current_thread().name) for _ in range(20)]
+        return list(await asyncio.gather(*map(threads.do, works)))
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with crypto_threads(3) as threads:
+        names = asyncio.run(main())
+    assert set(names) == {"nomyo-crypto_0" if started else threading.current_thread().name}
+
+
+def test_work_that_comes_after_the_end_is_done_where_it_is() -> None:
+    with crypto_threads(2) as threads:
+        asyncio.run(threads.do(Compute(lambda: None)))
+    name = asyncio.run(threads.do(Compute(lambda: threading.current_thread().name)))
+    assert name == threading.current_thread().name
+
+
+def test_work_that_comes_as_the_threads_end_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> Any:
+        await threads.do(Compute(lambda: None))
+        threads.end()
+        until(lambda: not threads._threads[0].is_alive())
+        answers = iter([False])  # as if it had ended between the two looks at it
+        monkeypatch.setattr(threads, "_has_ended", lambda: next(answers, True))
+        return await threads.do(Compute(lambda: "done"))
+
+    with crypto_threads(1) as threads:
+        assert asyncio.run(main()) == "done"
+
+
+PROGRAM = """
+import asyncio, os, sys, threading, time
+from nomyo import _core
+from nomyo.exchange.crypto_threads import crypto_threads
+from nomyo.exchange.effects import Compute
+
+done = []
+begun = threading.Event()
+
+def work():
+    begun.set()
+    time.sleep(0.01)
+    done.append(1)
+
+async def busy():
+    await asyncio.gather(*(crypto_threads().do(Compute(work)) for _ in range(40)))
+"""
+
+
+def test_exit_waits_for_what_was_queued_while_no_loop_waits_for_it() -> None:
+    program = PROGRAM + (
+        "import atexit\n"
+        "atexit.register(lambda: print(len(done)))\n"
+        "loop = asyncio.new_event_loop()\n"
+        "task = loop.create_task(busy())\n"
+        "loop.run_until_complete(asyncio.sleep(0.05))\n"
+        "for each in asyncio.all_tasks(loop): each._log_destroy_pending = False\n"
+        "loop.close()\n"
+    )
+    assert output_of(program, env=unmeasured()) == "40\n"
+
+
+def test_loop_of_another_thread_goes_on_while_the_interpreter_ends() -> None:
+    program = PROGRAM + (
+        "threading.Thread(target=lambda: (asyncio.run(busy()), asyncio.run(busy()), print(len(done)))).start()\n"
+        "begun.wait()\n"
+    )
+    assert output_of(program, env=unmeasured()) == "80\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_child_that_is_forked_while_threads_work_has_its_own() -> None:
+    program = PROGRAM + (
+        "threading.Thread(target=lambda: asyncio.run(busy())).start()\n"
+        "begun.wait()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    inherited = len(done)\n"
+        "    asyncio.run(busy())\n"
+        "    os._exit(len(done) - inherited)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert output_of(program, env=unmeasured()) == "40\n"
