@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from wheels import build, checks, rewrite
+from wheels import build, checks, rewrite, smoke, systems
 from wheels.source import Source, source
 from wheels.targets import TARGETS, Target
 
@@ -104,6 +104,34 @@ def test_compilers_get_no_flags_of_the_environment_and_no_date_but_the_commits(
     assert f"--remap-path-prefix={tmp_path}=/nomyo" in env["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
     assert ("-crt-static" in env["CARGO_ENCODED_RUSTFLAGS"]) == target.musl
     assert ("--no-as-needed" in env["CARGO_ENCODED_RUSTFLAGS"]) == target.musl
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS.values() if target.arm or target.musl])
+def test_machine_that_cannot_run_a_wheel_is_told_what_it_lacks(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    told = smoke.smoke(tmp_path / "no.whl", target, tmp_path / "no.md", tmp_path)
+
+    assert told.startswith("not run: that takes ")
+    assert ("qemu-aarch64-static" in told) == target.arm
+    assert ("apt-get, dpkg-deb, make, perl, readelf" in told) == target.musl
+
+
+@pytest.mark.parametrize(
+    ("name", "platforms"),
+    [
+        ("musllinux_1_2_x86_64", {"musllinux_1_1_x86_64", "musllinux_1_2_x86_64"}),
+        ("manylinux_2_17_aarch64", {"manylinux2014_aarch64", "manylinux_2_36_aarch64"}),
+    ],
+)
+def test_other_systems_get_wheels_for_their_own_c_library(name: str, platforms: set[str]) -> None:
+    chosen = {option.removeprefix("--platform=") for option in systems.pip_options(TARGETS[name])[2:]}
+
+    assert platforms <= chosen
+    assert all(platform.endswith(TARGETS[name].machine) for platform in chosen)
+    assert len({platform[:4] for platform in chosen}) == 1
 
 
 @pytest.mark.parametrize("library", ["libc.so", "libc.musl.so", "libssl.so.3", "libffi.so.8"])
