@@ -6,7 +6,9 @@ Arguments: the router's URL, and an empty folder. It prints what it tried and, a
 import asyncio
 import json
 import os
+import subprocess
 import sys
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -19,6 +21,20 @@ URL, FOLDER = sys.argv[1], Path(sys.argv[2])
 QUESTION = "Grüß Gott, 世界"
 MESSAGES = [{"role": "user", "content": QUESTION}]
 MODEL = "echo"
+# Ends while another thread generates keys, and says when.
+ENDS_DURING_KEY_GENERATION = """
+import threading, time, nomyo._core as core
+def generate():
+    while True:
+        begun.set()
+        core.PrivateKey.generate(4096)
+begun = threading.Event()
+threading.Thread(target=generate, daemon=True).start()
+begun.wait()
+time.sleep(0.1)
+print(time.time(), flush=True)
+"""
+PATIENCE_S = 2  # of the core's exit, for the work of other threads (rust/core/src/exit.rs)
 
 
 def answer_is_opened_by_the_sync_client() -> None:
@@ -91,6 +107,13 @@ def batch_is_run_and_goes_on() -> None:
     assert b"\r" not in content
 
 
+def end_does_not_wait_for_a_key_that_is_generated() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDS_DURING_KEY_GENERATION], stdout=subprocess.PIPE, check=True)
+    waited_s = time.time() - float(ended.stdout)
+    print("   ", f"ended in {waited_s:.2f} s")
+    assert waited_s < PATIENCE_S
+
+
 def _kernels_figure_bytes() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmLck:"))
@@ -105,6 +128,7 @@ TESTS = [
     router_is_remembered,
     audit_log_grows_by_a_line_for_each_request,
     batch_is_run_and_goes_on,
+    end_does_not_wait_for_a_key_that_is_generated,
 ]
 
 

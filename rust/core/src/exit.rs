@@ -44,6 +44,9 @@ pub(crate) fn forget_inherited() {
 extern "C" fn stop_work() {
     const NAP: Duration = Duration::from_micros(50);
     exiting::begin();
+    if os::other_threads_are_gone() {
+        return GAVE_UP_WAITING.store(true, Ordering::SeqCst);
+    }
     let begun = Instant::now();
     while exiting::others_work() && begun.elapsed() < PATIENCE {
         std::thread::sleep(NAP);

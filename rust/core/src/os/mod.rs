@@ -63,7 +63,7 @@ pub use memory::{
 pub use plain_pages::PlainPages;
 pub use process::{
     ThreadSlot, at_exit, at_fork, die, die_by_fault, disable_core_dumps, disable_ptrace, dumpable,
-    gives_random_bytes, yield_processor,
+    gives_random_bytes, other_threads_are_gone, yield_processor,
 };
 pub use thread_stack::thread_stack;
 pub use wipe::{wipe, wipe_touched};

@@ -107,6 +107,26 @@ pub fn at_exit(function: extern "C" fn()) -> bool {
     unsafe { atexit(function) == 0 }
 }
 
+/// Whether the process is ending and its other threads are gone. Then nothing of theirs will ever end.
+///
+/// Windows ends them first and then tells libraries of the end, which call their functions of `atexit` at that moment
+/// (`ExitProcess`, `DllMain`; RtlDllShutdownInProgress).
+#[cfg(windows)]
+pub fn other_threads_are_gone() -> bool {
+    #[link(name = "ntdll")]
+    unsafe extern "system" {
+        fn RtlDllShutdownInProgress() -> u8;
+    }
+    // SAFETY: no preconditions.
+    unsafe { RtlDllShutdownInProgress() != 0 }
+}
+
+/// Returns false: on this platform, other threads go on until the process has ended.
+#[cfg(not(windows))]
+pub fn other_threads_are_gone() -> bool {
+    false
+}
+
 /// A slot in which every thread has a value. When a thread ends, its value is passed to a function if it was set.
 #[cfg(unix)]
 pub struct ThreadSlot(libc::pthread_key_t);
