@@ -13,6 +13,8 @@ Modules, from the ground up; each imports only from those above it:
 
     records         rows of the input and of the output in OpenAI's format; recognises torn rows
     input_lines     the input: its lines, their number and digest
+    budget          what a batch may take as a whole, and what it has taken
+    row_tokens      the tokens that rows of an output took
     done_lines      one bit for each row
     order           merges the rows of an output into the order of the input
     sealed          seals a row for a public key, and opens it
@@ -38,6 +40,7 @@ Modules, from the ground up; each imports only from those above it:
     ray             the same over a Ray cluster; imported by name alone
 """
 
+from nomyo.batch.budget import Budget
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.output_reader import Damaged, read
@@ -45,6 +48,7 @@ from nomyo.batch.progress import PlainProgress, Progress
 from nomyo.batch.runner import Stop, Summary, run, run_async
 
 __all__ = [
+    "Budget",
     "Damaged",
     "DataOptions",
     "Governor",

@@ -32,6 +32,7 @@ from nomyo.batch.header import MAX_BYTES, Header, header_of, is_foreign
 from nomyo.batch.input_lines import Survey, output_lines
 from nomyo.batch.order import in_order
 from nomyo.batch.records import Mark, is_remnant, read_mark, whole_row
+from nomyo.batch.row_tokens import RowTokens, row_tokens
 from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
 
@@ -46,6 +47,7 @@ class Journal:
         retry_errors: Whether rows that failed are sent once more.
         max_unsynced: How many rows, beside those under way, a power loss may cost.
         seal: Seals rows before they are written; None if they are written as they are.
+        counts_tokens: Whether the tokens of rows are added up, and shown beside sealed rows.
 
     Raises:
         BatchError: The output belongs to another batch or to none, is sealed differently, or another process uses it.
@@ -61,10 +63,14 @@ class Journal:
         retry_errors: bool,
         max_unsynced: int,
         seal: Seal | None = None,
+        counts_tokens: bool = False,
     ) -> None:
         self._path = Path(os.path.realpath(output))  # the file is replaced, not a link to it
         self._ordered = ordered
         self._seal = seal
+        self._counts_tokens = counts_tokens
+        self.tokens = RowTokens()
+        """Of the rows that were done before, if tokens are counted."""
         if output.exists() and not output.is_file():
             raise BatchError(f"the output must be a regular file, and {output} is not one: a batch goes on from it")
         self._lock = self._take_lock()
@@ -87,8 +93,13 @@ class Journal:
             OSError: The disk is full or fails.
             SecurityError: Locked memory is required, and there is not enough to seal the row.
         """
-        await self._file.append(row if self._seal is None else self._seal(row))
-        self.done.add(read_mark(row))
+        mark = read_mark(row)
+        assert mark is not None
+        if self._seal is not None:
+            shown = row_tokens(row, mark) if self._counts_tokens and not mark.failed else None
+            row = self._seal(row, shown)
+        await self._file.append(row)
+        self.done.add(mark)
 
     async def finish(self) -> None:
         """Wait until all rows are on the disk, and sort them if `ordered` asks for it.
@@ -171,6 +182,7 @@ class Journal:
                 if not self.done.add(mark, retry_errors=retry_errors):
                     self.dropped += _is_reported(line, mark, retry_errors)
                 else:
+                    self._count_tokens(row, mark)
                     unended = line + b"\n" == row
                     changed = changed or start != end or not (unended or row == line)
                     end = place
@@ -184,6 +196,16 @@ class Journal:
             elif unended:
                 with open(self._path, "ab") as file:
                     file.write(b"\n")
+
+    def _count_tokens(self, row: bytes, mark: Mark | None) -> None:
+        if not self._counts_tokens or mark is None:
+            return
+        self.tokens.add(row, mark)
+        if self.tokens.hidden:
+            raise BatchError(
+                f"{self._path.name} is sealed and was begun without a budget, so nobody can tell what it took: go on"
+                " without budget and prices, or name another output"
+            )
 
     def _kept(self, lines: BinaryIO, retry_errors: bool) -> Iterator[bytes]:
         kept = DoneLines(self.done.lines)

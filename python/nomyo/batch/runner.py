@@ -18,6 +18,7 @@ from nomyo._create_request import prepare
 from nomyo._plurals import counted
 from nomyo._threads import submit_or_run
 from nomyo.batch.admission import Admission
+from nomyo.batch.budget import Budget, checked_budget
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.data.source import source_of
@@ -68,10 +69,12 @@ class Summary:
     """Why rows failed in this run, without content, each with the number of rows; the most frequent first."""
     table: Any = field(default=None, kw_only=True, repr=False, compare=False)
     """The rows with their answers, as a pyarrow table, if the input was a table and no output was named."""
+    limit: str | None = field(default=None, kw_only=True)
+    """The budget or deadline that ended this run before all rows were done, in words; None if none did."""
 
     @property
     def left(self) -> int:
-        """Rows that are not done, because the run was stopped."""
+        """Rows that are not done, because the run was stopped, or a limit ended it."""
         return self.rows - self.succeeded - self.failed
 
 
@@ -108,6 +111,7 @@ async def run_async(
     rate: float | None = None,
     limits: Limits | None = None,
     token_rate: int | None = None,
+    budget: Budget | None = None,
     ordered: bool = False,
     retry_errors: bool = False,
     max_retries: int = 2,
@@ -136,6 +140,8 @@ async def run_async(
             after a 503.
         token_rate: Tokens a minute, of prompts and answers together, up to 10**9. None takes those of `limits`, which
             by default has no such limit. Processes with the same API key keep it together, as they do `rate`.
+        budget: What the batch may take as a whole, over all its runs, in tokens, money and time. It stops before it
+            would take more, and the same call with a larger budget goes on.
         ordered: Write rows in the order of the input, instead of as they complete.
         retry_errors: Send rows again whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
@@ -164,6 +170,7 @@ async def run_async(
     check_int("max_retries", max_retries, 0)
     check_number("patience", patience, 0)
     check_names(client_options)
+    budget = checked_budget(budget)
     progress = guarded(progress)
     if not isinstance(stop, Stop | None):
         raise TypeError("stop must be a nomyo.batch.Stop")
@@ -183,15 +190,16 @@ async def run_async(
             report=progress.tell,
             server_key=lambda: server_key_known(client),
             address=client.settings.base_url,
+            budget=budget,
         )
         (stop or Stop()).attach(sender)
-        with suppress(NotSent):
+        with suppress(NotSent), sender.spending.until_deadline(sender.stop_at_limit):
             sender.reached = await sender.unless_stopped(lambda: check_router(client))
-        opened = await _open(source, ordered, retry_errors, concurrency, seal)
+        opened = await _open(source, ordered, retry_errors, concurrency, seal, budget.counts)
         with closing(source):
             async with opened.journal:
                 try:
-                    with no_caller_fault():
+                    with no_caller_fault(), sender.spending.until_deadline(sender.stop_at_limit):
                         summary = await _Batch(opened, sender, progress).run(concurrency, ordered)
                         return summary if summary.left else replace(summary, table=await _finish(source, seal))
                 except OSError as error:
@@ -254,11 +262,18 @@ def _open_now(
     retry_errors: bool,
     concurrency: int,
     seal: Seal | None,
+    counts_tokens: bool,
 ) -> _Opened:
     survey = source.open(cancelled)
     try:
         journal = Journal(
-            source.journal, survey, ordered=ordered, retry_errors=retry_errors, max_unsynced=concurrency, seal=seal
+            source.journal,
+            survey,
+            ordered=ordered,
+            retry_errors=retry_errors,
+            max_unsynced=concurrency,
+            seal=seal,
+            counts_tokens=counts_tokens,
         )
     except BaseException:
         source.close()
@@ -295,6 +310,7 @@ class _Batch:
         self._survey = opened.survey
         self._journal = opened.journal
         self._sender = sender
+        self._sender.begin_with(opened.journal.tokens)
         self._sender.all_begun = lambda: self._taken == self._survey.rows - self._done_before
         self._progress = progress
         self._done_before = opened.journal.done.rows
@@ -333,6 +349,7 @@ class _Batch:
             self._done_before,
             *self._tokens,
             reasons=self._reasons.most_frequent_first(),
+            limit=self._sender.spending.reached if done.rows < self._survey.rows else None,
         )
 
     def _source(self) -> Iterator[Row | BadRow]:

@@ -6,6 +6,8 @@ Rules and promises:
   AES-256-GCM key, wrapped with RSA-OAEP). Its plaintext is the whole unsealed row.
 - Visible from outside are the number of the input's line, whether the row failed (then `error` is not null), and the
   row's length. Resuming, ordering and retrying need no more, and so no private key.
+- A batch with a budget has to know what its rows took, so an answer's tokens are visible, too: `"tokens":[7,9]` behind
+  `sealed`. They are part of the context, so a row whose tokens were altered does not open.
 - The packages are bound to a context (GCM's associated data), so no message of the protocol opens as a row, and no row
   as a message. The row inside repeats what is visible from outside, and both must agree. So a row is refused if it was
   given another line, or if an error was added or removed.
@@ -24,7 +26,9 @@ from nomyo.errors import SecurityError
 from nomyo.memory import SecureBuffer
 
 CONTEXT: Final = b"nomyo batch row 1"
-_SEALED: Final = re.compile(rb'\{"id":"batch_req_[0-9]+","sealed":(\{.*\}),"error":(?:null|\{.*\})\}\n')
+_SEALED: Final = re.compile(
+    rb'\{"id":"batch_req_[0-9]+","sealed":(\{.*\})(,"tokens":\[[0-9]+,[0-9]+\])?,"error":(?:null|\{.*\})\}\n'
+)
 _CONTROL: Final = re.compile(rb"[^ -~]")
 
 
@@ -50,8 +54,12 @@ class Seal:
         """The key, as SPKI."""
         return self._key.pem
 
-    def __call__(self, row: bytes) -> bytes:
+    def __call__(self, row: bytes, tokens: tuple[int, int] | None = None) -> bytes:
         """Return the sealed form of a whole row.
+
+        Args:
+            row: The row.
+            tokens: The tokens of the prompt and of the answer, which stay visible; None to show none.
 
         Raises:
             SecurityError: Locked memory is required, and there is not enough.
@@ -59,9 +67,10 @@ class Seal:
         mark = read_mark(row)
         assert mark is not None
         assert not mark.sealed
-        package = self.package(row, CONTEXT)
+        shown = b"" if tokens is None else b',"tokens":[%d,%d]' % tokens
+        package = self.package(row, CONTEXT + shown)
         error = b'{"code":"sealed"}' if mark.failed else b"null"
-        return b'{"id":"batch_req_%d","sealed":%b,"error":%b}\n' % (mark.line, package, error)
+        return b'{"id":"batch_req_%d","sealed":%b%b,"error":%b}\n' % (mark.line, package, shown, error)
 
     def package(self, content: bytes, context: bytes) -> bytes:
         """Return a package with sealed bytes, which opens in the same context only.
@@ -84,7 +93,7 @@ def open_row(row: bytes, key: _core.PrivateKey) -> SecureBuffer:
     found = _SEALED.fullmatch(row)
     if outer is None or found is None:
         raise SecurityError("it is not a whole row")
-    opened = _core.open_bytes(found[1], key, CONTEXT)
+    opened = _core.open_bytes(found[1], key, CONTEXT + (found[2] or b""))
     with opened.data as view:
         inner = _inner_mark(view)
     if inner is not None and not inner.sealed and (inner.line, inner.failed) == (outer.line, outer.failed):

@@ -11,9 +11,11 @@ from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 from nomyo._plurals import counted
 from nomyo.batch.admission import Admission, AnswerListener, Outage, describe_next_try
+from nomyo.batch.budget import Budget, Spending
 from nomyo.batch.governor.token_pace import Charge
 from nomyo.batch.records import BadRow, Row
-from nomyo.batch.token_meter import TokenMeter
+from nomyo.batch.row_tokens import RowTokens
+from nomyo.batch.token_meter import TokenMeter, taken_by
 from nomyo.batch.verdict import Verdict, describe_failure, is_unrelated_to_rates, may_refuse_account, verdict
 from nomyo.errors import (
     APIConnectionError,
@@ -64,6 +66,7 @@ class Sender:
         server_key: Waits until the router's key is known, without which no row is sent; returns whether the router gave
             it.
         address: The router's address, for messages.
+        budget: What all rows may take.
     """
 
     def __init__(
@@ -77,10 +80,12 @@ class Sender:
         report: Callable[[str], None],
         server_key: Callable[[], Awaitable[bool]] | None = None,
         address: str = "the router",
+        budget: Budget | None = None,
     ) -> None:
         self._create = create
         self._admission = admission
         self._meter = TokenMeter(admission)
+        self.spending = Spending(budget or Budget())
         self._router_is_alive = router_is_alive
         self._max_retries = max_retries
         self._patience_s = patience_s
@@ -120,12 +125,33 @@ class Sender:
         """
         if isinstance(row, BadRow):
             raise row
+        with self._until_stopped():
+            reserved = await self.spending.reserve(lambda: self._meter.estimate.of(row.body))
+        if reserved is None:
+            self.stop_at_limit()
+            raise NotSent
+        answer = None
+        try:
+            answer = await self._answer(row)
+        finally:
+            self.spending.release(reserved, (0, 0) if answer is None else taken_by(answer, reserved))
+        return answer
+
+    def stop_at_limit(self) -> None:
+        """Send no more rows, because a budget or a deadline ends the batch; report it once."""
+        if not self.stopping:
+            self._report(self.spending.describe())
+            self.stop()
+
+    async def _answer(self, row: Row) -> ChatCompletionResponse:
         attempt = losses = pauses = 0
         answers = self._answers
         while True:
             charge = await self._wait_for_admission(row)
+            began = time.monotonic()
             outcome = await self._attempt(row)
             if isinstance(outcome, ChatCompletionResponse):
+                self.spending.took(time.monotonic() - began)
                 self._note_answer(row, charge, outcome)
                 return outcome
             if verdict(outcome) is not Verdict.PAUSE:
@@ -140,6 +166,11 @@ class Sender:
             pauses += 1
             with self._until_stopped():
                 await self._outage.wait_before_retry(pauses)
+
+    def begin_with(self, earlier: RowTokens) -> None:
+        """Count what the rows of earlier runs took, and estimate by their answers."""
+        self.spending.spent = earlier.total
+        self._meter.estimate.learn_answer(earlier.largest_answer)
 
     async def unless_stopped(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Await work, which is cancelled if the batch stops.
@@ -199,9 +230,13 @@ class Sender:
             if self._admission_fault is not None:
                 self._give_up(self._admission_fault)
             try:
-                return await self._meter.acquire(row.body)
+                charge = await self._meter.acquire(row.body)
             except Exception as error:  # noqa: BLE001 - after any error, nobody knows whether a request may be sent
                 self._give_up(error)
+        if self.spending.is_late():
+            self.stop_at_limit()
+            raise NotSent
+        return charge
 
     async def _attempt(self, row: Row) -> ChatCompletionResponse | Exception:
         try:

@@ -37,3 +37,9 @@ class TokenMeter:
         self.estimate.learn(body, *tokens)
         if charge is not None and any(tokens) and isinstance(self._admission, TokenAdmission):
             self._admission.used(charge, total(*tokens))
+
+
+def taken_by(answer: ChatCompletionResponse, expected: tuple[int, int]) -> tuple[int, int]:
+    """Return the tokens that an answer took; those that were expected if the router gave no `usage`."""
+    tokens = tokens_of(answer)
+    return tokens if any(tokens) else expected

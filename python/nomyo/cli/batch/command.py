@@ -18,6 +18,7 @@ import typer
 from nomyo._finite_json import ascii_json
 from nomyo._plurals import counted
 from nomyo._signals import not_ignored, on_signal
+from nomyo.batch.budget import Budget
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
@@ -54,6 +55,7 @@ from nomyo.exchange.settings import DEFAULT_BASE_URL, router_address
 
 NAME: Final = "nomyo batch"
 ROWS_FAILED: Final = 3
+LIMIT_REACHED: Final = 4
 _REASONS_SHOWN: Final = 3
 _SHOW_ERRORS: Final = "grep -v '\"error\":null}$'"
 # What the library calls otherwise.
@@ -87,6 +89,7 @@ _BATCH = manual(
         1: "It could not begin, or stopped before its end, and says why. After a stop, the same command goes on.",
         2: "The command cannot be run as asked.",
         3: "It went to its end, and rows failed: they are in the output. With --dry-run: rows are bad.",
+        4: "A budget or the deadline ended it: the same command with a larger one goes on.",
         130: "Interrupted with Ctrl-C, or by SIGTERM: the same command goes on.",
     },
     environment={
@@ -204,7 +207,7 @@ def batch(
     }
     of_client = router.of_client()
     base_url = of_client.pop("router_url")
-    limits = _limits(base_url, given)
+    limits, budget = _limits(base_url, given), _budget(bounds)
     data = _data(table)
     if input_path != STREAM:
         refuse_stream("IN", input_path, "a batch reads its input twice")
@@ -222,6 +225,7 @@ def batch(
         "data": data,
         "concurrency": concurrency,
         "limits": limits,
+        "budget": budget,
         "ordered": ordered,
         "retry_errors": retry_errors,
         "max_retries": max_retries,
@@ -256,6 +260,13 @@ def _limits(base_url: str, given: Mapping[str, Any]) -> Limits:
     try:
         rules = Limits.of(router_address(base_url))
         return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise bad_option(error, _OPTIONS) from None
+
+
+def _budget(bounds: LimitOptions) -> Budget:
+    try:
+        return bounds.as_budget()
     except ValueError as error:
         raise bad_option(error, _OPTIONS) from None
 
@@ -296,10 +307,12 @@ def _show_summary(summary: Summary, output: Path, *, sealed: bool, as_json: bool
             print(ascii_json({**figures, "reasons": reasons, "left": summary.left}))
     else:
         report(NAME, f"{counted(summary.succeeded, 'row')} answered, {summary.failed:,} failed, {summary.left:,} left")
+        if summary.limit is not None:
+            report(NAME, f"ended by {summary.limit}: the same command with a larger one goes on")
         for line in failure_lines(summary, output, sealed=sealed):
             report(NAME, line)
     if summary.left:
-        return INTERRUPTED
+        return INTERRUPTED if summary.limit is None else LIMIT_REACHED
     return ROWS_FAILED if summary.failed else 0
 
 

@@ -1,13 +1,23 @@
-"""The options of `nomyo batch` that bound what it takes: tokens a minute."""
+"""The options of `nomyo batch` that bound what it takes: tokens a minute, a budget, a deadline."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 
-OPTION_NAMES: Final = {"tokens_per_min": "--token-rate"}
+from nomyo.batch.budget import Budget
+
+OPTION_NAMES: Final = {
+    "tokens_per_min": "--token-rate",
+    "max_tokens": "--budget-tokens",
+    "max_cost": "--budget",
+    "price_in": "--price-in",
+    "price_out": "--price-out",
+    "deadline": "--deadline",
+}
 """What the library calls otherwise."""
 
 
@@ -19,7 +29,51 @@ class LimitOptions:
         int | None,
         typer.Option(metavar="N", help="Tokens a minute, of prompts and answers together; no limit by default."),
     ] = None
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Stop before the batch takes more tokens than this, earlier runs included."),
+    ] = None
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="AMOUNT", help="Stop before it costs more than this, by the two prices."),
+    ] = None
+    price_in: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of prompts.")] = (
+        None
+    )
+    price_out: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of answers.")] = (
+        None
+    )
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Begin no row that would end later, say 2031-05-30T18:00; with a zone (+02:00), or this machine's.",
+        ),
+    ] = None
 
     def of_rates(self) -> dict[str, Any]:
         """Return the rates as `Limits` takes them."""
         return {"tokens_per_min": self.token_rate}
+
+    def as_budget(self) -> Budget:
+        """Return the budget.
+
+        Raises:
+            ValueError: A value is out of range, in the past, or lacks another one.
+        """
+        budget = Budget(
+            max_tokens=self.budget_tokens,
+            max_cost=self.budget,
+            price_in=self.price_in,
+            price_out=self.price_out,
+            deadline=_moment(self.deadline),
+        )
+        budget.check_deadline()
+        return budget
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("deadline must be a date and a time, such as 2031-05-30T18:00") from None
