@@ -32,6 +32,7 @@ Modules, from the ground up; each imports only from those above it:
     admission       when a request may leave: asks the governor, and waits while the router is away
     token_meter     the tokens of a batch: estimates them, asks the admission for them, corrects them
     sender          one row to one answer
+    stop            stops a run from outside
     router_check    checks whether there is a router at an address
     client_options  the options that a run passes to its client
     progress        the figures on stderr
@@ -45,7 +46,8 @@ from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.output_reader import Damaged, read
 from nomyo.batch.progress import PlainProgress, Progress
-from nomyo.batch.runner import Stop, Summary, run, run_async
+from nomyo.batch.runner import Summary, run, run_async
+from nomyo.batch.stop import Stop
 
 __all__ = [
     "Budget",

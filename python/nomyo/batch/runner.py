@@ -34,6 +34,7 @@ from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.batch.source import Source
+from nomyo.batch.stop import Stop
 from nomyo.batch.verdict import Reasons
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import DisposedError
@@ -76,28 +77,6 @@ class Summary:
     def left(self) -> int:
         """Rows that are not done, because the run was stopped, or a limit ended it."""
         return self.rows - self.succeeded - self.failed
-
-
-class Stop:
-    """Tells a run to send no more rows, and to end when those that were sent are done."""
-
-    def __init__(self) -> None:
-        self._sender_in_loop: tuple[asyncio.AbstractEventLoop, Sender] | None = None
-        self.requested = False
-
-    def __call__(self) -> None:
-        """Stop the run. May be called from any thread, and from a signal handler."""
-        self.requested = True
-        if self._sender_in_loop is not None:
-            loop, sender = self._sender_in_loop
-            with suppress(RuntimeError):  # the loop is closed, and so is the batch
-                loop.call_soon_threadsafe(sender.stop)
-
-    def attach(self, sender: Sender) -> None:
-        """Stop this sender when called from now on. Must be called in the sender's event loop."""
-        self._sender_in_loop = asyncio.get_running_loop(), sender
-        if self.requested:
-            sender.stop()
 
 
 @clears_traceback

@@ -23,7 +23,8 @@ from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
 from nomyo.batch.progress import NoProgress, PlainProgress, Progress
-from nomyo.batch.runner import PATIENCE_S, Stop, Summary, run_async
+from nomyo.batch.runner import PATIENCE_S, Summary, run_async
+from nomyo.batch.stop import Stop
 from nomyo.cli.batch import data_options, limit_options, open_command
 from nomyo.cli.batch.data_options import TableOptions
 from nomyo.cli.batch.dry_run import show_estimate
