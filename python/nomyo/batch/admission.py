@@ -7,6 +7,7 @@ router cannot be reached, that may be this batch's own network, so only this bat
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from nomyo.batch.governor.clock import Clock, SystemClock
@@ -48,6 +49,14 @@ class TokenAdmission(Protocol):
 
     def used(self, charge: Charge, tokens: int) -> None:
         """Correct a charge by the tokens that an answer took."""
+
+
+@runtime_checkable
+class HeaderAdmission(Protocol):
+    """An admission that keeps to what services say of their limits in the headers of answers."""
+
+    def heed(self, headers: Mapping[str, str]) -> float:
+        """Take headers into account; return for how many seconds they allow no request."""
 
 
 class Outage:

@@ -43,6 +43,7 @@ from nomyo.exchange.settings import PATIENT_TIMEOUT_S
 from nomyo.exchange.signatures import shows_options
 from nomyo.exchange.tracebacks import clears_traceback
 from nomyo.exchange.workers import file_pool
+from nomyo.responses import ChatCompletionResponse
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -160,8 +161,16 @@ async def run_async(
     seal = await _in_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await _governor(client, rate, limits, token_rate) if governor is None else governor
+
+        async def create(body: dict[str, Any]) -> ChatCompletionResponse:
+            call = prepare(body, None, None, {})[0]
+            try:
+                return await client.send(call)
+            finally:
+                sender.heed(call.rate_headers)
+
         sender = Sender(
-            lambda body: client.send(prepare(body, None, None, {})[0]),
+            create,
             admission,
             lambda: router_is_alive(client),
             max_retries=max_retries,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, TypeGuard, TypeVar
@@ -166,6 +166,11 @@ class Sender:
             pauses += 1
             with self._until_stopped():
                 await self._outage.wait_before_retry(pauses)
+
+    def heed(self, headers: Mapping[str, str]) -> None:
+        """Keep to the rate headers of an answer; best effort, because the answer is paid for."""
+        with suppress(Exception):
+            self._meter.heed(headers, self._report)
 
     def begin_with(self, earlier: RowTokens) -> None:
         """Count what the rows of earlier runs took, and estimate by their answers."""

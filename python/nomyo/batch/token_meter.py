@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from nomyo._counts import total
-from nomyo.batch.admission import Admission, TokenAdmission
+from nomyo.batch.admission import Admission, HeaderAdmission, TokenAdmission
 from nomyo.batch.governor.token_pace import Charge
 from nomyo.batch.records import tokens_of
 from nomyo.batch.token_estimate import TokenEstimate
 from nomyo.responses import ChatCompletionResponse
+
+_LONG_PAUSE_S: Final = 60.0
+"""A longer one is reported."""
 
 
 class TokenMeter:
@@ -23,6 +27,7 @@ class TokenMeter:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self.estimate = TokenEstimate()
+        self._told_until = 0.0
 
     async def acquire(self, body: Mapping[str, Any]) -> Charge | None:
         """Wait until a request may leave; return what it was charged with."""
@@ -30,6 +35,15 @@ class TokenMeter:
             return await self._admission.acquire_tokens(total(*self.estimate.of(body)))
         await self._admission.acquire()
         return None
+
+    def heed(self, headers: Mapping[str, str], report: Callable[[str], None]) -> None:
+        """Keep to an answer's rate headers, and report it if they allow no request for long."""
+        if not headers or not isinstance(self._admission, HeaderAdmission):
+            return
+        pause_s, now = self._admission.heed(headers), time.monotonic()
+        if pause_s > _LONG_PAUSE_S and now + pause_s > self._told_until + _LONG_PAUSE_S:
+            self._told_until = now + pause_s
+            report(f"the router's rate headers allow no more requests: waiting for {pause_s:,.0f} s")
 
     def answered(self, body: Mapping[str, Any], charge: Charge | None, response: ChatCompletionResponse) -> None:
         """Take an answer into account. If the router gave no `usage`, the charge stays as it is."""

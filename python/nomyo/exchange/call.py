@@ -49,6 +49,7 @@ class Call:
         "is_small",
         "payload",
         "payload_id",
+        "rate_headers",
         "security_tier",
         "tally",
         "timeouts",
@@ -84,6 +85,8 @@ class Call:
         """Filled while the call is under way, if somebody records spans."""
         self.evidence: Evidence | None = None
         """What the call exchanges, if somebody keeps that."""
+        self.rate_headers: Mapping[str, str] = {}
+        """What the last answer says of the service's limits."""
         self.is_small: bool | None = None
         """Whether the payload is sealed without a thread; None until `Envelopes` has measured it."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from .. import _core
@@ -69,6 +69,8 @@ class Response:
     fault: str | None = None
     credentials: tuple[str, ...] = ()
     """Credentials of a proxy or of the caller's client that the request carried; errors must not quote them."""
+    rate_headers: Mapping[str, str] = field(default_factory=dict)
+    """What the answer says of the service's limits (`x-ratelimit-...`), by names in lower case."""
 
 
 @dataclass(frozen=True, slots=True)

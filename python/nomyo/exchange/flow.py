@@ -235,6 +235,7 @@ class Exchange:
             exchanged = Exchanged(package, server_key, pair.private_key.public_key)
             call.evidence.exchanged.append(exchanged)
         response = yield from self._attempts.send(self._request(call, pair, package), call.tally)
+        call.rate_headers = response.rate_headers
         if exchanged is not None:
             exchanged.response = response
         return response

@@ -9,6 +9,7 @@ Modules, from the ground up; each imports only from those above it:
     pace         when the next request may go, by steady rate and bursts
     token_pace   when a request of so many tokens may go, by a rate of tokens a minute
     pauses       how long an error of the service asks to wait: `Retry-After`, cool-down, backoff
+    rate_headers what answers' headers say of the service's limits
     ledger       the shared state (paces, pause, and the line of waiting processes) and its JSON
     shared_file  a private file, read and replaced under flock(2)
     governor     combines these behind `acquire`, `turn` and `note`

@@ -19,7 +19,7 @@ import hashlib
 import os
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -33,6 +33,7 @@ from nomyo.exchange.tracebacks import clears_traceback
 from .clock import Clock, SystemClock
 from .ledger import Ledger
 from .limits import SECOND_NS, Limits
+from .rate_headers import MAX_FIGURE, Advice, Stated, stated_in
 from .shared_file import BusyError, ProcessMemory, SharedFile, default_directory
 from .token_pace import Charge
 
@@ -71,6 +72,8 @@ class Governor:
         self._known: Ledger | None = None
         self._corrections: list[tuple[Charge, int]] = []
         """Charges that are not yet corrected in the books, because another process used them."""
+        self._heeded: dict[str, Stated] = {}
+        """What headers said that is not yet in the books."""
         self._asked_ns = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -148,8 +151,9 @@ class Governor:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether there is a rate of tokens."""
-        return self._limits.tokens_per_min is not None
+        """Whether there is a rate of tokens, of its own or by the service's headers."""
+        said = None if self._known is None else self._known.advice.get("tokens")
+        return self._limits.tokens_per_min is not None or said is not None
 
     async def acquire_tokens(self, tokens: int) -> Charge:
         """Wait until a request of so many tokens may be sent, and count it as sent now.
@@ -164,7 +168,7 @@ class Governor:
             OSError, RuntimeError, SecurityError: As for `acquire`.
         """
         self._check_loop()
-        wanted = min(tokens, self._limits.tokens_per_min or 0)
+        wanted = min(tokens, self._limits.tokens_per_min or MAX_FIGURE) if self.counts_tokens else 0
         async with self._queue:
             ticket = secrets.token_hex(8)
             try:
@@ -210,6 +214,25 @@ class Governor:
         """
         if not self.settled:
             self._change_if_possible(lambda ledger: ledger.pause.answered())
+
+    def heed(self, headers: Mapping[str, str]) -> float:
+        """Keep to what an answer's headers say of the service's limits (see `rate_headers`) where that is stricter.
+
+        Best effort: it neither waits nor raises.
+
+        Args:
+            headers: The answer's headers, by names in lower case.
+
+        Returns:
+            The seconds for which the headers allow no request.
+        """
+        stated = dict(stated_in(headers))
+        if not stated:
+            return 0.0
+        self._heeded = stated
+        self._change_if_possible(lambda _: None)
+        requests = stated.get("requests")
+        return (requests.reset_ns or 0) / SECOND_NS if requests is not None and requests.remaining == 0 else 0.0
 
     def _check_loop(self) -> None:
         """Refuse a second event loop. asyncio's own lock would only do so if two tasks happen to wait for it."""
@@ -263,13 +286,15 @@ class Governor:
             ledger = Ledger.parse(before, self._clock.boot, self._limits, now_ns, self._known)
             corrections = self._corrections
             for charge, tokens in corrections:
-                ledger.tokens.settle(self._limits, charge, tokens, now_ns)
+                ledger.settle(self._limits, charge, tokens, now_ns)
+            for kind, stated in self._heeded.items():
+                ledger.advice.setdefault(kind, Advice(now_ns)).heed(stated, now_ns)
             outcome = step(ledger, now_ns)
             after = ledger.dump()
             if after != before:
                 content.replace(after)
             self._known = ledger
-            self._corrections = []
+            self._corrections, self._heeded = [], {}
         return outcome
 
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 from .limits import MAX_PAUSE_S, SECOND_NS, Limits
 from .pace import Burst, Pace
 from .pauses import MAX_CREDIT, MAX_STRIKES, Pause
-from .token_pace import LONGEST_DEBT_NS, TokenPace
+from .rate_headers import KINDS, LONGEST_RESET_NS, Advice
+from .token_pace import LONGEST_DEBT_NS, Charge, TokenPace
 
 RECHECK_NS: Final = 10 * SECOND_NS
 """No process in line sleeps for longer than this without checking the ledger again."""
@@ -49,6 +50,8 @@ class Ledger:
     pause: Pause = field(default_factory=Pause)
     line: list[Place] = field(default_factory=list)
     tokens: TokenPace = field(default_factory=TokenPace)
+    advice: dict[str, Advice] = field(default_factory=dict)
+    """What the service's headers said last, by kind."""
 
     @classmethod
     def parse(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int, known: Ledger | None = None) -> Ledger:
@@ -74,7 +77,8 @@ class Ledger:
         is_lost = tokens.changes > ledger.tokens.changes
         if text is None or is_lost or (pace, pause) != (ledger.pace, ledger.pause):
             pace, tokens = pace.joined(Pace.used_up(limits, now_ns)), tokens.used_up(limits, now_ns)
-        return cls(boot, pace, pause, ledger.line, tokens)
+        later = [each.advice for each in (known, ledger)]
+        return cls(boot, pace, pause, ledger.line, tokens, _latest(*later))
 
     @classmethod
     def _read(cls, text: bytes | None, boot: str, limits: Limits, now_ns: int) -> Ledger:
@@ -99,6 +103,10 @@ class Ledger:
                 "credit": self.pause.credit,
                 "line": [[each.ticket, each.due_ns, each.tokens] for each in self.line],
                 "tokens": [self.tokens.free_ns, list(self.tokens.charged.items()), self.tokens.changes],
+                "advice": {
+                    kind: [each.seen_ns, each.limit, each.free_ns, each.left, each.until_ns]
+                    for kind, each in self.advice.items()
+                },
             },
             allow_nan=False,
         ).encode()
@@ -126,10 +134,18 @@ class Ledger:
             self.line.remove(place)
             self.pace.record(limits, now_ns)
             self.tokens.record(limits, tokens, now_ns)
+            for kind, advice in self.advice.items():
+                advice.record(1 if kind == KINDS[0] else tokens, now_ns)
             return 0
         recheck_ns = RECHECK_NS if limits.tokens_per_min is None else TOKEN_RECHECK_NS
         place.due_ns = min(turn_ns, now_ns + recheck_ns)
         return place.due_ns - now_ns
+
+    def settle(self, limits: Limits, charge: Charge, tokens: int, now_ns: int) -> None:
+        """Correct the charge of a request by the tokens that it took."""
+        self.tokens.settle(limits, charge, tokens, now_ns)
+        if "tokens" in self.advice:
+            self.advice["tokens"].settle(charge.tokens, tokens, now_ns)
 
     def leave(self, ticket: str) -> None:
         """Remove a ticket's place from the line."""
@@ -147,12 +163,20 @@ class Ledger:
             return pace.earliest_ns(limits, tokens_sent.earliest_ns(limits, wanted, from_ns))
 
         turn_ns = max(now_ns, self.pause.until_ns)
+        for kind, advice in self.advice.items():
+            turn_ns = max(turn_ns, advice.earliest_ns(1 if kind == KINDS[0] else tokens, now_ns))
         for each in ahead[:_MAX_PLACES]:
             turn_ns = earliest_ns(each.tokens, turn_ns)
             pace.record(limits, turn_ns)
             tokens_sent.record(limits, each.tokens, turn_ns)
             turn_ns = max(turn_ns, each.due_ns, now_ns + _MIN_WAIT_NS)
         return earliest_ns(tokens, turn_ns)
+
+
+def _latest(known: dict[str, Advice], read: dict[str, Advice]) -> dict[str, Advice]:
+    """Return what was said last of each kind: books that were lost do not make a process forget it."""
+    both = {**known, **read}
+    return {kind: max(known.get(kind, each), each, key=lambda said: said.seen_ns) for kind, each in both.items()}
 
 
 class _Reader:
@@ -168,7 +192,8 @@ class _Reader:
         if books["boot"] != boot:
             raise ValueError("another boot")
         tokens = self._tokens(*books["tokens"])
-        return Ledger(boot, self._pace(books), self._pause(books), self._line(books["line"]), tokens)
+        advice = {kind: self._advice(*books["advice"][kind]) for kind in KINDS if kind in books["advice"]}
+        return Ledger(boot, self._pace(books), self._pause(books), self._line(books["line"]), tokens, advice)
 
     def _pace(self, books: dict[str, Any]) -> Pace:
         last_ns = books["last_ns"]
@@ -202,6 +227,15 @@ class _Reader:
         if list(seconds) != sorted(seconds):
             raise ValueError("tokens out of order")
         return TokenPace(self._until(free_ns, LONGEST_DEBT_NS), seconds, _count(changes))
+
+    def _advice(self, seen_ns: object, limit: object, free_ns: object, left: object, until_ns: object) -> Advice:
+        return Advice(
+            self._past(seen_ns),
+            None if limit is None else _count(limit) or None,
+            self._until(free_ns, 2 * LONGEST_RESET_NS),
+            None if left is None else _count(left),
+            self._until(until_ns, LONGEST_RESET_NS),
+        )
 
     def _past(self, moment: object) -> int:
         return self._until(moment, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -27,6 +27,13 @@ INTERIM_LIMIT = 100
 """How many interim answers (1xx) may come before the final one: servers send one or two, or one every few seconds."""
 NO_WHOLE_ANSWER = "the connection ended without a whole answer in HTTP"
 """Also said if what came is not HTTP at all: only the libraries' own words, which change, tell the two apart."""
+RATE_HEADERS = frozenset(
+    f"x-ratelimit-{figure}-{kind}".encode()
+    for figure in ("limit", "remaining", "reset")
+    for kind in ("requests", "tokens")
+)
+_RATE_HEADER_LIMIT = 40
+_NO_RATE_HEADERS: Mapping[str, str] = {}
 _SWITCHING = 101
 
 
@@ -64,6 +71,7 @@ class Body:
         _check_end(status, fields)
         self._status = status
         self._retry_after = _retry_after(fields, raw_headers)
+        self._rate_headers = _NO_RATE_HEADERS if RATE_HEADERS.isdisjoint(fields) else _rate_headers(fields)
         self._limit_bytes = request.response_limit_bytes if status == 200 else ERROR_LIMIT_BYTES
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._chunks: list[bytes] = []
@@ -100,7 +108,7 @@ class Body:
     def response(self) -> Response:
         """Return what was read; nothing of a body with a fault."""
         body = b"" if self.fault else b"".join(self._chunks)
-        return Response(self._status, body, self._retry_after, self.fault, self._credentials)
+        return Response(self._status, body, self._retry_after, self.fault, self._credentials, self._rate_headers)
 
 
 class HttpxBody(Body):
@@ -161,6 +169,12 @@ def _retry_after(fields: Fields, raw_headers: RawHeaders) -> str | None:
     # A server that stands before the application puts its own Date before the application's.
     dates = [value for name, value in raw_headers if name.lower() == b"date"]
     return in_seconds(asked, dates[-1].decode("latin-1") if dates else None)
+
+
+def _rate_headers(fields: Fields) -> Mapping[str, str]:
+    """Return the headers that state the service's limits; none that is longer than such a header is."""
+    stated = {name.decode(): _value(fields, name) or "" for name in RATE_HEADERS & fields.keys()}
+    return {name: value for name, value in stated.items() if len(value) <= _RATE_HEADER_LIMIT}
 
 
 def _value(fields: Fields, name: bytes) -> str | None:

@@ -1,0 +1,123 @@
+"""Rate headers of answers, as many services send them: what they say is believed where it is stricter.
+
+`x-ratelimit-limit-requests`, `-remaining-requests` and `-reset-requests`, and the same of `tokens` (OpenAI's
+documentation, "Rate limits", "Rate limits in headers"). A limit is taken for one of a minute, which is what most of
+these are; if it is of a day, it is no stricter than a minute's. What remains may go before the reset, and then waits
+for it. A reset is `1s`, `6m0s`, `20ms`, or a number of seconds.
+
+A value that is no such thing (text, negative, not a number), or that is beyond any such limit, is ignored, and so is a
+reset of more than an hour: a service that means it refuses the next request, and says until when (`Retry-After`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from .limits import SECOND_NS
+
+LONGEST_RESET_NS: Final = 3600 * SECOND_NS
+KEPT_NS: Final = 600 * SECOND_NS
+"""How long a limit holds that no answer repeats."""
+MINUTE_NS: Final = 60 * SECOND_NS
+KINDS: Final = ("requests", "tokens")
+MAX_FIGURE: Final = 10**9
+_FIGURE: Final = re.compile(r"[0-9]{1,10}")
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,9})?")
+_DURATION: Final = re.compile(r"(?:[0-9]{1,6}(?:\.[0-9]{1,9})?(?:ms|[hms]))+")
+_PART: Final = re.compile(r"([0-9.]+)(ms|[hms])")
+_UNITS_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What an answer's headers say of requests, or of tokens."""
+
+    limit: int | None
+    remaining: int | None
+    reset_ns: int | None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is anything to keep to."""
+        return self.limit is not None or (self.remaining is not None and self.reset_ns is not None)
+
+
+def stated_in(headers: Mapping[str, str]) -> Iterator[tuple[str, Stated]]:
+    """Yield what headers say, by kind. Names are in lower case."""
+    for kind in KINDS:
+        limit, remaining = (_figure(headers.get(f"x-ratelimit-{name}-{kind}")) for name in ("limit", "remaining"))
+        stated = Stated(limit or None, remaining, _reset_ns(headers.get(f"x-ratelimit-reset-{kind}")))
+        if stated.says_something:
+            yield kind, stated
+
+
+def _figure(text: str | None) -> int | None:
+    if text is None or not _FIGURE.fullmatch(text.strip()):
+        return None
+    return figure if (figure := int(text)) <= MAX_FIGURE else None
+
+
+def _reset_ns(text: str | None) -> int | None:
+    text = (text or "").strip()
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+    elif _DURATION.fullmatch(text):
+        seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))
+    else:
+        return None
+    reset_ns = int(seconds * SECOND_NS)
+    return reset_ns if reset_ns <= LONGEST_RESET_NS else None
+
+
+@dataclass(slots=True)
+class Advice:
+    """What a service said last of requests, or of tokens, and what was sent since."""
+
+    seen_ns: int
+    limit: int | None = None
+    """A minute's."""
+    free_ns: int = 0
+    """When all that was sent is paid for at the limit."""
+    left: int | None = None
+    """What may go until `until_ns`."""
+    until_ns: int = 0
+
+    def heed(self, stated: Stated, now_ns: int) -> None:
+        """Take over what an answer says; an older answer's words are forgotten."""
+        if not self.holds(now_ns):
+            self.free_ns = now_ns
+        self.seen_ns = now_ns
+        self.limit = stated.limit
+        if stated.remaining is not None and stated.reset_ns is not None:
+            self.left, self.until_ns = stated.remaining, now_ns + stated.reset_ns
+
+    def holds(self, now_ns: int) -> bool:
+        """Return whether this is to be kept to."""
+        return now_ns < max(self.seen_ns + KEPT_NS, self.until_ns)
+
+    def earliest_ns(self, amount: int, now_ns: int) -> int:
+        """Return when so much may go: `now_ns`, or later."""
+        if not amount:
+            return now_ns
+        earliest_ns = now_ns
+        if self.limit is not None and self.holds(now_ns):
+            earliest_ns = max(now_ns, self.free_ns)
+        if self.left is not None and self.left < amount:
+            earliest_ns = max(earliest_ns, self.until_ns)
+        return earliest_ns
+
+    def record(self, amount: int, now_ns: int) -> None:
+        """Record what goes now."""
+        if self.limit is not None and self.holds(now_ns):
+            self.free_ns = max(self.free_ns, now_ns) + min(amount, self.limit) * MINUTE_NS // self.limit
+        if self.left is not None:
+            self.left = max(0, self.left - amount) if now_ns < self.until_ns else None
+
+    def settle(self, charged: int, used: int, now_ns: int) -> None:
+        """Correct what was recorded, by a minute at most."""
+        if self.limit is not None and self.holds(now_ns):
+            change = min(used, self.limit) - min(charged, self.limit)
+            self.free_ns = max(0, min(self.free_ns + change * MINUTE_NS // self.limit, now_ns + LONGEST_RESET_NS))
