@@ -196,7 +196,7 @@ def test_command_says_how_it_went(router: RunningRouter, source: Path, output: P
     assert again.returncode == 0
     assert json.loads(again.stdout) == {
         "rows": 40, "succeeded": 40, "failed": 0, "done_before": 40, "left": 0, "prompt_tokens": 0,
-        "completion_tokens": 0, "reasons": {}, "limit": None,
+        "completion_tokens": 0, "reasons": {}, "limit": None, "cost": None,
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ Modules, from the ground up; each imports only from those above it:
     source          where rows come from, as a run sees it: a file in OpenAI's format, for example
     output_reader   the rows of an output, sealed or not
     data            the rows of other files and of tables as requests, and their answers beside them
+    report          what became of a batch, from its output alone
     internal_errors tells a fault inside the package from a mistake in the call
     verdict         what a failure means for its row and for all rows
     governor        when a request may go, for all processes that use one API key
@@ -36,6 +37,8 @@ Modules, from the ground up; each imports only from those above it:
     router_check    checks whether there is a router at an address
     client_options  the options that a run passes to its client
     progress        the figures on stderr
+    run_figures     the figures of a run, as JSON and for Prometheus
+    metrics_file    a file with these figures, replaced every few seconds
     estimate        the dry run
     runner          a run: the engine of `create_many` between input and journal
     ray             the same over a Ray cluster; imported by name alone

@@ -128,7 +128,7 @@ class Figures:
             return "nothing"
         if self.done == self._done_before:
             return "unknown"
-        return _duration((self.rows - self.done) / self.rows_per_s)
+        return duration((self.rows - self.done) / self.rows_per_s)
 
 
 class PlainProgress:
@@ -179,7 +179,8 @@ def summary_line(figures: Figures) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds."""
     minutes, rest_s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest_s:02}"

@@ -149,7 +149,7 @@ def tokens_of(response: ChatCompletionResponse) -> tuple[int, int]:
 
 def failed(line: int, custom_id: str | None, error: Exception) -> bytes:
     """Return the output's row for an error, with the server's own words if it sent any."""
-    code, message = _code(error), _message(error)
+    code, message = code_of(error), _message(error)
     response = None
     if isinstance(error, APIError):
         named = named_in(error.error_details)
@@ -221,7 +221,7 @@ def _one_line(row: Mapping[str, Any]) -> bytes:
     return ascii_json(row, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _code(error: Exception) -> str:
+def code_of(error: Exception) -> str:
     """Return a name for an error in OpenAI's style: `rate_limit_error`."""
     if isinstance(error, BadRow):
         return error.code

@@ -27,15 +27,16 @@ from nomyo.batch.governor.limits import limits_at
 from nomyo.batch.input_lines import Survey
 from nomyo.batch.internal_errors import no_caller_fault
 from nomyo.batch.journal import Journal
+from nomyo.batch.metrics_file import MetricsFile, kept_current, metrics_at
 from nomyo.batch.progress import Progress, guarded
 from nomyo.batch.records import UNWRITABLE, BadRow, Row, answered, failed, is_success, tokens_of
 from nomyo.batch.router_check import check_router, router_is_alive, server_key_known
+from nomyo.batch.run_figures import RunFigures
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
 from nomyo.batch.source import Source
 from nomyo.batch.stop import Stop
-from nomyo.batch.verdict import Reasons
 from nomyo.client import SecureCompletionClient
 from nomyo.errors import DisposedError
 from nomyo.exchange.own_names import named
@@ -73,6 +74,8 @@ class Summary:
     """The rows with their answers, as a pyarrow table, if the input was a table and no output was named."""
     limit: str | None = field(default=None, kw_only=True)
     """The budget or deadline that ended this run before all rows were done, in words; None if none did."""
+    cost: float | None = field(default=None, kw_only=True)
+    """What all runs cost, by the prices of the budget; None without prices."""
 
     @property
     def left(self) -> int:
@@ -99,6 +102,7 @@ async def run_async(
     encrypt_to: str | os.PathLike[str] | None = None,
     governor: Admission | None = None,
     progress: Progress | None = None,
+    metrics_file: str | os.PathLike[str] | None = None,
     stop: Stop | None = None,
     **client_options: Unpack[BatchOptions],
 ) -> Summary:
@@ -133,6 +137,8 @@ async def run_async(
         governor: Decides when a request may leave, in place of `rate`, `limits` and `token_rate`.
         progress: An object with the methods of `Progress`, to which the run reports. By default, the log `nomyo.batch`
             says why the batch pauses.
+        metrics_file: A file for the figures of the run, replaced every two seconds: JSON, or text for Prometheus if its
+            name ends in `.prom`. It holds no content. If it cannot be written later, the batch goes on.
         stop: An object that stops the run when it is called.
         client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`; but by default
             `timeout` is 600 s, and `max_connections` is `concurrency`.
@@ -155,6 +161,7 @@ async def run_async(
     if not isinstance(stop, Stop | None):
         raise TypeError("stop must be a nomyo.batch.Stop")
     source = await _in_thread(source_of, input, output, data)
+    metrics = metrics_at(metrics_file, (input, output), source.journal)
     # A mistyped name is told at once: a client makes a key pair, and a router that is away is waited for.
     await _in_thread(partial(source.check_output, sealed=encrypt_to is not None))
     await _in_thread(source.check_input)
@@ -188,7 +195,7 @@ async def run_async(
             async with opened.journal:
                 try:
                     with no_caller_fault(), sender.spending.until_deadline(sender.stop_at_limit):
-                        summary = await _Batch(opened, sender, progress).run(concurrency, ordered)
+                        summary = await _Batch(opened, sender, progress, metrics).run(concurrency, ordered)
                         return summary if summary.left else replace(summary, table=await _finish(source, seal))
                 except OSError as error:
                     error.add_note("what is in the output counts: the same command goes on")
@@ -293,24 +300,27 @@ async def _governor(
 class _Batch:
     """One run."""
 
-    def __init__(self, opened: _Opened, sender: Sender, progress: Progress) -> None:
+    def __init__(self, opened: _Opened, sender: Sender, progress: Progress, metrics: MetricsFile | None) -> None:
         self._input = opened.source
         self._survey = opened.survey
         self._journal = opened.journal
         self._sender = sender
         self._sender.begin_with(opened.journal.tokens)
-        self._sender.all_begun = lambda: self._taken == self._survey.rows - self._done_before
+        self._sender.all_begun = lambda: self._taken == self._survey.rows - self._figures.done_before
         self._progress = progress
-        self._done_before = opened.journal.done.rows
+        self._metrics = metrics
+        self._figures = RunFigures(opened.survey.rows, opened.journal.done, sender.spending)
         self._under_way: dict[int, Row | BadRow] = {}
         self._held_back: list[Result] = []
         """Refusals that may be the account's fault. They become their rows' outcomes if a later row is answered."""
         self._taken = 0
-        self._tokens = [0, 0]
-        self._reasons = Reasons()
 
     async def run(self, concurrency: int, ordered: bool) -> Summary:
-        self._progress.begin(self._survey.rows, self._done_before, self._journal.done.failed)
+        async with kept_current(self._metrics, self._figures, self._progress.tell):
+            return await self._run(concurrency, ordered)
+
+    async def _run(self, concurrency: int, ordered: bool) -> Summary:
+        self._progress.begin(self._survey.rows, self._figures.done_before, self._journal.done.failed)
         try:
             if self._journal.dropped:
                 self._progress.tell(f"dropped {counted(self._journal.dropped, 'damaged line')} of the output")
@@ -334,10 +344,11 @@ class _Batch:
             self._survey.rows,
             done.rows - done.failed,
             done.failed,
-            self._done_before,
-            *self._tokens,
-            reasons=self._reasons.most_frequent_first(),
-            limit=self._sender.spending.reached if done.rows < self._survey.rows else None,
+            self._figures.done_before,
+            *self._figures.tokens,
+            reasons=self._figures.reasons.most_frequent_first(),
+            limit=self._figures.limit,
+            cost=self._figures.cost,
         )
 
     def _source(self) -> Iterator[Row | BadRow]:
@@ -376,11 +387,6 @@ class _Batch:
             written = failed(row.line, row.custom_id, result.error)
         await self._journal.append(written)
         failure = None if is_success(written) else result.error or UNWRITABLE
-        if failure is not None:
-            self._reasons.add(failure)
-        self._progress.row(failed=failure is not None, tokens=self._count_tokens(result))
-
-    def _count_tokens(self, result: Result) -> int:
-        numbers = (0, 0) if result.response is None else tokens_of(result.response)
-        self._tokens = list(map(total, self._tokens, numbers))
-        return total(*numbers)
+        tokens = (0, 0) if result.response is None else tokens_of(result.response)
+        self._figures.add(tokens, failure)
+        self._progress.row(failed=failure is not None, tokens=total(*tokens))

@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -22,12 +23,13 @@ from nomyo.batch.budget import Budget
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
-from nomyo.batch.progress import NoProgress, PlainProgress, Progress
+from nomyo.batch.progress import NoProgress, PlainProgress, Progress, duration
 from nomyo.batch.runner import PATIENCE_S, Summary, run_async
 from nomyo.batch.stop import Stop
-from nomyo.cli.batch import data_options, limit_options, open_command
+from nomyo.cli.batch import data_options, limit_options, open_command, report_command
 from nomyo.cli.batch.data_options import TableOptions
 from nomyo.cli.batch.dry_run import show_estimate
+from nomyo.cli.batch.figure_table import aligned
 from nomyo.cli.batch.limit_options import LimitOptions
 from nomyo.cli.batch.progress_bar import BarProgress
 from nomyo.cli.command_app import (
@@ -75,7 +77,8 @@ _SERVICE: Final = Limits.of(DEFAULT_BASE_URL)
 _ELSEWHERE: Final = Limits.of("http://localhost")
 app = command_app()
 # Found by their first word, for an input is one, too.
-SUBCOMMANDS: Final = {"open": open_command.app}
+SUBCOMMANDS: Final = {"open": open_command.app, "report": report_command.app}
+_MAINS: Final = {"open": open_command.main, "report": report_command.main}
 _BATCH = manual(
     examples={
         "nomyo batch in.jsonl -o out.jsonl": "All rows; and once more, to go on after an interruption:",
@@ -84,6 +87,7 @@ _BATCH = manual(
         "nomyo batch in.jsonl -o out.jsonl --retry-errors": "Send the rows that failed once more:",
         "nomyo batch in.jsonl -o out.jsonl --encrypt-to archive/public_key.pem": "Seal the answers for one key:",
         "nomyo batch open out.jsonl --key-dir archive": "Read these answers:",
+        "nomyo batch report out.jsonl": "What became of it so far:",
     },
     exit_codes={
         0: "Every row has its answer. With --dry-run: no row is bad.",
@@ -100,6 +104,7 @@ _BATCH = manual(
         **NO_COLOR_VARIABLE,
     },
     files={
+        "PATH": "With --metrics-file PATH: figures of the run, without content.",
         "OUT.batch": "Beside the output: which input it belongs to. Needed to go on, and for --retry-errors.",
         "DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without.",
     },
@@ -109,7 +114,7 @@ _BATCH = manual(
 def main(arguments: Sequence[str]) -> int:
     """Run the command; leaves with SystemExit, as click does. An input by the name of a subcommand is `./open`."""
     if arguments and arguments[0] in SUBCOMMANDS:
-        return open_command.main(arguments[1:])
+        return _MAINS[arguments[0]](arguments[1:])
     return run(app, arguments, NAME)
 
 
@@ -235,7 +240,9 @@ def batch(
         "base_url": base_url,
         **of_client,
         "progress": _progress(quiet=quiet),
+        "metrics_file": bounds.metrics_file,
     }
+    began = time.monotonic()
     try:
         summary = asyncio.run(_until_interrupted(input_path, output, options))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -246,7 +253,9 @@ def batch(
             raise bad_option(error, _OPTIONS) from None
         report_failure(NAME, error, as_json=as_json)
         raise typer.Exit(FAILED) from None
-    raise typer.Exit(_show_summary(summary, output, sealed=encrypt_to is not None, as_json=as_json))
+    raise typer.Exit(
+        _show_summary(summary, output, time.monotonic() - began, sealed=encrypt_to is not None, as_json=as_json)
+    )
 
 
 def _data(table: TableOptions) -> DataOptions | None:
@@ -300,7 +309,7 @@ def _progress(*, quiet: bool) -> Progress:
     return (BarProgress if can_draw else PlainProgress)(sys.stderr, NAME)
 
 
-def _show_summary(summary: Summary, output: Path, *, sealed: bool, as_json: bool) -> int:
+def _show_summary(summary: Summary, output: Path, seconds: float, *, sealed: bool, as_json: bool) -> int:
     if as_json:
         with after_work("the output has every row that was done"):
             reasons = dict(summary.reasons)
@@ -310,11 +319,25 @@ def _show_summary(summary: Summary, output: Path, *, sealed: bool, as_json: bool
         report(NAME, f"{counted(summary.succeeded, 'row')} answered, {summary.failed:,} failed, {summary.left:,} left")
         if summary.limit is not None:
             report(NAME, f"ended by {summary.limit}: the same command with a larger one goes on")
-        for line in failure_lines(summary, output, sealed=sealed):
+        for line in (*figure_lines(summary, seconds), *failure_lines(summary, output, sealed=sealed)):
             report(NAME, line)
     if summary.left:
         return INTERRUPTED if summary.limit is None else LIMIT_REACHED
     return ROWS_FAILED if summary.failed else 0
+
+
+def figure_lines(summary: Summary, seconds: float) -> Iterator[str]:
+    """Yield a table of what the rows of this run took; nothing if it did none."""
+    rows = summary.succeeded + summary.failed - summary.done_before
+    if rows > 0:
+        figures = {
+            "tokens in": summary.prompt_tokens,
+            "tokens out": summary.completion_tokens,
+            "cost of all runs": summary.cost,
+            "time": duration(seconds),
+            "rows/s": round(rows / seconds, 1),
+        }
+        yield from (f"  {line}" for line in aligned(figures))
 
 
 def failure_lines(summary: Summary, output: Path, *, sealed: bool) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""The options of `nomyo batch` that bound what it takes: tokens a minute, a budget, a deadline."""
+"""The options of `nomyo batch` that bound what it takes (tokens a minute, a budget, a deadline), and show it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -17,13 +18,14 @@ OPTION_NAMES: Final = {
     "price_in": "--price-in",
     "price_out": "--price-out",
     "deadline": "--deadline",
+    "metrics_file": "--metrics-file",
 }
 """What the library calls otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitOptions:
-    """The bounds of a batch."""
+    """The bounds of a batch, and where its figures go."""
 
     token_rate: Annotated[
         int | None,
@@ -48,6 +50,13 @@ class LimitOptions:
         typer.Option(
             metavar="TIME",
             help="Begin no row that would end later, say 2031-05-30T18:00; with a zone (+02:00), or this machine's.",
+        ),
+    ] = None
+
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="Write figures there every two seconds: JSON, or for Prometheus if it ends in .prom."
         ),
     ] = None
 
