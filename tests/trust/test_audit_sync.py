@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,27 @@ def test_lines_that_the_system_dropped_after_a_failed_sync_are_written_again(
     disk.fails = False
 
     twin.call(chat.create, QUESTION)
+
+    assert payload_ids(log) == [post.headers["x-payload-id"] for post in faulty_router.posts]
+
+
+def test_lines_are_written_again_under_the_lock_of_the_file(
+    twin: Twin, faulty_router: FaultyRouter, key_directory: Path, log: Path, disk: Disk
+) -> None:
+    chat = twin.chat(faulty_router.url, key_dir=key_directory, audit_log=log)
+    ask_while_syncs_fail(twin, chat, log, disk)
+    dropped = bytes(log.stat().st_size)
+    log.write_bytes(dropped)
+    disk.fails = False
+    with log.open("rb+") as other:  # as another process would hold it
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as thread:
+            synced = thread.submit(audit_log_at(str(log))._chain.sync)
+            with pytest.raises(TimeoutError):
+                synced.result(0.2)
+            assert log.read_bytes() == dropped
+            fcntl.flock(other, fcntl.LOCK_UN)
+            synced.result(20)
 
     assert payload_ids(log) == [post.headers["x-payload-id"] for post in faulty_router.posts]
 

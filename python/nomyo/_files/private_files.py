@@ -86,9 +86,7 @@ def lock(path: Path) -> int:
     Raises:
         SecurityError, TimeoutError, OSError: As in `locked_file`.
     """
-    give_up_at = time.monotonic() + LONGEST_WAIT_S
-    pause_s = _SHORTEST_PAUSE_S
-    while True:
+    for _ in _attempts(path):
         with _refusing_links(path):
             descriptor = open_private_to_lock(path)
         try:
@@ -99,6 +97,36 @@ def lock(path: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+    raise AssertionError("attempts end by an error")
+
+
+@contextmanager
+def locked_again(descriptor: int, path: Path) -> Iterator[None]:
+    """Lock a file for a block that was opened before, and stands at its path or not.
+
+    Raises:
+        TimeoutError: Another process holds the lock for longer than `LONGEST_WAIT_S`.
+        OSError: It cannot be locked.
+    """
+    for _ in _attempts(path):
+        if try_real_lock(descriptor, path):
+            break
+    try:
+        yield
+    finally:
+        unlock(descriptor)
+
+
+def _attempts(path: Path) -> Iterator[None]:
+    """Yield at once, and again after growing pauses.
+
+    Raises:
+        TimeoutError: `LONGEST_WAIT_S` are over.
+    """
+    give_up_at = time.monotonic() + LONGEST_WAIT_S
+    pause_s = _SHORTEST_PAUSE_S
+    while True:
+        yield
         if time.monotonic() > give_up_at:
             words = f"another process has locked it for more than {LONGEST_WAIT_S:g} s"
             raise TimeoutError(errno.ETIMEDOUT, words, str(path))

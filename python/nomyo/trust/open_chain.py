@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 from nomyo._core import ChainEnd
 from nomyo._files.file_locks import unlock
 from nomyo._files.file_systems import naming, sync_data, write_all
-from nomyo._files.private_files import lock
+from nomyo._files.private_files import lock, locked_again
 from nomyo.trust.chain import LockedChain, Written
 
 _MOST_UNSYNCED: Final = 10_000
@@ -119,8 +119,7 @@ class OpenChain:
         if not lines:
             return
         if self.has_failed:
-            with naming(self._path):
-                file.write_again(lines)
+            file.write_again(lines, self._path)
         sync_data(file.descriptor, self._path)
         del file.unsynced[: len(lines)]
 
@@ -135,13 +134,18 @@ class _OpenFile:
         self.unsynced: list[Lines] = [(written.offset_bytes, written.rows)] if written.rows else []
         """Writers add at the end and a sync removes at the beginning, each in one step of the interpreter."""
 
-    def write_again(self, lines: list[Lines]) -> None:
-        """Write lines where they stand."""
-        size_bytes = os.fstat(self.descriptor).st_size
-        for offset_bytes, row in lines:
-            if offset_bytes + len(row) <= size_bytes:  # else somebody has cut the file
-                os.lseek(self.descriptor, offset_bytes, os.SEEK_SET)  # writers use no position
-                write_all(self.descriptor, row)
+    def write_again(self, lines: list[Lines], path: Path) -> None:
+        """Write lines where they stand, under the lock of the file: others may be adding lines, or cutting it.
+
+        Raises:
+            OSError: The disk fails, or another process holds the lock for long.
+        """
+        with locked_again(self.descriptor, path), naming(path):
+            size_bytes = os.fstat(self.descriptor).st_size
+            for offset_bytes, rows in lines:
+                if offset_bytes + len(rows) <= size_bytes:  # else somebody has cut the file
+                    os.lseek(self.descriptor, offset_bytes, os.SEEK_SET)  # writers use no position
+                    write_all(self.descriptor, rows)
 
     def close(self) -> None:
         if not self._is_closed:
