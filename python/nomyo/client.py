@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .attestation import Attestation
-from .exchange.call import SMALL_MODEL, Call, attestation_call
+from .exchange.call import NOT_SENT, SMALL_MODEL, Call, attestation_call
 from .exchange.driver import run_async, run_sync
 from .exchange.flow import Exchange
 from .exchange.http import AsyncHttp, SyncHttp
@@ -230,7 +230,7 @@ class SecureCompletionClient(_CompletionClient):
                 the message names the path.
             SecurityError, APIError, APIConnectionError, DisposedError: As in `fetch_server_public_key`.
         """
-        return await run_async(self._exchange.seal(Call(payload)), self._http)
+        return await run_async(self._exchange.seal(Call(payload, NOT_SENT)), self._http)
 
     @clears_traceback
     async def decrypt_response(self, encrypted: Buffer, payload_id: str) -> ChatCompletionResponse:
@@ -353,7 +353,7 @@ class SyncSecureCompletionClient(_CompletionClient):
     @clears_traceback
     def encrypt_payload(self, payload: Mapping[str, Any]) -> bytes:
         """Seal a payload for the router; see `SecureCompletionClient.encrypt_payload`."""
-        return run_sync(self._exchange.seal(Call(payload)), self._http)
+        return run_sync(self._exchange.seal(Call(payload, NOT_SENT)), self._http)
 
     @clears_traceback
     def decrypt_response(self, encrypted: Buffer, payload_id: str) -> ChatCompletionResponse:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 import nomyo
+from nomyo import _core
 from nomyo.exchange.crypto_threads import CryptoThreads
 from nomyo.exchange.effects import Compute
 from nomyo.exchange.key_files import KeyFiles
@@ -315,7 +316,7 @@ class TestOwnHttpClient:
         assert [request.path for request in faulty_router.received].count("/elsewhere") == 0
 
 
-@pytest.mark.parametrize(("size", "in_threads"), [(200, 1), (10_000, 1), (100_000, 2)])
+@pytest.mark.parametrize(("size", "in_threads"), [(200, 1), (100_000, 1), (200_000, 2)])
 def test_small_messages_are_sealed_where_they_are(
     router: RunningRouter, key_directory: Path, monkeypatch: pytest.MonkeyPatch, size: int, in_threads: int
 ) -> None:
@@ -334,6 +335,23 @@ def test_small_messages_are_sealed_where_they_are(
 
     asyncio.run(ask_twice())
     assert len(handed_over) == in_threads  # opening is always one
+
+
+def test_only_an_event_loop_measures_whether_it_seals_itself(
+    router: RunningRouter, key_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+    fits = _core.fits
+
+    def note(payload: dict[str, Any], limit_bytes: int) -> bool:
+        measured.append(limit_bytes)
+        return fits(payload, limit_bytes)
+
+    monkeypatch.setattr(_core, "fits", note)
+    with nomyo.SyncSecureCompletionClient(router.url, True, key_dir=key_directory) as client:
+        client.wait_for_server_key()
+        client.encrypt_payload({"model": "m", "messages": HELLO})
+    assert measured == []
 
 
 def test_each_header_of_a_request_is_sent_once(faulty_router: FaultyRouter, key_directory: Path) -> None:

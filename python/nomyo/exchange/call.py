@@ -16,6 +16,9 @@ from .protocol import NOT_SEALED, PAYLOAD_LIMIT_BYTES, check_header_value, check
 _NEW_ID: Final[Any] = object()
 """The default of `payload_id`. None is not it, so that a caller who lost the ID of a request gets an error."""
 
+NOT_SENT: Final = "-"
+"""The ID of a payload that is only sealed: to draw one takes longer than all else that is done here."""
+
 _NO_STREAM: Final = (
     "stream=True: the answer comes back whole all the same, because it is sealed as a whole;"
     " the clients of nomyo.openai make a stream of it"

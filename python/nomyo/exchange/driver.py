@@ -71,6 +71,8 @@ async def _perform_async(effect: Effect, http: AsyncHttp) -> Any:
         case Sleep(seconds):
             return await asyncio.sleep(seconds)
         case Compute():
+            if effect.is_brief is not None and effect.is_brief():
+                return effect.done()
             return await crypto_threads().do(effect)
         case UseFiles(call):
             return await asyncio.wrap_future(submit_or_run(file_pool, call))

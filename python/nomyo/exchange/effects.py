@@ -142,9 +142,11 @@ class Compute:
         together: What else leads to the outcome of `call`, together with other work that waits.
         finish: Called in the same thread.
         keep: Called after it, once for all that was done together; returns as many outcomes.
+        is_brief: Whether it takes less time than handing it to a thread; only event loops ask.
     """
 
-    __match_args__ = __slots__ = ("call", "together", "finish", "keep")
+    __slots__ = ("call", "finish", "is_brief", "keep", "together")
+    __match_args__ = ("call",)
 
     def __init__(
         self,
@@ -152,11 +154,14 @@ class Compute:
         together: Together | None = None,
         finish: Callable[[Any], Any] | None = None,
         keep: Callable[[list[Any]], list[Any]] | None = None,
+        *,
+        is_brief: Callable[[], bool] | None = None,
     ) -> None:
         self.call = call
         self.together = together
         self.finish = finish
         self.keep = keep
+        self.is_brief = is_brief
 
     def done(self) -> Any:
         """Do all of it in the calling thread."""
