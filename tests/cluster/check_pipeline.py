@@ -140,6 +140,23 @@ def test_key_in_a_runtime_env_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "canary" not in words
 
 
+def test_cluster_keeps_one_rate_of_tokens_that_answers_correct() -> None:
+    clock, limits = VirtualClock(), Limits(requests_per_s=0, tokens_per_min=600)
+
+    async def main() -> list[float]:
+        governor, went = ClusterGovernor(clock), []
+        for used in (60, 0, 120, 0):
+            _, charge = await governor.acquire_tokens(limits, 60)
+            went.append(clock.seconds)
+            await governor.used(limits, charge, used)
+        return went
+
+    # It does not know what was sent before, so the first waits a minute; then each waits for what the last one took.
+    begin, *later = clock.run(main())
+    assert begin >= 60
+    assert [moment - begin for moment in later] == [6, 6, 18]
+
+
 @pytest.mark.parametrize("limits", [Limits(requests_per_s=5), Limits(requests_per_s=5, burst_requests=10)])
 def test_governor_that_died_and_knows_nothing_keeps_to_the_rate_all_the_same(limits: Limits) -> None:
     clock, went = VirtualClock(), []
