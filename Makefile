@@ -39,6 +39,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 lock: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --group lock
 	$(LOCK) pyproject.toml --group dev --group lint --extra all --extra data --no-emit-package nomyo --output-file locks/dev.txt
+	$(LOCK) pyproject.toml --extra speed --constraint locks/dev.txt --no-emit-package nomyo --output-file locks/speed.txt
 	$(LOCK) --group docs --output-file locks/docs.txt
 	$(LOCK) pyproject.toml --extra serve --output-file deploy/requirements.txt
 	printf '%s\n' 'maturin>=1.9,<2' | $(LOCK) - --output-file deploy/build-requirements.txt
@@ -130,6 +131,18 @@ test-lowest: build
 	$(LOWEST)/bin/python -m pip install --quiet --group dev --requirement $(LOWEST)/requirements.txt
 	echo $(CURDIR)/python > "$$($(LOWEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nomyo.pth"
 	$(LOWEST)/bin/python -m pytest -q $(LOWEST_TESTS:%=tests/%.py)
+
+# Clients and commands with the extra `speed`, which `.venv` does not have. By hand, two minutes.
+SPEED := .venv-speed
+SPEED_TESTS := client/test_async_connections client/test_dispose client/test_early_answers client/test_environment_certificates \
+  client/test_silent_phases client/test_speed client/test_tls cli/test_chat_interactive router/test_router_command
+.PHONY: test-speed
+test-speed: build
+	test -d $(SPEED) || $(PYTHON) -m venv $(SPEED)
+	$(SPEED)/bin/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
+	$(SPEED)/bin/python -m pip install --quiet --require-hashes --requirement locks/speed.txt
+	echo $(CURDIR)/python > "$$($(SPEED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nomyo.pth"
+	$(SPEED)/bin/python -m pytest -q -m 'not outside' $(SPEED_TESTS:%=tests/%.py)
 
 # The wheel under newer versions of CPython: those of PYTHONS, or all that are found. By hand and before a release; some ten
 # minutes for each.
@@ -272,4 +285,4 @@ prove: build reference
 	$(BIN)/python tests/support/prove.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(TABLES) $(BY_HAND) $(DOCS) $(LOWEST) $(WHEELS) .venv-pythons tests/node/node_modules tests/agents/node_modules dist target
+	rm -rf $(VENV) $(REFERENCE) $(OPENAI) $(FRAMEWORKS) $(RAY) $(TABLES) $(BY_HAND) $(DOCS) $(LOWEST) $(SPEED) $(WHEELS) .venv-pythons tests/node/node_modules tests/agents/node_modules dist target

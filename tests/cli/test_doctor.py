@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from nomyo import _speed
 from nomyo.cli import main
 from nomyo.cli.doctor import command as doctor
 from nomyo.cli.doctor import machine
@@ -173,11 +174,30 @@ KEYS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("there", "line"),
+    [
+        (set(), "asyncio runs our commands, asyncio TLS of async clients; the extra `speed` brings what is faster"),
+        (
+            {"aiofastnet"},
+            "asyncio runs our commands, aiofastnet TLS of async clients; the extra `speed` brings what is faster",
+        ),
+        ({"aiofastnet", _speed.LOOP}, f"{_speed.LOOP} runs our commands, aiofastnet TLS of async clients"),
+    ],
+)
+def test_it_tells_whether_the_extra_speed_is_there(there: set[str], line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_speed, "find_spec", lambda name: name if name in there else None)
+    assert f"speed          {line}" in list(doctor.report(SOUND))
+    libraries = {"loop": _speed.LOOP, "tls": "aiofastnet"}
+    told = {use: library if library in there else None for use, library in libraries.items()}
+    assert doctor.as_json(SOUND)["speed"] == told
+
+
 def test_json_has_the_same_facts_under_stable_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert {name: set(printed[name]) for name in KEYS} == KEYS
-    assert set(printed) == {*KEYS, "nomyo_version", "python_version", "platform", "advice"}
+    assert set(printed) == {*KEYS, "nomyo_version", "python_version", "platform", "speed", "advice"}
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     assert printed["locking"]["soft_limit_bytes"] == ("unlimited" if soft == resource.RLIM_INFINITY else soft)
     assert printed["core_dumps"]["dumpable"] == machine._core.dumpable()  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ PACKAGE = Path(nomyo.__file__).parent
 LAYERS = [
     {"_install_command", "_near_names", "_plurals", "_printable", "_signals", "_system_errors", "_warn", "errors"},
     {"_core", "_late_imports", "_threads"},
-    {"_byte_context"},
+    {"_byte_context", "_speed"},
     {"_api_form", "_checks", "_counts", "_files", "_finite_json", "_unique_json", "attestation", "memory"},
     {"_missing_core", "responses"},
     {"_create_many", "_terminal_text", "exchange"},
@@ -134,9 +134,9 @@ def test_one_place_of_the_exchange_names_the_http_libraries() -> None:
         assert not _roots(path) & {"httpx", "aiohttp"}, path
 
 
-def test_one_module_names_aiohttp() -> None:
-    naming = [path for path in PACKAGE.rglob("*.py") if "aiohttp" in _roots(path)]
-    assert naming == [PACKAGE / "exchange" / "http" / "session.py"]
+def test_two_modules_name_aiohttp() -> None:
+    naming = {path for path in PACKAGE.rglob("*.py") if "aiohttp" in _roots(path)}
+    assert naming == {PACKAGE / "exchange" / "http" / f"{name}.py" for name in ("connector", "session")}
 
 
 def _roots(path: Path) -> set[str]:

@@ -19,10 +19,11 @@ LOCKS = {
     "deploy/requirements.txt": [*NEEDED, *EXTRAS["cli"], *EXTRAS["serve"]],
     "locks/dev.txt": [
         *NEEDED,
-        *(one for name, extra in EXTRAS.items() if name != "ray" for one in extra),
+        *(one for name, extra in EXTRAS.items() if name not in ("ray", "speed") for one in extra),
         *(one for name in ("dev", "lint") for one in GROUPS[name]),
     ],
     "locks/docs.txt": GROUPS["docs"],
+    "locks/speed.txt": [*NEEDED, *EXTRAS["speed"]],
 }
 PINNED = re.compile(r"^([a-z0-9-]+)==([^ ;]+)", re.MULTILINE)
 

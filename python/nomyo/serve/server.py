@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from nomyo._signals import not_ignored
+from nomyo._speed import run_loop
 from nomyo._threads import is_no_thread, no_thread
 from nomyo._warn import log_named
 from nomyo.serve.acceptor import Acceptor
@@ -48,7 +49,7 @@ def serve(app: ASGIApp, listener: Listener, on_ready: Callable[[str], None], *, 
     bound = listener.bind()
     try:
         server = _Server(app, listener, lambda: on_ready(listener.url(bound)), grace_s)
-        server.run(sockets=[bound])
+        run_loop(server.serve(sockets=[bound]))
     finally:
         bound.close()
     if server.failure is not None:
@@ -135,7 +136,7 @@ class _Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,  # the address of the connection is the caller's: anybody can write X-Forwarded-For
-            loop="asyncio",
+            loop="asyncio",  # of `BackgroundServer`; `serve` takes the loop of our commands
             http="h11",
             ws="none",
             lifespan="on",

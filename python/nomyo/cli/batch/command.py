@@ -19,6 +19,7 @@ import typer
 from nomyo._finite_json import ascii_json
 from nomyo._plurals import counted
 from nomyo._signals import not_ignored, on_signal
+from nomyo._speed import run_loop
 from nomyo.batch.budget import Budget
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
@@ -244,7 +245,7 @@ def batch(
     }
     began = time.monotonic()
     try:
-        summary = asyncio.run(_until_interrupted(input_path, output, options))
+        summary = run_loop(_until_interrupted(input_path, output, options))
     except (KeyboardInterrupt, asyncio.CancelledError):
         report(NAME, "stopped at once: the same command goes on, and sends again what was under way")
         raise typer.Exit(INTERRUPTED) from None

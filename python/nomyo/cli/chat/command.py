@@ -151,9 +151,8 @@ def chat(
     )
     display = Display(plain, reasoning)
     with ended_quietly_by_interrupt():  # not at the top: help and completion need neither asyncio nor a client
-        import asyncio
-
         import nomyo.chat  # noqa: F401
+        from nomyo._speed import run_loop
     harden(NAME, hide_memory=hide_memory)
     options = router.of_client()
     options["max_retries"] = max_retries
@@ -168,7 +167,7 @@ def chat(
             else:
                 text = whole_prompt(NAME, prompt, stdin=stdin, password_file=password_file)
                 act = _question(settings, text, display, as_json=as_json)
-            asyncio.run(_with_client(options, act))
+            run_loop(_with_client(options, act))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except FAILURES as error:

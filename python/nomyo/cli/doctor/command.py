@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from nomyo import __version__
+from nomyo import __version__, _speed
 from nomyo._finite_json import ascii_json
 from nomyo._terminal_text import visible_line
 from nomyo.cli.doctor import machine
@@ -105,6 +105,7 @@ def as_json(found: Machine) -> dict[str, object]:
         "platform": platform.platform(),
         "protection": {"method": protection.method, "is_platform_secure": protection.is_platform_secure},
         **asdict(found),
+        "speed": _speed.installed(),
         "advice": [asdict(advice) for advice in advise(found)],
     }
 
@@ -113,6 +114,7 @@ def report(found: Machine) -> Iterator[str]:
     """Yield the lines for people."""
     yield _line("nomyo", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield from _crypto(found)
+    yield from _libraries()
     yield from _locking(found.locking)
     yield from _core_dumps(found.core_dumps)
     yield from _swap(found.swap, hidden=found.locking.hidden is True)
@@ -136,6 +138,13 @@ def _crypto(found: Machine) -> Iterator[str]:
     there = " ".join(name for name, has in crypto.cpu_features.items() if has)
     missing = " ".join(name for name, has in crypto.cpu_features.items() if not has)
     yield _line("processor", (there or "unknown") + (f"; without {missing}" if missing else ""))
+
+
+def _libraries() -> Iterator[str]:
+    found = _speed.installed()
+    loop, tls = found["loop"] or "asyncio", found["tls"] or "asyncio"
+    lacks = "" if all(found.values()) else "; the extra `speed` brings what is faster"
+    yield _line("speed", f"{loop} runs our commands, {tls} TLS of async clients{lacks}")
 
 
 def _locking(locking: Locking) -> Iterator[str]:

@@ -22,7 +22,8 @@ Modules, from the ground up; each imports only from those above it:
     connection_options  what both kinds of connections are made with
     phases              bounds each phase of an exchange, with one timer for a loop
     head                the head of a request as bytes
-    session             the connections of one event loop, by aiohttp
+    connector           the connections of one event loop, and what reads their answers, by aiohttp
+    session             exchanges requests for answers over them
     loop_pool           closes a session with its loop at the latest
     framing             how far an answer reaches in the bytes of a connection
     sync_channels       a socket, TLS over a socket, or TLS over TLS; each wait ends

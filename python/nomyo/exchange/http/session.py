@@ -1,8 +1,8 @@
-"""The connections of one event loop, by aiohttp. No other module names aiohttp.
+"""Exchanges requests for answers in one event loop, over connections of aiohttp.
 
-aiohttp makes connections and keeps them (`TCPConnector`), through proxies and TLS, and reads answers
-(`ResponseHandler`). Requests are written here, because its `ClientSession` takes as long for one as all the rest: it
-makes some thirty objects for what never changes here, and looks for cookies, redirects and credentials.
+aiohttp makes connections and keeps them, through proxies and TLS, and reads answers (`connector`). Requests are written
+here, because its `ClientSession` takes as long for one as all the rest: it makes some thirty objects for what never
+changes here, and looks for cookies, redirects and credentials.
 
 Rules of this module:
 
@@ -17,19 +17,13 @@ Rules of this module:
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
-from http import HTTPStatus
-from typing import Any, Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage, StreamWriter
+from aiohttp.http import StreamWriter
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, LineTooLong
 from multidict import CIMultiDict
 from yarl import URL
@@ -37,12 +31,11 @@ from yarl import URL
 from ...errors import ConfigurationError
 from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..settings import Settings
-from .body import HEAD_LIMIT_BYTES, INTERIM_LIMIT, NO_WHOLE_ANSWER, Body, OversizedHeadError, TooManyInterimsError
-from .connection_options import KEPT_ALIVE_S, limit_unsent
+from .body import NO_WHOLE_ANSWER, Body, OversizedHeadError
+from .connector import AnswerProtocol, Connector
 from .environment import Proxy, proxy_for
 from .failures import CLOSED, FAILURES, answer_by, away, chain_of, failure_by, failure_of, refused_by, unreadable
 from .head import CONSTANT_HEADERS, head_start, whole_head
-from .lookup import look_up
 from .phases import Deadlines, Phases
 from .upload import PIECE_BYTES
 
@@ -52,11 +45,6 @@ writing it never waits."""
 
 ERRORS = (aiohttp.ClientError,)
 """What aiohttp raises; it may also run below a client of httpx that the caller brought."""
-
-# Both twins bound an answer's head by `HEAD_LIMIT_BYTES`: aiohttp must not refuse a line sooner.
-_LINE_LIMITS: Final[dict[str, Any]] = {"max_line_size": HEAD_LIMIT_BYTES, "max_field_size": HEAD_LIMIT_BYTES}
-_FIRST_FINAL: Final = 200
-_SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)
 
 
 class Session:
@@ -71,7 +59,7 @@ class Session:
         self._timeouts = settings.timeouts
         self._bounds = _bounds_of_aiohttp(self._timeouts)
         self._proxy = proxy_for(settings.base_url)
-        self._connector = _Connector(context)
+        self._connector = Connector(context, direct=self._proxy is None)
         self._deadlines = Deadlines()
         self._addresses: dict[tuple[str, str], _Address] = {}
         self._uploads: set[asyncio.WriteTransport] = set()
@@ -136,7 +124,7 @@ class Session:
         return response
 
     async def _uploaded(
-        self, request: Request, head: bytes, protocol: _Protocol, address: _Address, phases: Phases
+        self, request: Request, head: bytes, protocol: AnswerProtocol, address: _Address, phases: Phases
     ) -> Response:
         """Send a large body while waiting for the answer, which may come before the body is out."""
         transport = _write(protocol, head)
@@ -200,15 +188,15 @@ def _bounds_of_aiohttp(timeouts: Timeouts) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s, sock_connect=None, sock_read=None)
 
 
-def _begun(connection: Connection) -> _Protocol:
+def _begun(connection: Connection) -> AnswerProtocol:
     """Have a connection read the answer to the request that follows."""
     protocol = connection.protocol
-    assert isinstance(protocol, _Protocol)
+    assert isinstance(protocol, AnswerProtocol)
     protocol.set_response_params(read_until_eof=True, auto_decompress=False)
     return protocol
 
 
-def _write(protocol: _Protocol, data: bytes) -> asyncio.WriteTransport:
+def _write(protocol: AnswerProtocol, data: bytes) -> asyncio.WriteTransport:
     """Write to a connection without waiting.
 
     Raises:
@@ -221,7 +209,7 @@ def _write(protocol: _Protocol, data: bytes) -> asyncio.WriteTransport:
     return transport
 
 
-async def _write_pieces(protocol: _Protocol, body: bytes, phases: Phases) -> None:
+async def _write_pieces(protocol: AnswerProtocol, body: bytes, phases: Phases) -> None:
     """Write a large body in pieces, between which the event loop serves others; then the wait for the answer begins.
 
     If the connection ends meanwhile, whoever reads from it gets the error.
@@ -237,7 +225,7 @@ async def _write_pieces(protocol: _Protocol, body: bytes, phases: Phases) -> Non
         phases.begin_answer()
 
 
-async def _read(request: Request, protocol: _Protocol, address: _Address, phases: Phases) -> Response:
+async def _read(request: Request, protocol: AnswerProtocol, address: _Address, phases: Phases) -> Response:
     try:
         message, content = await protocol.final()
     except HttpProcessingError as error:
@@ -249,81 +237,6 @@ async def _read(request: Request, protocol: _Protocol, address: _Address, phases
             if not body.take(await content.readany()):
                 break
     return body.response()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """The pool of connections; slots bound their number, so that no request waits for one here.
-
-    If a program drops the pool together with its loop, the pool gives no warning: Python warns of the loop already.
-    """
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(
-            ssl=context,
-            limit=0,
-            keepalive_timeout=KEPT_ALIVE_S,
-            resolver=_Resolver(),
-            socket_factory=_socket,
-        )
-        self._factory = partial(_protocol, self._loop)
-
-    @property
-    def closed(self) -> bool:
-        """Whether the pool can no longer be used: it was closed, or its loop does not run."""
-        return super().closed or not self._loop.is_running()
-
-    def __del__(self, *_: object) -> None:
-        """Leave the sockets to their own finalizers: without its loop, nothing can be closed in order."""
-
-
-class _Protocol(ResponseHandler):
-    """Reads answers within bounds: so many interim ones; a proxy's answer to CONNECT as large as one of the router."""
-
-    def set_response_params(self, **params: Any) -> None:
-        """Begin to read an answer; for one to CONNECT, aiohttp passes no bounds, and lines would end at 8 KiB."""
-        self._interims = 0
-        super().set_response_params(**params, **_LINE_LIMITS)
-
-    async def read(self) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
-        """Return the next answer, final or interim.
-
-        Raises:
-            TooManyInterimsError: More interim answers came than servers send.
-        """
-        message, content = await super().read()
-        if message.code < _FIRST_FINAL and message.code != _SWITCHING_PROTOCOLS:
-            self._interims += 1
-            if self._interims > INTERIM_LIMIT:
-                raise TooManyInterimsError
-        return message, content
-
-    async def final(self) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
-        """Return the final answer."""
-        while True:
-            message, content = await self.read()
-            if message.code >= _FIRST_FINAL or message.code == _SWITCHING_PROTOCOLS:
-                return message, content
-
-
-def _protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return _Protocol(loop)
-
-
-class _Resolver(AbstractResolver):
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        addresses = await asyncio.wrap_future(look_up(host, port, family))
-        return [
-            ResolveResult(hostname=host, host=at, port=at_port, family=kind, proto=protocol, flags=_NUMERIC)
-            for kind, protocol, at, at_port in addresses
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
-_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
@@ -379,14 +292,6 @@ def _is_tls_with(proxy: Proxy, error: BaseException) -> bool:
 def _is_oversized(causes: Sequence[BaseException]) -> bool:
     refused = [cause for cause in causes if isinstance(cause, BadHttpMessage)]
     return any(isinstance(one, LineTooLong) or "Too many headers" in one.message for one in refused)
-
-
-def _socket(address: Any) -> socket.socket:
-    """Make a socket whose kernel buffer holds little unsent, so that we notice a body that does not move."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family=family, type=kind, proto=protocol)
-    limit_unsent(made)
-    return made
 
 
 def _is_cancelled() -> bool:

@@ -1,0 +1,121 @@
+"""The extra `speed`: aiofastnet makes our TLS connections, in the caller's own loop; without it, all is as ever."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nomyo import _speed
+from nomyo.exchange.effects import NetworkFailure, Request, Response, Timeouts
+from nomyo.exchange.http import AsyncHttp
+from nomyo.exchange.http import connector as connector_module
+from nomyo.exchange.settings import Settings
+from support.raw_server import framed, raw_server
+from support.tls import Authority
+
+TIMEOUTS = Timeouts(10.0, 10.0, 10.0)
+
+
+@pytest.fixture
+def tls(tls_authority: Authority, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_authority.ca))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls_authority.certificate, tls_authority.key)
+    return context
+
+
+def sent(url: str, *bodies: bytes) -> list[Response | NetworkFailure]:
+    async def send() -> list[Response | NetworkFailure]:
+        http = AsyncHttp(Settings(base_url=url, allow_http=True))
+        try:
+            return [await http.send(Request("POST", f"{url}x", {}, body, 1000, TIMEOUTS)) for body in bodies]
+        finally:
+            await http.aclose()
+
+    return asyncio.run(send())
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.AbstractEventLoop]:
+    """Have a connector as aiofastnet's make the connections by the loop, and return the loops that it was given."""
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def connect(loop: asyncio.AbstractEventLoop, *args: object, **options: object) -> object:
+        loops.append(loop)
+        return await loop.create_connection(*args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(connector_module, "_FAST_TLS", connect)
+    return loops
+
+
+def test_fast_connector_makes_connections_with_tls_alone(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = noted(monkeypatch)
+    with raw_server(lambda _: framed(b"whole")) as server:
+        (outcome,) = sent(server.url, b"a")
+        assert isinstance(outcome, Response)
+        assert not loops
+    with raw_server(lambda _: framed(b"whole"), tls) as server:
+        for outcome in sent(server.url, b"a", b"a" * 3_000_000):
+            assert isinstance(outcome, Response)
+            assert outcome.body == b"whole"
+    assert len(loops) == 1
+    assert type(loops[0]) is asyncio.SelectorEventLoop  # the caller's own
+
+
+def test_fast_connector_does_not_begin_tls_in_a_tunnel(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = noted(monkeypatch)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    (outcome,) = sent("https://router.example/", b"a")
+    assert isinstance(outcome, NetworkFailure)
+    assert not loops
+
+
+def test_certificate_that_is_refused_by_a_fast_connector_is_told_as_ever(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    words = []
+    for connects in (noted(monkeypatch), None):
+        if connects is None:
+            monkeypatch.setattr(connector_module, "_FAST_TLS", None)
+        with raw_server(lambda _: framed(b"whole"), tls) as server:
+            (outcome,) = sent(server.url, b"a")
+        assert isinstance(outcome, NetworkFailure)
+        words.append((outcome.reason, outcome.untrusted))
+    assert words[0] == words[1]
+    assert words[0][1]
+
+
+def test_library_that_is_missing_or_broken_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('built for another Python')")
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from nomyo import _speed
+assert _speed.loop_factory() is None
+
+async def main():
+    return 7
+
+print(_speed.run_loop(main()))
+"""
+    said = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert said.stdout == "7\n"
+
+
+def test_command_runs_in_the_loop_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        made.append(asyncio.new_event_loop())
+        return made[-1]
+
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    monkeypatch.setattr(_speed, "loop_factory", lambda: new_event_loop)
+    assert [_speed.run_loop(running())] == made
