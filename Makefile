@@ -116,7 +116,7 @@ constant-time: build
 	$(ONE_CORE) target/release/examples/constant_time $(MEASUREMENTS)
 	$(ONE_CORE) $(BIN)/python tests/support/constant_time.py $(MEASUREMENTS)
 
-# The arena's sources under a model checker: every order in which two threads can go through them.
+# The sources of the arena, of fork and exit under a model checker: every order in which threads can go through them.
 test-arena-model:
 	cargo test $(ARENA_MODEL)
 

@@ -27,8 +27,11 @@ pub fn die(why: &'static str) -> ! {
     std::panic::resume_unwind(Box::new(Died(why)))
 }
 
-pub fn yield_processor() {
-    loom::thread::yield_now();
+pub use crate::process::{ThreadSlot, at_exit, at_fork, wait_a_little as yield_processor};
+
+/// As on all systems but Windows.
+pub fn other_threads_are_gone() -> bool {
+    false
 }
 
 pub unsafe fn wipe(block: *mut u8, len: usize) {

@@ -9,7 +9,7 @@ use crate::{arena, buffer, page_lock};
 pub(crate) fn acquire() {
     page_lock::ACTIVE.acquire();
     buffer::LIVE.acquire();
-    arena::acquire_locks();
+    arena::all_locks::acquire();
 }
 
 /// Releases them.
@@ -19,7 +19,7 @@ pub(crate) fn acquire() {
 pub(crate) unsafe fn release() {
     // SAFETY: the caller's promise.
     unsafe {
-        arena::release_locks();
+        arena::all_locks::release();
         buffer::LIVE.release();
         page_lock::ACTIVE.release();
     }

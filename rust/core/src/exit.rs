@@ -18,15 +18,17 @@
 
 use crate::crypto::gate;
 use crate::refused::Protection;
+use crate::sync::{AtomicBool, Instant, Ordering, nap, shared_static};
 use crate::{all_locks, arena, buffer, exiting, os};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long exit waits for the work of other threads.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether work was still under way when the patience ended.
-static GAVE_UP_WAITING: AtomicBool = AtomicBool::new(false);
+shared_static! {
+    /// Whether work was still under way when the patience ended.
+    static GAVE_UP_WAITING: AtomicBool = AtomicBool::new(false);
+}
 
 /// Registers the handler of `atexit(3)`. Called once.
 pub(crate) fn register() {
@@ -42,29 +44,38 @@ pub(crate) fn forget_inherited() {
 /// Runs before AWS-LC's destructors: if a thread drew random bytes after them, AWS-LC would abort the process.
 /// The gate is closed last, since work under way must get through it.
 extern "C" fn stop_work() {
-    const NAP: Duration = Duration::from_micros(50);
     exiting::begin();
     if os::other_threads_are_gone() {
         return GAVE_UP_WAITING.store(true, Ordering::SeqCst);
     }
     let begun = Instant::now();
-    while exiting::others_work() && begun.elapsed() < PATIENCE {
-        std::thread::sleep(NAP);
-    }
+    let others_ended = others_end(begun);
     let all_out = gate::close_for_good(PATIENCE.saturating_sub(begun.elapsed()));
     // This thread's own work counts too: a signal's handler may have interrupted it and ended the process.
-    let all_ended = all_out && !exiting::any_works();
+    let all_ended = others_ended && all_out && !exiting::works_here();
     GAVE_UP_WAITING.store(!all_ended, Ordering::SeqCst);
 }
 
-#[cfg(target_os = "linux")]
+/// Waits until no other thread has work under way. Returns false if that takes too long.
+fn others_end(begun: Instant) -> bool {
+    const NAP: Duration = Duration::from_micros(50);
+    while exiting::others_work() {
+        if begun.elapsed() > PATIENCE {
+            return false;
+        }
+        nap(NAP);
+    }
+    true
+}
+
+#[cfg(all(target_os = "linux", not(test)))]
 #[used]
 #[unsafe(link_section = ".fini_array.00000")]
 static LAST: extern "C" fn() = wipe_everything;
 
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
-extern "C" fn wipe_everything() {
-    if !GAVE_UP_WAITING.load(Ordering::SeqCst) {
+#[cfg_attr(any(not(target_os = "linux"), test), allow(dead_code))]
+pub(crate) extern "C" fn wipe_everything() {
+    if !GAVE_UP_WAITING.load(Ordering::SeqCst) && gate::close_to_all(PATIENCE) {
         all_locks::acquire();
         // SAFETY: all locks are held and never released; no work is under way, and none can begin.
         return unsafe {

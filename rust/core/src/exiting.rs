@@ -1,21 +1,32 @@
 //! Knows whether the process is ending, and counts the native work that its end waits for. [`crate::exit`] uses both.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{
+    AtomicBool, AtomicU32, Ordering, nap, shared_static, thread_cell, wait_for_ever,
+};
 use std::time::Duration;
 
-static EXITING: AtomicBool = AtomicBool::new(false);
-static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
-/// How many calls under way are stopped at the gate to AWS-LC, where they touch no memory of the arena.
-static STOPPED: AtomicU32 = AtomicU32::new(0);
-/// Whether work that begins must wait.
-static PAUSED: AtomicBool = AtomicBool::new(false);
+shared_static! {
+    static EXITING: AtomicBool = AtomicBool::new(false);
+}
+shared_static! {
+    static UNDER_WAY: AtomicU32 = AtomicU32::new(0);
+}
+shared_static! {
+    /// How many calls under way are stopped at the gate to AWS-LC, where they touch no memory of the arena.
+    static STOPPED: AtomicU32 = AtomicU32::new(0);
+}
+shared_static! {
+    /// Whether work that begins must wait.
+    static PAUSED: AtomicBool = AtomicBool::new(false);
+}
 
-thread_local! {
+thread_cell! {
     /// Whether this thread is ending the process.
-    static ENDS_HERE: Cell<bool> = const { Cell::new(false) };
+    static ENDS_HERE: bool = false;
+}
+thread_cell! {
     /// How many of the calls under way are this thread's.
-    static OWN: Cell<u32> = const { Cell::new(0) };
+    static OWN: u32 = 0;
 }
 
 /// Runs work on memory of the arena, and makes exit wait for it.
@@ -45,11 +56,11 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> T {
 /// Waits while work is paused, and for ever if the process is ending.
 fn wait_for_turn() {
     const NAP: Duration = Duration::from_micros(50);
-    while is_over() {
-        std::thread::park();
+    if is_over() {
+        wait_for_ever();
     }
     while PAUSED.load(Ordering::SeqCst) {
-        std::thread::sleep(NAP);
+        nap(NAP);
     }
 }
 
@@ -69,19 +80,21 @@ impl Drop for Pause {
     }
 }
 
-/// Whether all work of other threads is stopped at the gate. Asked while work is paused and the gate is closed; then
-/// the answer stays true.
+/// Whether all work of other threads is stopped at the gate. Asked while work is paused and the gate is closed. Once it
+/// was true nobody works, though it may be false again for an instant, in which work counts that tries to begin.
 pub(crate) fn others_are_stopped() -> bool {
-    UNDER_WAY.load(Ordering::SeqCst) <= OWN.get() + STOPPED.load(Ordering::SeqCst)
+    // In this order. Work that is stopped stays so. But running work may begin work within it and stop meanwhile; it
+    // would then be among the stopped with more calls than it had among all, and hide others who run.
+    let stopped = STOPPED.load(Ordering::SeqCst);
+    UNDER_WAY.load(Ordering::SeqCst) <= OWN.get() + stopped
 }
 
-/// Runs `wait`, which waits at the gate until this thread is through, or gives up.
-pub(crate) fn stopped<T>(wait: impl FnOnce() -> T) -> T {
+/// Runs `wait`, which waits at the gate until this thread is through.
+pub(crate) fn stopped(wait: impl FnOnce()) {
     let own = OWN.get();
     STOPPED.fetch_add(own, Ordering::SeqCst);
-    let outcome = wait();
+    wait();
     STOPPED.fetch_sub(own, Ordering::SeqCst);
-    outcome
 }
 
 /// Whether another thread is ending the process.
@@ -100,14 +113,15 @@ pub(crate) fn begin() {
     EXITING.store(true, Ordering::SeqCst);
 }
 
-/// Whether other threads have work under way.
+/// Whether other threads have work under way. While the process is ending, no work can begin once this was false, though
+/// it may be true again for an instant, in which work counts that tries to begin.
 pub(crate) fn others_work() -> bool {
     UNDER_WAY.load(Ordering::SeqCst) > OWN.get()
 }
 
-/// Whether any thread has work under way, this one included.
-pub(crate) fn any_works() -> bool {
-    UNDER_WAY.load(Ordering::SeqCst) > 0
+/// Whether this thread has work under way.
+pub(crate) fn works_here() -> bool {
+    OWN.get() > 0
 }
 
 /// Forgets the work of the parent's other threads, and that the parent was ending; called in a forked child.

@@ -22,16 +22,21 @@
 
 pub(crate) mod moving;
 
-use crate::crypto::gate;
 use crate::refused::Protection;
 use crate::spin::SpinLock;
-use crate::{Error, Result, all_locks, arena, buffer, exiting, os};
+use crate::standstill::while_nobody_works;
+use crate::{Error, Result, arena, buffer, os};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long hiding waits for native work of other threads.
 pub const PATIENCE: Duration = Duration::from_secs(2);
+
+const BUSY: Error = Error::InUse(
+    "memory cannot be hidden now: other threads have been encrypting or decrypting for 2 s; hide it before the first \
+     request, or try again",
+);
 
 /// The copy for the child of a fork that is under way, and whether one was needed and could not be made.
 static COPY: SpinLock<Copy> = SpinLock::new(Copy::None);
@@ -63,11 +68,12 @@ enum Copy {
 pub fn hide_memory() -> Result<()> {
     // Sets up the arena, if need be, while that is possible.
     arena::check_address_space()?;
-    let outcome = while_nobody_works(|| match arena::hiding() {
+    let outcome = while_nobody_works(PATIENCE, || match arena::hiding() {
         true => Ok(()),
         // SAFETY: all locks are held, and nobody else uses the memory.
         false => unsafe { hide_everything() },
     });
+    let outcome = outcome.unwrap_or(Err(BUSY));
     match outcome {
         Ok(()) => Protection::Hidden.forget_refusal(),
         Err(Error::NotHidden(_)) => Protection::Hidden.note(false),
@@ -106,38 +112,6 @@ pub fn measured() -> Option<bool> {
     }
     let key = is_readable(arena::with_keys(|| vec![1; 16]))?;
     Some(!general && !key && arena::status().unlocked_bytes == 0)
-}
-
-/// Runs `f` with all locks held, while other threads' native work is stopped.
-fn while_nobody_works(f: impl FnOnce() -> Result<()>) -> Result<()> {
-    const BUSY: Error = Error::InUse(
-        "memory cannot be hidden now: other threads have been encrypting or decrypting for 2 s; hide it before the \
-         first request, or try again",
-    );
-    static TURN: SpinLock<()> = SpinLock::new(());
-    let Some(_turn) = TURN.try_lock() else {
-        return Err(Error::InUse("memory is being hidden by another thread"));
-    };
-    let begun = Instant::now();
-    let _pause = exiting::Pause::new();
-    if !gate::close_within(PATIENCE) {
-        return Err(BUSY);
-    }
-    while !exiting::others_are_stopped() && begun.elapsed() < PATIENCE {
-        std::thread::sleep(Duration::from_micros(50));
-    }
-    let outcome = match exiting::others_are_stopped() {
-        true => {
-            all_locks::acquire();
-            let outcome = f();
-            // SAFETY: they were taken above, in this thread.
-            unsafe { all_locks::release() };
-            outcome
-        }
-        false => Err(BUSY),
-    };
-    gate::open();
-    outcome
 }
 
 /// # Safety

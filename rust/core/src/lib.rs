@@ -41,6 +41,7 @@ pub mod pem;
 pub mod refused;
 mod spin;
 pub mod stack;
+mod standstill;
 mod sync;
 mod uses;
 

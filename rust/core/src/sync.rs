@@ -1,10 +1,25 @@
-//! The atomics and cells of which the arena's bookkeeping and locks are made.
+//! The atomics, cells and waits of which the arena's bookkeeping, the locks and the handling of `fork` and exit are made.
 //!
 //! Here they are the standard library's. `rust/arena-model` compiles the same sources with Loom's, whose constructors
 //! are not `const` and whose cells give access only through closures; so this module has that form too.
 
+use std::time::Duration;
+
 pub use std::hint::spin_loop;
-pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+pub use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub use std::time::Instant;
+
+/// Sleeps. It stands in loops that wait for another thread.
+pub fn nap(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Stops this thread until the process has ended.
+pub fn wait_for_ever() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
 
 /// A cell that threads share. Its users keep it behind a lock, which it does not check.
 #[repr(transparent)]
@@ -38,9 +53,20 @@ pub(crate) use constructor;
 
 /// Defines a static. Under Loom, each run of the model gets a fresh one.
 macro_rules! shared_static {
-    ($(#[$about:meta])* pub static $name:ident: $of:ty = $value:expr;) => {
+    ($(#[$about:meta])* $visible:vis static $name:ident: $of:ty = $value:expr;) => {
         $(#[$about])*
-        pub static $name: $of = $value;
+        $visible static $name: $of = $value;
     };
 }
 pub(crate) use shared_static;
+
+/// Defines a static of which every thread has its own: a cell.
+macro_rules! thread_cell {
+    ($(#[$about:meta])* $visible:vis static $name:ident: $of:ty = $value:expr;) => {
+        thread_local! {
+            $(#[$about])*
+            $visible static $name: std::cell::Cell<$of> = const { std::cell::Cell::new($value) };
+        }
+    };
+}
+pub(crate) use thread_cell;

@@ -2,7 +2,13 @@
 
 use super::budget::Share;
 use crate::os;
+use crate::spin::SpinLock;
+use crate::sync::shared_static;
 use std::ptr::null_mut;
+
+shared_static! {
+    pub static MAPPINGS: SpinLock<()> = SpinLock::new(());
+}
 
 pub const NOT_ALLOCATED_HERE: &str = "memory was freed that was not allocated by the arena";
 

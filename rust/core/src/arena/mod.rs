@@ -35,6 +35,7 @@
 //! `crate::sync`: it puts Loom's atomics and cells below `spin`, `chunk`, `heap`, `budget` and `supply`, and runs them
 //! in every order that threads can have.
 
+pub(crate) mod all_locks;
 mod bits;
 mod blocks;
 mod budget;
@@ -64,10 +65,7 @@ pub use heaps::{
 pub(crate) use pages::{Kept, hide_from_now_on, hiding, open as open_pages};
 pub(crate) use spare::release as release_hidden;
 pub(crate) use stretch::Stretch;
-pub(crate) use whole::{
-    acquire_locks, each_locked, note_hidden, release_locks, relock_inherited, unlocked_in_use,
-    wipe_all,
-};
+pub(crate) use whole::{each_locked, note_hidden, relock_inherited, unlocked_in_use, wipe_all};
 
 use crate::{Error, Result, os};
 use budget::BUDGET;

@@ -15,32 +15,6 @@ use crate::os;
 use crate::spin::SpinLock;
 use std::sync::atomic::Ordering;
 
-/// Takes all locks of the arena, in the order in which they nest: a heap's lock is taken under the growth lock.
-pub fn acquire_locks() {
-    GROWTH.acquire();
-    MAPPINGS.acquire();
-    for heap in &HEAPS {
-        heap.acquire();
-    }
-    SPARE.acquire();
-}
-
-/// Releases them.
-///
-/// # Safety
-/// The caller, or the thread it was forked from, must hold them.
-pub unsafe fn release_locks() {
-    // SAFETY: the caller's promise.
-    unsafe {
-        SPARE.release();
-        for heap in &HEAPS {
-            heap.release();
-        }
-        MAPPINGS.release();
-        GROWTH.release();
-    }
-}
-
 /// Locks the inherited pages that were locked in the parent, and counts all pages again.
 ///
 /// # Safety

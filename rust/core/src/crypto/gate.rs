@@ -13,36 +13,42 @@
 //! - A thread that was ever inside also ends inside: AWS-LC's destructor of its random state runs behind the gate. (Not
 //!   on Windows, which has no fork.)
 //! - At exit the gate closes for good ([`close_for_good`]). Only the thread that ends the process can still enter, and
-//!   other threads can still end, since it may join them.
+//!   other threads can still end, since it may join them. When memory is about to be wiped, that ends too
+//!   ([`close_to_all`]): AWS-LC's destructor of a thread's random state reads it.
 //!
 //! Python code never runs inside. So no thread inside waits for the GIL, which a forking thread holds.
 
 use crate::refused::Protection;
+use crate::sync::{AtomicU32, Ordering, nap, shared_static, thread_cell};
 use crate::{exiting, os};
-use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The bit that is set while the gate is closed for a fork.
-const CLOSED: u32 = 1 << 31;
+pub(super) const CLOSED: u32 = 1 << 31;
 /// The bit that is set once the gate is closed for good.
 const ENDED: u32 = 1 << 30;
+/// The bit that is set once threads must not end any more either.
+const WIPING: u32 = 1 << 29;
 /// The bits that count the threads inside.
-const INSIDE: u32 = ENDED - 1;
+const INSIDE: u32 = WIPING - 1;
 
-static STATE: AtomicU32 = AtomicU32::new(0);
+shared_static! {
+    pub(super) static STATE: AtomicU32 = AtomicU32::new(0);
+}
 
 /// The thread-local slot whose destructor shows that a thread ends. It is made before AWS-LC's own slot, and the system
 /// clears slots in the order of their numbers, so ours is cleared first.
 static THREAD_END: OnceLock<Option<os::ThreadSlot>> = OnceLock::new();
 
-thread_local! {
+thread_cell! {
     /// How many calls of [`within`] of this thread are under way, one inside another.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    pub(super) static DEPTH: u32 = 0;
+}
+thread_cell! {
     /// Whether the end of this thread will be noticed.
-    static WATCHED: Cell<bool> = const { Cell::new(false) };
+    static WATCHED: bool = false;
 }
 
 /// Runs `f` behind the gate.
@@ -114,6 +120,12 @@ pub(crate) fn close_for_good(patience: Duration) -> bool {
     wait_until_empty(&mut Waiting::new(), patience)
 }
 
+/// Closes the gate even to threads that end: they wait for ever. Returns whether all others came out within `patience`.
+pub(crate) fn close_to_all(patience: Duration) -> bool {
+    STATE.fetch_or(WIPING, Ordering::Acquire);
+    wait_until_empty(&mut Waiting::new(), patience)
+}
+
 fn wait_until_empty(waiting: &mut Waiting, patience: Duration) -> bool {
     let own = u32::from(DEPTH.get() > 0);
     while STATE.load(Ordering::Acquire) & INSIDE > own {
@@ -126,35 +138,29 @@ fn wait_until_empty(waiting: &mut Waiting, patience: Duration) -> bool {
 }
 
 fn enter() {
-    enter_unless(|| false);
-}
-
-/// Enters, and waits if it has to. Returns false if it gave up, because `give_up` said so while the gate was closed.
-fn enter_unless(give_up: fn() -> bool) -> bool {
-    if DEPTH.get() == 0 && !try_enter() && !exiting::stopped(|| wait_to_enter(give_up)) {
-        return false;
-    }
-    DEPTH.set(DEPTH.get() + 1);
-    true
-}
-
-fn wait_to_enter(give_up: fn() -> bool) -> bool {
-    let mut waiting = Waiting::new();
-    while !try_enter() {
-        if give_up() {
-            return false;
-        }
-        waiting.wait();
-    }
-    true
-}
-
-fn try_enter() -> bool {
-    let closed = if exiting::ends_here() {
+    enter_past(if exiting::ends_here() {
         CLOSED
     } else {
         CLOSED | ENDED
-    };
+    });
+}
+
+/// Enters, and waits while any of these bits is set.
+fn enter_past(closed: u32) {
+    if DEPTH.get() == 0 && !try_enter(closed) {
+        exiting::stopped(|| wait_to_enter(closed));
+    }
+    DEPTH.set(DEPTH.get() + 1);
+}
+
+fn wait_to_enter(closed: u32) {
+    let mut waiting = Waiting::new();
+    while !try_enter(closed) {
+        waiting.wait();
+    }
+}
+
+fn try_enter(closed: u32) -> bool {
     let state = STATE.load(Ordering::Relaxed) & !closed;
     STATE
         .compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed)
@@ -177,7 +183,7 @@ fn watch_end_of_thread() {
 }
 
 /// Values of the slot, by the round of destructors in which they are handed over.
-const FIRST_ROUND: usize = 1;
+pub(super) const FIRST_ROUND: usize = 1;
 const SECOND_ROUND: usize = 2;
 
 /// Runs when a thread ends and its slots are cleared: it enters the gate in the first round of destructors and leaves
@@ -187,10 +193,8 @@ extern "C" fn at_end_of_thread(round: *mut c_void) {
     if round.addr() == SECOND_ROUND {
         return leave();
     }
-    // If the thread waited here while the process ends, the thread that ends it could not join this one.
-    if !enter_unless(exiting::is_over) {
-        return;
-    }
+    // Even if the process is ending: the thread that ends it may join this one.
+    enter_past(CLOSED | WIPING);
     match THREAD_END.get() {
         Some(Some(slot)) if slot.set(SECOND_ROUND) => {}
         _ => leave(),
@@ -220,55 +224,7 @@ impl Waiting {
         if self.rounds < Self::YIELDS {
             return os::yield_processor();
         }
-        std::thread::sleep(Self::NAP);
+        nap(Self::NAP);
         self.waited += Self::NAP;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // Not on Windows, where only a fork would need it: there is no fork, and nothing is wiped at exit.
-    #[cfg(unix)]
-    static DEPTH_AT_THE_END: AtomicU32 = AtomicU32::new(0);
-
-    #[cfg(unix)]
-    extern "C" fn note_depth(_: *mut c_void) {
-        DEPTH_AT_THE_END.store(DEPTH.get(), Ordering::Relaxed);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn thread_that_was_inside_has_its_slots_cleared_inside() {
-        crate::init();
-        let later = &os::ThreadSlot::new(note_depth).expect("a slot");
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                within(|| ());
-                assert_eq!(DEPTH.get(), 0);
-                assert!(later.set(FIRST_ROUND));
-            });
-            // The scope waits for the closure only; slots are cleared after it.
-            thread.join().unwrap();
-        });
-        assert_eq!(DEPTH_AT_THE_END.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn nested_entry_does_not_wait_for_a_thread_that_closes_the_gate() {
-        within(|| {
-            let closing = std::thread::spawn(|| {
-                close();
-                open();
-            });
-            while STATE.load(Ordering::Relaxed) & CLOSED == 0 {
-                os::yield_processor();
-            }
-            within(|| ());
-            closing
-        })
-        .join()
-        .unwrap();
     }
 }

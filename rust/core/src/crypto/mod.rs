@@ -15,6 +15,8 @@ mod cipher;
 pub(crate) mod constant_time;
 pub mod cpu;
 pub(crate) mod gate;
+#[cfg(test)]
+mod gate_tests;
 pub mod hooks;
 pub(crate) mod pbkdf2;
 pub mod random;

@@ -1,4 +1,4 @@
-//! The models: what threads do at the same time, and what must hold in every order.
+//! The arena's models: what threads do at the same time, and what must hold in every order.
 
 use crate::arena::blocks;
 use crate::arena::budget::{BUDGET, Budget, Share};
@@ -6,8 +6,8 @@ use crate::arena::chunk::{Holds, unit_number};
 use crate::arena::growth::GROWTH;
 use crate::arena::heaps::{HEAPS, KEYS, use_heap};
 use crate::arena::region::{CHUNKS, PAGE, SPARE_CHUNKS, UNIT_BYTES, USABLE_UNITS, region};
-use crate::os;
 use crate::spin::SpinLock;
+use crate::{os, process};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -69,6 +69,7 @@ fn check(setting: Setting, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = setting.preemptions;
     builder.check(move || {
+        process::begin();
         SPARE_CHUNKS.set(setting.spare_chunks);
         open_statics(setting.budget_pages);
         model();
