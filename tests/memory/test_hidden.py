@@ -99,6 +99,29 @@ nomyo.harden_process(hide_memory=True)
 """)
 
 
+def test_child_can_hide_while_a_thread_of_its_parent_reads_a_file() -> None:
+    run("""
+import nomyo
+read, write = os.pipe()
+reader = threading.Thread(target=nomyo.SecureBuffer.from_file, args=[f"/dev/fd/{read}"])
+reader.start()
+call = ""
+while not call.startswith("0 "):  # read(2): the reader waits for the pipe
+    with open(f"/proc/self/task/{reader.native_id}/syscall") as file:
+        call = file.read()
+child = os.fork()
+if child == 0:
+    try:
+        nomyo.harden_process(hide_memory=True)
+    finally:
+        os._exit(0 if nomyo.get_memory_protection_info().hidden else 1)
+status = os.waitpid(child, 0)[1]
+os.close(write)
+reader.join()
+assert status == 0
+""")
+
+
 REFUSED = f"""
 import nomyo
 {TELL}

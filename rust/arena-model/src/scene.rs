@@ -165,4 +165,6 @@ pub mod hidden {
     pub fn drop_copy() {}
 
     pub unsafe fn enter_child() {}
+
+    pub fn forget_inherited() {}
 }

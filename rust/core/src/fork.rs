@@ -47,5 +47,6 @@ extern "C" fn after_in_child() {
     }
     page_lock::forget_inherited();
     exit::forget_inherited();
+    hidden::forget_inherited();
     gate::open_in_child();
 }

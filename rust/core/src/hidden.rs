@@ -25,8 +25,10 @@ pub(crate) mod moving;
 use crate::refused::Protection;
 use crate::spin::SpinLock;
 use crate::standstill::while_nobody_works;
+use crate::sync::thread_cell;
 use crate::{Error, Result, arena, buffer, os};
 use std::io;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -48,6 +50,11 @@ static WINDOW_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// How many [`Reading`]s there are.
 static READING: AtomicUsize = AtomicUsize::new(0);
+
+thread_cell! {
+    /// How many of them are this thread's.
+    static READING_HERE: usize = 0;
+}
 
 /// The pages of the window. If little may be locked, it has one.
 const WINDOW_PAGES: usize = 16;
@@ -83,22 +90,30 @@ pub fn hide_memory() -> Result<()> {
 }
 
 /// Work outside of [`exiting::counted`] that uses the core's memory, and must not be waited for: reading from a pipe.
-/// While it lives, memory cannot be hidden. Made before other threads can begin to hide memory.
-pub struct Reading(());
+/// While it lives, memory cannot be hidden. Made before other threads can begin to hide memory, and dropped by the same
+/// thread.
+pub struct Reading(PhantomData<*const ()>);
 
 impl Reading {
     /// Begins such work.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
+        READING_HERE.set(READING_HERE.get() + 1);
         READING.fetch_add(1, Ordering::SeqCst);
-        Self(())
+        Self(PhantomData)
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
         READING.fetch_sub(1, Ordering::SeqCst);
+        READING_HERE.set(READING_HERE.get() - 1);
     }
+}
+
+/// Forgets what other threads of the parent were reading; called in a forked child.
+pub(crate) fn forget_inherited() {
+    READING.store(READING_HERE.get(), Ordering::SeqCst);
 }
 
 /// Whether the memory is hidden: others cannot read a block of either kind, and nothing is outside of locked pages. It
