@@ -8,12 +8,14 @@ mod own_process;
 use nomyo_core::arena::Arena;
 use nomyo_core::crypto::random;
 use nomyo_core::crypto::rsa::PrivateKey;
-use nomyo_core::{exit, exiting};
+use nomyo_core::exiting;
 use own_process::{in_child, run, text};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[global_allocator]
 static ARENA: Arena = Arena;
@@ -105,14 +107,9 @@ fn child_that_joins_at_exit() {
     });
 }
 
-static ENDING_SINCE: Mutex<Option<Instant>> = Mutex::new(None);
-
-/// A handler that is called after the core has waited for work, and checks that it did not wait long.
-extern "C" fn handler_after_a_short_wait() {
-    let waited = ENDING_SINCE.lock().unwrap().unwrap().elapsed();
-    assert!(waited < exit::PATIENCE / 2, "{waited:?}");
-    println!("the handler ended");
-}
+/// How many threads generate a key now, and how many gave one up.
+static GENERATING: AtomicUsize = AtomicUsize::new(0);
+static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
 
 #[test]
 fn exit_does_not_wait_for_a_key_that_is_generated() {
@@ -122,17 +119,38 @@ fn exit_does_not_wait_for_a_key_that_is_generated() {
 #[test]
 #[ignore = "needs the process to itself"]
 fn child_that_generates_at_exit() {
-    end(handler_after_a_short_wait, || {
+    extern "C" fn handler() {
+        assert_eq!(GENERATING.load(SeqCst), 0, "exit lost its patience");
+        assert!(GIVEN_UP.load(SeqCst) > 0, "exit waited for keys");
+        println!("the handler ended");
+    }
+    // One of them may be through with its key, but for the last steps, when the process ends.
+    const THREADS: usize = 4;
+    end(handler, || {
         random::warm_up().unwrap();
-        thread::spawn(|| {
-            loop {
-                exiting::counted(|| drop(PrivateKey::generate(4096)));
-            }
-        });
-        thread::sleep(Duration::from_millis(100));
-        *ENDING_SINCE.lock().unwrap() = Some(Instant::now());
+        for _ in 0..THREADS {
+            thread::spawn(|| {
+                loop {
+                    exiting::counted(generate);
+                }
+            });
+        }
+        while GENERATING.load(SeqCst) < THREADS {
+            thread::yield_now();
+        }
     });
 }
+
+fn generate() {
+    GENERATING.fetch_add(1, SeqCst);
+    if PrivateKey::generate(4096).is_err() {
+        GIVEN_UP.fetch_add(1, SeqCst);
+    }
+    GENERATING.fetch_sub(1, SeqCst);
+}
+
+static EXIT_HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+static WORK_IS_DONE: AtomicBool = AtomicBool::new(false);
 
 #[test]
 fn work_that_began_before_exit_is_done() {
@@ -142,17 +160,30 @@ fn work_that_began_before_exit_is_done() {
 #[test]
 #[ignore = "needs the process to itself"]
 fn child_that_works_at_exit() {
-    end(handler_after_a_short_wait, || {
+    extern "C" fn handler() {
+        assert!(WORK_IS_DONE.load(SeqCst));
+        println!("the handler ended");
+    }
+    /// Registered after the core's handler, so it is called before it.
+    extern "C" fn first_handler() {
+        EXIT_HAS_BEGUN.store(true, SeqCst);
+    }
+    end(handler, || {
         random::warm_up().unwrap();
+        // SAFETY: the handler is a function of this program.
+        unsafe { libc::atexit(first_handler) };
         let (begun, wait_for_begin) = mpsc::channel();
         thread::spawn(move || {
             exiting::counted(|| {
                 begun.send(()).unwrap();
-                thread::sleep(Duration::from_millis(300));
+                while !EXIT_HAS_BEGUN.load(SeqCst) {
+                    thread::yield_now();
+                }
+                thread::sleep(Duration::from_millis(100));
                 random::warm_up().unwrap();
+                WORK_IS_DONE.store(true, SeqCst);
             });
         });
         wait_for_begin.recv().unwrap();
-        *ENDING_SINCE.lock().unwrap() = Some(Instant::now());
     });
 }
