@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what `make test-all` uses beside Python and Rust, where it is missing and apt-get has it: gdb writes core dumps, strace counts
+# Installs what `make test-all` uses beside Python and Rust, where it is missing and apt-get has it: gdb writes core dumps, valgrind knows no hidden memory, strace counts
 # and fails system calls, openssl reads key files, swtpm and tpm2-tools make quotes of a TPM, curl and OpenAI's SDK for Node.js (20 or later) talk to the proxy, Chromium opens
 # its page, systemd-analyze reads the unit. None of them is part of a Rust or Python image.
 has() {
@@ -11,6 +11,7 @@ has() {
 
 packages=
 has gcore || packages="$packages gdb"
+has valgrind || packages="$packages valgrind"
 has strace || packages="$packages strace"
 has openssl || packages="$packages openssl"
 has swtpm || packages="$packages swtpm"
