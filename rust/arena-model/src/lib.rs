@@ -1,5 +1,5 @@
 //! Runs the core's own sources under the model checker Loom, in every order that threads can have: the arena, and what
-//! stops threads for a fork, for the exit and while memory is hidden.
+//! stops threads for a fork, for the exit and while memory is hidden, and the uses of pages that are closed at rest.
 //!
 //! The files that are included by `#[path]` are those that the core compiles. The others stand for parts of the core:
 //! - `sync` and `atomics`: Loom's atomics and cells, of which a forked child has its own;
@@ -40,6 +40,8 @@ mod spin;
 #[path = "../../core/src/standstill.rs"]
 mod standstill;
 mod sync;
+#[path = "../../core/src/uses.rs"]
+mod uses;
 
 use scene::{buffer, hidden, page_lock};
 
@@ -85,3 +87,4 @@ mod arena {
 
 mod arena_models;
 mod process_models;
+mod use_models;
