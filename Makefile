@@ -81,6 +81,7 @@ SOAK_S ?= 600
 soak: build
 	NOMYO_SOAK_S=$(SOAK_S) $(CARGO_TEST) --test arena_stress
 	$(BIN)/python tests/support/soak.py
+	NOMYO_HIDE_MEMORY=1 $(BIN)/python tests/support/soak.py
 	$(BIN)/python tests/support/batch_scale.py
 	$(BIN)/python tests/support/amplified.py
 	NOMYO_SOAK_REQUESTS=2000 NOMYO_SOAK_BATCHES=10 $(BIN)/python -m pytest -q -p no:benchmark \

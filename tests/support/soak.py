@@ -2,7 +2,7 @@
 
 `python tests/support/soak.py [TENTHS]`: ten tenths are 200,000 packages sealed and opened, and 10,000 clients on one
 key directory made and dropped, half of them by `dispose`, half by garbage collection. Exits with 1 where a figure
-grows.
+grows. With NOMYO_HIDE_MEMORY=1 all of it happens in hidden memory.
 """
 
 from __future__ import annotations
