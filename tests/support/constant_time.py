@@ -40,9 +40,18 @@ def _largest_t(measurements: int, judge: Callable[[str], bool]) -> float:
         begin = time.perf_counter_ns()
         judge(token)
         times[kind].append(time.perf_counter_ns() - begin)
+    return largest_t(times)
+
+
+def largest_t(times: tuple[list[int], list[int]]) -> float:
+    """Return the largest |t| over the times of two kinds, all of them and without the slowest.
+
+    If the fastest are all of one kind, there is nothing to compare among them: all of them together show it.
+    """
     every = sorted(times[0] + times[1])
     bounds = [every[int(share * (len(every) - 1))] for share in KEPT]
-    return max(_welch(*([each for each in kind if each <= most] for kind in times)) for most in bounds)
+    kept = [[[each for each in kind if each <= most] for kind in times] for most in bounds]
+    return max(_welch(*kinds) for kinds in kept if min(map(len, kinds)) > 1)
 
 
 def _welch(one: Sequence[int], other: Sequence[int]) -> float:
