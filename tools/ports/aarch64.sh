@@ -18,7 +18,8 @@ inside_with "${build[@]}" \
 
 port 'Python package, CPython 3.13 under qemu-aarch64'
 site "$python/site" 3.13 manylinux_2_17_aarch64 manylinux2014_aarch64 manylinux_2_28_aarch64
-inside_with "${build[@]}" PYO3_NO_PYTHON=1 cargo build "${release[@]}" --package nomyo-python --target "$target"
+inside_with "${build[@]}" PYO3_NO_PYTHON=1 PYO3_BUILD_EXTENSION_MODULE=1 \
+  cargo build "${release[@]}" --package nomyo-python --target "$target"
 cp "$PORTS_DIR/build/$target/release/lib_core.so" "$python/site/nomyo/_core.abi3.so"
 smoke inside_with PYTHONPATH="$python/site" python3.13 || failed=1
 exit "${failed-0}"

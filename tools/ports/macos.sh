@@ -16,7 +16,7 @@ for target in aarch64-apple-darwin x86_64-apple-darwin; do
   # One for each program, so that the table counts them.
   echo "linked: $(grep -c '^  Executable ' "$PORTS_DIR/log/$target")"
   # An extension finds Python's own names when it is loaded.
-  PYO3_NO_PYTHON=1 cargo-zigbuild rustc "${release[@]}" --package nomyo-python --target "$target" -- \
+  PYO3_NO_PYTHON=1 PYO3_BUILD_EXTENSION_MODULE=1 cargo-zigbuild rustc "${release[@]}" --package nomyo-python --target "$target" -- \
     -C link-arg=-undefined -C link-arg=dynamic_lookup
   file -L "$PORTS_DIR/build/$target/release/lib_core.dylib" || true
 done
