@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+
 from tables import SIZES
 
 CHARACTERS = (200, 10_000, 100_000, 1_000_000, 8_500_000)

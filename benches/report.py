@@ -20,6 +20,7 @@ import http_layers
 import plots
 import start
 import throughput
+
 from tables import tables, with_tables
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer
 
 _T = TypeVar("_T")
+_Path: TypeAlias = str | PathLike[str]
+_Password: TypeAlias = str | SecureBuffer | None
 
 # Packed, because a stub cannot be split.
 # fmt: off
@@ -173,35 +175,23 @@ class KeyFilesCondition:
     def lockless(self) -> bool:
         """Whether their file system has no locks, so that another process can replace the pair at the same time."""
 
-def is_encrypted_key_file(path: str | PathLike[str]) -> bool:
-    """Return whether a private key's file is encrypted, as PKCS#8 or in the JavaScript client's form.
-
-    Raises SecurityError (a symbolic link that is not followed, a foreign owner, no regular file), OSError.
-    """
+def is_encrypted_key_file(path: _Path) -> bool:
+    """Return whether a private key's file is encrypted, in either form. Raises what loading raises."""
 
 def load_key_pair(
-    private_key_path: str | PathLike[str],
-    public_key_path: str | PathLike[str] | None = None,
-    password: str | SecureBuffer | None = None,
+    private_key_path: _Path, public_key_path: _Path | None = None, password: _Password = None
 ) -> tuple[PrivateKey, KeyFilesCondition]:
     """Read a key pair from files. Returns (key, condition of the files).
 
-    Without `public_key_path`, the public key is derived from the private one.
-    Raises SecurityError (wrong password, damaged, the halves do not belong together, a symbolic link that is not
-    followed, a foreign owner), OSError.
+    Without `public_key_path`, the public key is derived from the private one. Raises SecurityError (wrong password,
+    damaged, the halves do not belong together, a link that is not followed, a foreign owner, no regular file), OSError.
     """
 
-def load_key_directory(
-    key_dir: str | PathLike[str], password: str | SecureBuffer | None = None
-) -> tuple[PrivateKey, KeyFilesCondition]:
+def load_key_directory(key_dir: _Path, password: _Password = None) -> tuple[PrivateKey, KeyFilesCondition]:
     """Load the pair in a directory. Returns (key, condition). Raises SecurityError (also if it has none), OSError."""
 
 def replace_key_pair(
-    key_dir: str | PathLike[str],
-    password: str | SecureBuffer | None,
-    *,
-    key: PrivateKey | None = None,
-    new_password: str | SecureBuffer | None = None,
+    key_dir: _Path, password: _Password, *, key: PrivateKey | None = None, new_password: _Password = None
 ) -> KeyFilesCondition:
     """Write `key`, or the present pair if `key` is None, under `new_password` over a pair that `password` opens.
 
@@ -210,7 +200,7 @@ def replace_key_pair(
     """
 
 def open_key_directory(
-    key_dir: str | PathLike[str], bits: int, password: str | SecureBuffer | None = None
+    key_dir: _Path, bits: int, password: _Password = None
 ) -> tuple[PrivateKey, bool, KeyFilesCondition, str | None]:
     """Load the key pair in a directory, or generate one of `bits` if there is none.
 
@@ -219,9 +209,7 @@ def open_key_directory(
     the same pair. Raises SecurityError, OSError, and ValueError if the password is too short for a new pair.
     """
 
-def write_key_directory(
-    key_dir: str | PathLike[str], key: PrivateKey, password: str | SecureBuffer | None = None
-) -> KeyFilesCondition:
+def write_key_directory(key_dir: _Path, key: PrivateKey, password: _Password = None) -> KeyFilesCondition:
     """Replace the key pair in a directory atomically, or write the first one there.
 
     Returns the condition of the files. Raises SecurityError (also if the present pair is encrypted and no password is
@@ -229,10 +217,7 @@ def write_key_directory(
     """
 
 def rotate_key_directory(
-    key_dir: str | PathLike[str],
-    key: PrivateKey,
-    own: list[PublicKey],
-    password: str | SecureBuffer | None = None,
+    key_dir: _Path, key: PrivateKey, own: list[PublicKey], password: _Password = None
 ) -> KeyFilesCondition | None:
     """Write a key pair atomically, if the directory has none or one of `own` that the password opens.
 
@@ -302,14 +287,9 @@ class OpenedText:
     """The text of a package that `open_together` has opened. It is wiped when it was read, or is dropped."""
 
     def read(
-        self,
-        object_type: type[dict[str, Any]] | None = None,
-        judge: Callable[[Any], object] | None = None,
+        self, object_type: type[dict[str, Any]] | None = None, judge: Callable[[Any], object] | None = None
     ) -> tuple[Any, str, int | float | None]:
-        """Make Python objects of the text and wipe it: return and raise what `open_package` does then.
-
-        Raises DisposedError if that was done before.
-        """
+        """Make Python objects of the text and wipe it, as `open_package` does. Raises DisposedError the second time."""
 
 def open_secret(
     package: Buffer, key: PrivateKey, object_type: type[dict[str, Any]] | None = None
@@ -326,9 +306,7 @@ def seal_bytes(content: bytes, key: PublicKey, context: bytes) -> bytes:
     """Seal bytes for `key` under a fresh AES-256 key. Returns a package that opens in the same `context` only.
 
     The context says what the bytes are for. GCM authenticates it as associated data. A message of the protocol has no
-    context, so neither can take the other's place.
-
-    Raises ValueError for an empty context.
+    context, so neither can take the other's place. Raises ValueError for an empty context.
     """
 
 def open_bytes(package: Buffer, key: PrivateKey, context: bytes) -> SecureBuffer:
@@ -344,7 +322,7 @@ def sha256_hex(data: bytes) -> str:
 class ChainEnd:
     """The end of a hash-chained file (`nomyo/trust/chain.py`) that stays open, for any number of threads."""
 
-    def __new__(cls, descriptor: int, path: str | PathLike[str], size_bytes: int, chain: str) -> Self: ...
+    def __new__(cls, descriptor: int, path: _Path, size_bytes: int, chain: str) -> Self: ...
     def append(self, objects: list[bytes], lines: list[tuple[int, bytes]]) -> bool:
         """Append all `objects`, JSON, as lines in one write, and move them to `lines` as one (offset, lines).
 

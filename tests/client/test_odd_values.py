@@ -96,6 +96,8 @@ def test_batch_has_a_row_for_each(faulty_router: FaultyRouter, tmp_path: Path) -
         "done_before": 0,
         "prompt_tokens": asked,
         "completion_tokens": told,
+        "cost": None,
+        "limit": None,
         "left": 0,
     }
     [line] = [line for line in done.stderr.splitlines() if "left: nothing" in line]

@@ -124,7 +124,7 @@ def _open_together(jobs: list[Job]) -> None:
     packages = [job.work.together for job in jobs if job.work.together is not None]
     try:
         opened = _core.open_together([(each.package, each.key) for each in packages])
-    except MemoryError as error:
+    except Exception as error:  # noqa: BLE001 - whoever waits for the futures gets it
         opened = [error] * len(jobs)
     for job, together, text in zip(jobs, packages, opened, strict=True):
         job.read(together, text)
