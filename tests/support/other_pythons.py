@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from support.readme_examples import write_examples
+from support.readme_examples import STRICT, write_examples
 
 ROOT = Path(__file__).parents[2]
 VENVS = ROOT / ".venv-pythons"
@@ -83,7 +83,7 @@ def run_checkers(python: Path, version: str) -> list[tuple[bool, str]]:
     """Have mypy and pyright read the examples as code for a version; return whether they accept it, and a line."""
     with tempfile.TemporaryDirectory() as directory:
         paths = [str(path) for path in write_examples(Path(directory))]
-        mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--scripts-are-modules"]
+        mypy = [sys.executable, "-m", "mypy", *STRICT, "--scripts-are-modules"]
         target = ["--python-version", version, "--python-executable", str(python)]
         pyright = [str(PYRIGHT), "--pythonpath", str(python), "--pythonversion", version]
         return [_judged("mypy", [*mypy, *target, *paths]), _judged("pyright", [*pyright, *paths, *TYPED])]
