@@ -109,11 +109,13 @@ def test_torn_and_damaged_lines_and_foreign_codes(tmp_path: Path) -> None:
     assert found.errors == {"other": 1}
 
 
-def test_folder_of_parts_and_journal_of_a_table_are_read(tmp_path: Path) -> None:
+def test_folder_of_parts_and_journal_of_a_table_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = b'{"id":"batch_req_1","custom_id":"a","response":{"body":{"usage":{"prompt_tokens":7}}},"error":null}\n'
     for name in ("part-1.jsonl", "unfinished-2.jsonl", "batch.json"):
         (tmp_path / name).write_bytes(good)
     assert report_on(tmp_path).rows == 2
+    monkeypatch.chdir(tmp_path)
+    assert report_on(Path(".")).rows == 2, "a folder whose path has no name"
     (tmp_path / "out.parquet").write_bytes(b"PAR1")
     (tmp_path / "out.parquet.journal").write_bytes(good)
     assert report_on(tmp_path / "out.parquet").rows == 1

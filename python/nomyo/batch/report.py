@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from nomyo.batch.budget import Budget
+from nomyo.batch.data.source import journal_of
 from nomyo.batch.input_lines import output_lines
 from nomyo.batch.output_reader import check_kind
 from nomyo.batch.records import Mark, is_remnant, whole_row
@@ -90,13 +91,11 @@ def report_on(output: Path) -> Report:
 
 
 def _files(output: Path) -> Iterator[Path]:
-    journal = output.with_name(f"{output.name}.journal")
-    if journal.is_file():
-        yield journal
-    elif output.is_dir():
+    if output.is_dir():
         yield from (output / name for name in sorted(os.listdir(output)) if name.endswith(".jsonl"))
-    else:
-        yield output
+        return
+    journal = journal_of(output)
+    yield journal if journal.is_file() else output
 
 
 def _code(row: bytes, mark: Mark) -> str:
