@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,23 @@ def test_any_format_becomes_any_other(source_kind: str, kind: str, run: Any, tmp
     run(source, tmp_path / f"out{kind}")
     rows = read(tmp_path / f"out{kind}")
     assert [(str(row["id"]), row["response"]) for row in rows] == [(str(n), PROMPTS[n]) for n in range(ROWS)]
+
+
+@pytest.mark.parametrize("kind", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("columns", [None, ["question", "reply=response"]])
+def test_lines_need_no_pyarrow(
+    kind: str, columns: list[str] | None, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even for several files, and for an output of another format of lines."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in "ab":
+        (source / f"{name}{kind}").write_bytes(WRITERS[kind](TABLE))
+    for output in (tmp_path / "out.csv", tmp_path / "out.jsonl.gz"):
+        run(source, output, dataclasses.replace(ASKED, columns=columns))
+        rows = read(output)
+        assert [row["reply" if columns else "response"] for row in rows] == PROMPTS * 2
 
 
 def test_requests_in_openai_s_format_may_be_compressed(run: Any, tmp_path: Path) -> None:

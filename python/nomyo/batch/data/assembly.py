@@ -14,7 +14,7 @@ from nomyo.batch.data.outputs import BatchWriter, batch_sink, row_writer
 from nomyo.batch.data.records import MOST_ROWS, Reader
 from nomyo.batch.data.sealed_columns import SEALED_INPUT, seal_columns
 from nomyo.batch.data.selection import Column, select_columns
-from nomyo.batch.data.text_files import JsonLines, schema_of_json
+from nomyo.batch.data.text_files import JsonLines, names_in_json, schema_of_json
 from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
 
@@ -114,7 +114,7 @@ class Assembly:
             self._write_sealed_rows(stream, form)
             return
         as_they_come = form.kind == JSONL and self._options.columns is None and self._is_json
-        columns = None if as_they_come else self._columns(self._schema().names)
+        columns = None if as_they_come else self._columns(self._names())
         default = DEFAULT_FIELDS if self._seal is None else SEALED_FIELDS
         write = row_writer(stream, form, columns, default)
         if not self._options.asks:
@@ -167,6 +167,13 @@ class Assembly:
             return library("pyarrow").schema([])
         files = [reader for reader in self._readers if isinstance(reader, JsonLines)]
         return schema_of_json(files) if files else self._readers[0].schema()
+
+    def _names(self) -> Sequence[str]:
+        """Return the names of the input's columns. Files of lines need no pyarrow for them."""
+        if not self._options.asks:
+            return ()
+        files = [reader for reader in self._readers if isinstance(reader, JsonLines)]
+        return names_in_json(files) if files else self._readers[0].names()
 
     @property
     def _is_json(self) -> bool:

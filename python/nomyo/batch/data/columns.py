@@ -8,6 +8,7 @@ from typing import Any, Final
 from nomyo._near_names import suggestion
 from nomyo.batch.data.libraries import library
 from nomyo.batch.data.records import Reader
+from nomyo.batch.data.text_files import SeparatedValues
 
 _SHOWN: Final = 10
 
@@ -77,6 +78,8 @@ def check_alike(readers: Sequence[Reader]) -> None:
 
 def _types(reader: Reader) -> dict[str, Any]:
     names = reader.names()  # refuses the same name twice
+    if isinstance(reader, SeparatedValues):
+        return dict.fromkeys(names, "text")
     schema = reader.schema()
     return {name: schema.field(name).type for name in names}
 

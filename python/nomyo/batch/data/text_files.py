@@ -67,6 +67,11 @@ class JsonLines:
         return _batches(self.records(), schema)
 
 
+def names_in_json(files: Sequence[JsonLines]) -> list[str]:
+    """Read all rows of some files; return the names that they have, in the order in which they first come."""
+    return list(dict.fromkeys(name for file in files for record in file.records() for name in record.values))
+
+
 def schema_of_json(files: Sequence[JsonLines]) -> Any:
     """Read all rows of some files; return the narrowest types that hold them, or text for a column that none holds."""
     types: dict[str, Any] = {}
