@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 from typing import Any
 
 import pytest
 
 from nomyo.exchange.effects import NetworkFailure, Request, Response, Timeouts
+from nomyo.exchange.http import AsyncHttp
+from nomyo.exchange.settings import Settings
 from support.raw_server import RawServer, framed, raw_server
 from support.tls import Authority
 from support.twins import Twin
@@ -61,6 +65,41 @@ def test_surplus_in_tls_records_of_its_own_answers_nobody(
     padding = b"x" * 16_384  # the most that one record holds, so the surplus lies in the next
     with raw_server(lambda _: framed(padding[: -len(framed(b""))]) + framed(b"surplus"), context) as server:
         assert b"surplus" not in bodies(twin, server, 3)
+
+
+@pytest.mark.parametrize("what", [*SURPLUS, "a farewell"])
+def test_surplus_on_a_connection_at_rest_answers_nobody(what: str) -> None:
+    surplus = SURPLUS.get(what, framed(b"", 408, b"Connection: close\r\n"))
+    requests = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\nx"):
+                requests += 1
+                writer.write(framed(named(requests)))
+                taken.clear()
+                await taken.wait()
+                writer.write(surplus)
+        writer.close()
+        ended.set()
+
+    async def found() -> list[Response | NetworkFailure]:
+        async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            http = AsyncHttp(Settings(base_url=url, allow_http=True))
+            outcomes = []
+            for _ in range(3):
+                ended.clear()
+                outcomes.append(await http.send(Request("POST", url, {}, b"x", 1000, PATIENT)))
+                taken.set()
+                await asyncio.wait_for(ended.wait(), 5)
+            await http.aclose()
+            return outcomes
+
+    taken, ended = asyncio.Event(), asyncio.Event()
+    outcomes = asyncio.run(found())
+    assert [each.body for each in outcomes if isinstance(each, Response)] == [named(1), named(2), named(3)]
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -94,12 +94,29 @@ def _fast_twin(connector: Connector, connect: Callable[..., Any]) -> Connector:
 
 
 class AnswerProtocol(ResponseHandler):
-    """Reads answers within bounds: so many interim ones; a proxy's answer to CONNECT as large as one of the router."""
+    """Reads answers within bounds: so many interim ones; a proxy's answer to CONNECT as large as one of the router.
+
+    What comes between two requests answers nobody, and ends the connection: aiohttp would keep it for the next request.
+    """
+
+    _is_at_rest = False
 
     def set_response_params(self, **params: Any) -> None:
         """Begin to read an answer; for one to CONNECT, aiohttp passes no bounds, and lines would end at 8 KiB."""
         self._interims = 0
+        self._is_at_rest = False
         super().set_response_params(**params, **_LINE_LIMITS)
+
+    def rest(self) -> None:
+        """Take nothing more until the next request: the answer was read to its end."""
+        self._is_at_rest = True
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; or close the connection, if nothing was asked for."""
+        if self._is_at_rest:
+            self.close()
+        else:
+            super().data_received(data)
 
     async def read(self) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
         """Return the next answer, final or interim.

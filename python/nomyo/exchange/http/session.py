@@ -120,6 +120,7 @@ class Session:
             with suppress(RuntimeError):  # its loop was closed
                 connection.close()
             raise
+        protocol.rest()
         connection.release()  # it is used again if the answer was read to its end, and is one answer
         return response
 
