@@ -210,6 +210,28 @@ def test_work_that_comes_as_the_threads_end_is_done_all_the_same(monkeypatch: py
         assert asyncio.run(main()) == "done"
 
 
+def test_thread_whose_start_was_interrupted_ends_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        if len(started) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with crypto_threads(1) as threads:
+        with pytest.raises(KeyboardInterrupt):
+            threads.start_all()
+        threads.start_all()
+    try:
+        until(lambda: not any(thread.is_alive() for thread in started))
+    finally:
+        threads.end()  # a second time, so that a failure is no hang at the end of the tests
+    assert len(started) == 2
+
+
 PROGRAM = """
 import asyncio, os, sys, threading, time
 from nomyo import _core

@@ -69,8 +69,7 @@ class CryptoThreads:
     def end(self) -> None:
         """Have the threads end when they have done what waits."""
         self._is_over = True
-        for _ in range(self._most):
-            self._waiting.put(None)
+        self._waiting.put(None)
 
     def _begun(self, work: Compute) -> asyncio.Future[Any]:
         job = Job(work, self._outcomes.get() or self._new_outcomes())
@@ -118,6 +117,7 @@ class CryptoThreads:
         """Wait for work, and do it together with some that waits behind it; return whether more may come."""
         first = self._waiting.get()
         if first is None:
+            self._waiting.put(None)  # for the next: a thread whose start was interrupted is not among `_threads`
             return False
         group = [first]
         other = self._other_than_joined(group)
@@ -151,16 +151,12 @@ class CryptoThreads:
 
     def _do_what_waits(self) -> None:
         """Do what waits in the calling thread."""
-        ends = 0
         with suppress(Empty):
             while True:
                 job = self._waiting.get_nowait()
-                if job is None:
-                    ends += 1
-                else:
+                if job is not None:
                     do_all([job])
-        for _ in range(ends):
-            self._waiting.put(None)
+        self._waiting.put(None)
 
 
 def _new_threads() -> CryptoThreads:
