@@ -14,6 +14,7 @@ Modules, from the ground up; each imports only from those above it:
     records         rows of the input and of the output in OpenAI's format; recognises torn rows
     input_lines     the input: its lines, their number and digest
     budget          what a batch may take as a whole, and what it has taken
+    error_codes     rows that failed, by the codes of their errors
     row_tokens      the tokens that rows of an output took
     done_lines      one bit for each row
     order           merges the rows of an output into the order of the input

@@ -130,7 +130,7 @@ class Spending:
         """
         while not self.is_late():
             tokens = expected()
-            exceeded = self.budget.exceeded_by(_sum(self.spent, tokens, *self._reserved))
+            exceeded = self.budget.exceeded_by(added(self.spent, tokens, *self._reserved))
             if exceeded is None:
                 self._reserved.append(tokens)
                 return tokens
@@ -144,7 +144,7 @@ class Spending:
     def release(self, reserved: Tokens, taken: Tokens = (0, 0)) -> None:
         """Record that a row is no longer under way, and what it took."""
         self._reserved.remove(reserved)
-        self.spent = _sum(self.spent, taken)
+        self.spent = added(self.spent, taken)
         self._changed.set()
 
     def took(self, seconds: float) -> None:
@@ -185,7 +185,8 @@ class Spending:
         return f"the next row would go beyond {self.reached}{spent}: no more rows begin"
 
 
-def _sum(*tokens: Tokens) -> Tokens:
+def added(*tokens: Tokens) -> Tokens:
+    """Return the sums of prompts' and of answers' tokens, `MAX_COUNT` at most."""
     return total(*(prompt for prompt, _ in tokens)), total(*(answer for _, answer in tokens))
 
 

@@ -1,6 +1,6 @@
 """What became of a batch so far, from its output alone: rows, tokens, cost, and errors by kind. It holds no content.
 
-Of sealed rows, whether they failed is visible, and their tokens if the batch had a budget. Nothing is opened.
+Sealed rows are not opened: they show whether they failed, and their tokens if the batch had a budget.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 
 from nomyo.batch.budget import Budget
 from nomyo.batch.data.source import journal_of
+from nomyo.batch.error_codes import OTHER, ErrorCodes
 from nomyo.batch.input_lines import output_lines
 from nomyo.batch.output_reader import check_kind
 from nomyo.batch.records import Mark, is_remnant, whole_row
@@ -23,8 +23,6 @@ from nomyo.batch.row_tokens import RowTokens
 from nomyo.errors import BatchError
 
 SEALED: Final = "sealed"
-_OTHER: Final = "other"
-_MOST_CODES: Final = 100
 _CODE: Final = re.compile(r"[a-z_]{1,60}")
 
 
@@ -41,7 +39,7 @@ class Report:
     torn: bool = False
     """Whether the last row is cut short, as a killed batch leaves it."""
     tokens: RowTokens = field(default_factory=RowTokens)
-    errors: Counter[str] = field(default_factory=Counter)
+    errors: ErrorCodes = field(default_factory=ErrorCodes)
     """Rows that failed, by the code of their error; `sealed` for sealed rows."""
 
     @property
@@ -65,8 +63,7 @@ class Report:
         self.tokens.add(row, mark)
         if mark.failed:
             self.failed += 1
-            code = _code(row, mark)
-            self.errors[code if code in self.errors or len(self.errors) < _MOST_CODES else _OTHER] += 1
+            self.errors.add(_code(row, mark))
 
 
 def report_on(output: Path) -> Report:
@@ -105,5 +102,5 @@ def _code(row: bytes, mark: Mark) -> str:
     try:
         code = json.loads(row)["error"]["code"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        return _OTHER
-    return code if isinstance(code, str) and _CODE.fullmatch(code) else _OTHER
+        return OTHER
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else OTHER

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Final
 
-from nomyo._counts import total
+from nomyo.batch.budget import Tokens, added
 from nomyo.batch.records import Mark, tokens_of
 from nomyo.responses import ChatCompletionResponse
 
@@ -42,7 +41,7 @@ class RowTokens:
     """The tokens of rows, added up."""
 
     def __init__(self) -> None:
-        self.total = (0, 0)
+        self.total: Tokens = (0, 0)
         self.largest_answer = 0
         self.hidden = 0
         """How many sealed rows do not show theirs."""
@@ -53,10 +52,5 @@ class RowTokens:
         if tokens is None:
             self.hidden += 1
             return
-        self.total = _added(self.total, tokens)
+        self.total = added(self.total, tokens)
         self.largest_answer = max(self.largest_answer, tokens[1])
-
-
-def _added(one: Iterable[int], other: Iterable[int]) -> tuple[int, int]:
-    prompt, answer = map(total, one, other)
-    return prompt, answer

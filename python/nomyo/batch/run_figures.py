@@ -7,14 +7,14 @@ format"). The files of either begin in a way of their own, by which they are kno
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from nomyo._counts import total
 from nomyo._finite_json import ascii_json
-from nomyo.batch.budget import Spending, Tokens
+from nomyo.batch.budget import Spending, Tokens, added
 from nomyo.batch.done_lines import DoneLines
+from nomyo.batch.error_codes import ErrorCodes
 from nomyo.batch.records import code_of
 from nomyo.batch.verdict import Reasons
 
@@ -24,7 +24,6 @@ STOPPED: Final = "stopped"
 FAILED: Final = "failed"
 FIRST_BYTES: Final = (b'{"nomyo_batch"', b"# HELP nomyo_batch")
 _FORMAT: Final = 1
-_MOST_CODES: Final = 100
 _HELP: Final = {
     "rows": "Rows of the input.",
     "rows_done": "Rows that have an outcome.",
@@ -57,7 +56,7 @@ class RunFigures:
         self._done = done
         self._spending = spending
         self._began = time.monotonic()
-        self._codes: Counter[str] = Counter()
+        self._codes = ErrorCodes()
         self.done_before = done.rows
         self.tokens: Tokens = (0, 0)
         """Of this run."""
@@ -66,11 +65,10 @@ class RunFigures:
 
     def add(self, tokens: Tokens, failure: Exception | None) -> None:
         """Count a row that is done."""
-        self.tokens = total(self.tokens[0], tokens[0]), total(self.tokens[1], tokens[1])
+        self.tokens = added(self.tokens, tokens)
         if failure is not None:
             self.reasons.add(failure)
-            code = code_of(failure)
-            self._codes[code if code in self._codes or len(self._codes) < _MOST_CODES else "other"] += 1
+            self._codes.add(code_of(failure))
 
     def end(self, *, failed: bool) -> None:
         """Take over that the run has ended."""

@@ -24,7 +24,7 @@ OPTION_NAMES: Final = {
     "columns": "--columns",
     "encrypt_to": "--encrypt-to",
 }
-"""What the library calls otherwise."""
+"""The options that have other names in the library."""
 _SHOWN_CHARACTERS: Final = 2000
 
 

@@ -20,7 +20,9 @@ OPTION_NAMES: Final = {
     "deadline": "--deadline",
     "metrics_file": "--metrics-file",
 }
-"""What the library calls otherwise."""
+"""The options that have other names in the library."""
+PriceIn = Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of prompts.")]
+PriceOut = Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of answers.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +41,8 @@ class LimitOptions:
         float | None,
         typer.Option(metavar="AMOUNT", help="Stop before it costs more than this, by the two prices."),
     ] = None
-    price_in: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of prompts.")] = (
-        None
-    )
-    price_out: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of answers.")] = (
-        None
-    )
+    price_in: PriceIn = None
+    price_out: PriceOut = None
     deadline: Annotated[
         str | None,
         typer.Option(
@@ -52,7 +50,6 @@ class LimitOptions:
             help="Begin no row that would end later, say 2031-05-30T18:00; with a zone (+02:00), or this machine's.",
         ),
     ] = None
-
     metrics_file: Annotated[
         Path | None,
         typer.Option(

@@ -12,7 +12,7 @@ from nomyo._finite_json import ascii_json
 from nomyo.batch.budget import Budget
 from nomyo.batch.report import Report, report_on
 from nomyo.cli.batch.figure_table import aligned
-from nomyo.cli.batch.limit_options import OPTION_NAMES
+from nomyo.cli.batch.limit_options import OPTION_NAMES, PriceIn, PriceOut
 from nomyo.cli.command_app import (
     FAILED,
     FAILURES,
@@ -48,12 +48,8 @@ def main(arguments: Sequence[str]) -> int:
 @app.command("report", cls=_REPORT)
 def report_output(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The output of a batch.", show_default=False)],
-    price_in: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of prompts.")] = (
-        None
-    ),
-    price_out: Annotated[float | None, typer.Option(metavar="AMOUNT", help="Price of a million tokens of answers.")] = (
-        None
-    ),
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Print what became of a batch so far: rows, tokens, cost, and errors by kind.
