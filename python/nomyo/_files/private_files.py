@@ -102,7 +102,7 @@ def lock(path: Path) -> int:
 
 @contextmanager
 def locked_again(descriptor: int, path: Path) -> Iterator[None]:
-    """Lock a file for a block that was opened before, and stands at its path or not.
+    """Lock an open file for a block, even if another file has its path by then.
 
     Raises:
         TimeoutError: Another process holds the lock for longer than `LONGEST_WAIT_S`.

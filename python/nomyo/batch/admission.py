@@ -42,7 +42,7 @@ class TokenAdmission(Protocol):
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether it keeps one, and so is asked by `acquire_tokens` instead of `acquire`."""
+        """Whether it keeps one. Then callers use `acquire_tokens` instead of `acquire`."""
 
     async def acquire_tokens(self, tokens: int) -> Charge:
         """Wait until a request that is expected to take so many tokens may leave."""

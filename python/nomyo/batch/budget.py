@@ -30,7 +30,7 @@ class Budget:
         max_cost: What they may cost, in the currency of the prices; None for no limit.
         price_in: The price of a million tokens of prompts.
         price_out: The price of a million tokens of answers. With both prices, costs are calculated.
-        deadline: When the last answer is to be there. A time without a zone is this machine's.
+        deadline: When the last answer must have come. A time without a zone is in this machine's zone.
 
     Raises:
         TypeError: A value is of the wrong type.
@@ -73,7 +73,7 @@ class Budget:
         """The deadline in seconds since 1970.
 
         Raises:
-            ValueError: It is beyond the years that the system knows.
+            ValueError: The deadline lies beyond the years that the system knows.
         """
         try:
             return None if self.deadline is None else self.deadline.timestamp()
@@ -81,10 +81,10 @@ class Budget:
             raise ValueError("deadline must lie within the years that the system knows") from None
 
     def check_deadline(self) -> None:
-        """Refuse a deadline in the past.
+        """Check that the deadline is not over.
 
         Raises:
-            ValueError: It is in the past.
+            ValueError: The deadline is in the past.
         """
         if self.deadline_s is not None and self.deadline_s <= time.time():
             raise ValueError("deadline must lie in the future")
@@ -142,7 +142,7 @@ class Spending:
         return None
 
     def release(self, reserved: Tokens, taken: Tokens = (0, 0)) -> None:
-        """Record that a row is no longer under way, and what it took."""
+        """Record that a row has ended, and the tokens that it took."""
         self._reserved.remove(reserved)
         self.spent = added(self.spent, taken)
         self._changed.set()

@@ -1,7 +1,7 @@
 """The figures of a run: rows, tokens, cost, rate, time left and errors by kind. They hold no content.
 
 They are shown as one JSON object, or as text for Prometheus (its documentation, "Exposition formats", "Text-based
-format"). The files of either begin in a way of their own, by which they are known again.
+format"). `FIRST_BYTES` tell files with such figures from other files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HELP: Final = {
 
 
 class RunFigures:
-    """What came of the rows of a run so far.
+    """Counts the rows of a run, their tokens and their errors.
 
     Args:
         rows: Rows of the input.
@@ -71,7 +71,7 @@ class RunFigures:
             self._codes.add(code_of(failure))
 
     def end(self, *, failed: bool) -> None:
-        """Take over that the run has ended."""
+        """Set the state in which the run has ended."""
         left = self._done.rows < self._rows
         self.state = FAILED if failed else STOPPED if left else DONE
 

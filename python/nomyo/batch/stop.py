@@ -24,7 +24,7 @@ class Stop:
                 loop.call_soon_threadsafe(sender.stop)
 
     def attach(self, sender: Sender) -> None:
-        """Stop this sender when called from now on. Must be called in the sender's event loop."""
+        """Have calls stop this sender, at once if there was one already. Must be called in the sender's event loop."""
         self._sender_in_loop = asyncio.get_running_loop(), sender
         if self.requested:
             sender.stop()

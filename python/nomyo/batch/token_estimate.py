@@ -1,8 +1,8 @@
 """Estimates the tokens of a request before it is sent, and learns from the `usage` of answers.
 
 Before the first answer, a token of a prompt is counted as four characters, and an answer as `max_tokens` of the
-request, or as 1,000 tokens. Then the estimate follows the largest figures of late: it jumps to a larger one, and sinks
-slowly. So it is mostly too large, and a charge that was too large is given back.
+request, or as 1,000 tokens. Then the estimate follows the largest recent figures: it rises to a larger figure at once,
+and falls slowly. So it is mostly too large, and what was charged too much is given back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nomyo._counts import count, total
 CHARACTERS_PER_TOKEN: Final = 4
 """In English text, by OpenAI's rule of thumb ("What are tokens and how to count them?")."""
 FIRST_ANSWER_TOKENS: Final = 1000
-_SINKS_BY: Final = 1 / 16
+_FALLS_BY: Final = 1 / 16
 
 
 class TokenEstimate:
@@ -48,7 +48,7 @@ class TokenEstimate:
 
 
 def _followed(figure: float, seen: float) -> float:
-    return max(seen, figure + (seen - figure) * _SINKS_BY)
+    return max(seen, figure + (seen - figure) * _FALLS_BY)
 
 
 def _most_answer_tokens(body: Mapping[str, Any]) -> int | None:

@@ -1,4 +1,4 @@
-"""What the rows of a batch take in tokens: estimates it, asks the admission for it, and corrects it by `usage`."""
+"""Counts the tokens of a batch's rows: estimates them, asks the admission for them, and corrects them by `usage`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nomyo.batch.token_estimate import TokenEstimate
 from nomyo.responses import ChatCompletionResponse
 
 _LONG_PAUSE_S: Final = 60.0
-"""A longer one is reported."""
+"""Pauses longer than this are reported."""
 
 
 class TokenMeter:
     """The tokens of one batch.
 
     Args:
-        admission: Decides when a request may leave; if it is no `TokenAdmission`, it is not told of tokens.
+        admission: Decides when a request may be sent; tokens count only if it is a `TokenAdmission`.
     """
 
     def __init__(self, admission: Admission) -> None:
@@ -37,7 +37,7 @@ class TokenMeter:
         return None
 
     def heed(self, headers: Mapping[str, str], report: Callable[[str], None]) -> None:
-        """Keep to an answer's rate headers, and report it if they allow no request for long."""
+        """Keep to an answer's rate headers, and report if they allow no request for more than a minute."""
         if not headers or not isinstance(self._admission, HeaderAdmission):
             return
         pause_s, now = self._admission.heed(headers), time.monotonic()

@@ -5,10 +5,10 @@ come.
 
 Rules:
 
-- A thread starts if work comes that no idle one can take. If the system gives none at all, work is done where it is.
+- A thread starts if work comes that no idle one can take. If the system lets none start, the caller's thread does it.
 - A forked child has a queue and threads of its own.
-- The interpreter waits for the threads at its end, and they do what was queued before. Work that comes later is done
-  where it is.
+- The interpreter waits for the threads at its end, and they do what was queued before. The caller's thread does work
+  that comes later.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MOST_BYTES_TOGETHER: Final = 32 * 1024
 
 
 class CryptoThreads:
-    """A queue of work, and the threads that do it. Use `crypto_threads`.
+    """A queue of work, and the threads that do it. `crypto_threads` returns those of the process.
 
     Args:
         most: How many threads there may be.
@@ -55,10 +55,13 @@ class CryptoThreads:
         return self._waiting.qsize()
 
     async def do(self, work: Compute) -> Any:
-        """Have work done for the running loop, and return its outcome. If the task is cancelled, it may not begin."""
+        """Have a thread do work for the running loop; return its outcome.
+
+        If the task is cancelled before a thread takes the work, the work is left out. Raises what the work raises.
+        """
         if self._has_ended() or not self._has_threads():
             return work.done()
-        # No name for the future: an error of it refers to this frame, and a cycle would keep the payload alive.
+        # No variable holds the future: its error refers to this frame, and a cycle would keep the payload alive.
         return await self._begun(work)
 
     def start_all(self) -> None:
@@ -150,7 +153,7 @@ class CryptoThreads:
         return job
 
     def _do_what_waits(self) -> None:
-        """Do what waits in the calling thread."""
+        """Do all waiting work in the calling thread."""
         with suppress(Empty):
             while True:
                 job = self._waiting.get_nowait()

@@ -1,4 +1,4 @@
-"""What a client trusts and keeps, by its options. Most clients have neither, and import none of what does the work."""
+"""Makes the judge of keys and the recorder that a client's options ask for. Clients without them import neither."""
 
 from __future__ import annotations
 

@@ -24,7 +24,10 @@ class DamagedFileError(BatchError):
 
 
 def in_own_words(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Have a function raise errors of damaged files without their context, which has words of a library."""
+    """Drop the context of each `DamagedFileError` that a function raises.
+
+    The context holds a library's words, which may quote content.
+    """
 
     @wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -64,11 +67,11 @@ def decompressed(file: BinaryIO, compression: str | None, name: str) -> Iterator
 
 
 class _BrokenStreamError(Exception):
-    """The stream cannot be decompressed further."""
+    """The stream is cut short, or is not compressed in this way."""
 
 
 class _Decompressed(io.BufferedReader):
-    """Reads a compressed stream; whatever is wrong with it is one error."""
+    """Reads a compressed stream; raises `_BrokenStreamError` for all faults of it."""
 
     def __init__(self, file: BinaryIO, pa: Any, damaged: tuple[type[Exception], ...]) -> None:
         inner: Any = gzip.GzipFile(fileobj=file, mode="rb")

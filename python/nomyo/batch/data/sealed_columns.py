@@ -1,6 +1,6 @@
 """Seals the columns of the input beside the answers, and opens rows that are sealed.
 
-A sealed row of an output has its row of the journal in `sealed`, as that has it, and whether it failed in `failed`.
+A sealed row of an output has its row of the journal, unchanged, in `sealed`, and in `failed` whether it failed.
 With `seal_input_columns`, the input's columns of a row are in `sealed_input`: a package as on the wire, bound to a
 context of its own, whose plaintext is the row's number and an Arrow stream with one row. So their names and types are
 sealed, too, and `open` refuses columns that were put beside another row's answer.

@@ -1,7 +1,7 @@
 """A prompt from a template: Jinja2 in its sandbox, in which a missing column is an error.
 
 The columns of a row are the template's variables, and all of them together are `row`: `{{ row["a name"] }}`. A null
-is treated as missing, because a prompt with the word "None" in it is hardly meant: `{{ name | default("-") }}`.
+is treated as missing, because nobody means a prompt with the word "None" in it: `{{ name | default("-") }}`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Rate headers of answers, as many services send them: what they say is believed where it is stricter.
+"""Rate headers of answers, as many services send them: a governor keeps to them if they are stricter than its limits.
 
 `x-ratelimit-limit-requests`, `-remaining-requests` and `-reset-requests`, and the same of `tokens` (OpenAI's
-documentation, "Rate limits", "Rate limits in headers"). A limit is taken for one of a minute, which is what most of
-these are; if it is of a day, it is no stricter than a minute's. What remains may go before the reset, and then waits
-for it. A reset is `1s`, `6m0s`, `20ms`, or a number of seconds.
+documentation, "Rate limits", "Rate limits in headers"). A limit is taken for one of a minute, as most of
+these are; a day's limit is no stricter if it is taken for a minute's. What remains may be sent before the reset; all
+else waits for the reset. A reset is `1s`, `6m0s`, `20ms`, or a number of seconds.
 
-A value that is no such thing (text, negative, not a number), or that is beyond any such limit, is ignored, and so is a
+A value that has none of these forms (text, a negative number), or is larger than `MAX_FIGURE`, is ignored, and so is a
 reset of more than an hour: a service that means it refuses the next request, and says until when (`Retry-After`).
 """
 
@@ -20,7 +20,7 @@ from .limits import SECOND_NS
 
 LONGEST_RESET_NS: Final = 3600 * SECOND_NS
 KEPT_NS: Final = 600 * SECOND_NS
-"""How long a limit holds that no answer repeats."""
+"""A limit holds for this long after the last answer that stated it."""
 MINUTE_NS: Final = 60 * SECOND_NS
 KINDS: Final = ("requests", "tokens")
 MAX_FIGURE: Final = 10**9
@@ -41,7 +41,7 @@ class Stated:
 
     @property
     def says_something(self) -> bool:
-        """Whether there is anything to keep to."""
+        """Whether there is a limit, or a remainder with its reset."""
         return self.limit is not None or (self.remaining is not None and self.reset_ns is not None)
 
 
@@ -80,7 +80,7 @@ class Advice:
     limit: int | None = None
     """A minute's."""
     free_ns: int = 0
-    """When all that was sent is paid for at the limit."""
+    """When the limit has made room for all that was sent."""
     left: int | None = None
     """What may go until `until_ns`."""
     until_ns: int = 0
@@ -95,11 +95,11 @@ class Advice:
             self.left, self.until_ns = stated.remaining, now_ns + stated.reset_ns
 
     def holds(self, now_ns: int) -> bool:
-        """Return whether this is to be kept to."""
+        """Return whether the limit still applies."""
         return now_ns < max(self.seen_ns + KEPT_NS, self.until_ns)
 
     def earliest_ns(self, amount: int, now_ns: int) -> int:
-        """Return when so much may go: `now_ns`, or later."""
+        """Return when so many requests or tokens may be sent: `now_ns`, or later."""
         if not amount:
             return now_ns
         earliest_ns = now_ns
@@ -110,7 +110,7 @@ class Advice:
         return earliest_ns
 
     def record(self, amount: int, now_ns: int) -> None:
-        """Record what goes now."""
+        """Record that so many requests or tokens are sent now."""
         if self.limit is not None and self.holds(now_ns):
             self.free_ns = max(self.free_ns, now_ns) + min(amount, self.limit) * MINUTE_NS // self.limit
         if self.left is not None:

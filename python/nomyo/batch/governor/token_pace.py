@@ -6,8 +6,8 @@ what was too little is charged at once. The charges keep these rules, and `tests
 over every window of every schedule:
 
 - no window of 60 seconds holds more than the rate, apart from corrections: they come after the tokens were taken;
-- requests are spread evenly: the next one waits until the one before is paid for at the rate;
-- a request that is expected to take more than a minute's tokens goes alone, and counts as a minute's.
+- requests are spread evenly: the next one waits for as long as the rate takes for the tokens of the one before;
+- a request that is expected to take more than a minute's tokens is sent alone, and counts as a minute's.
 
 Charges are kept by whole seconds, so a minute's take up to 61 seconds to be free again.
 """
@@ -38,7 +38,7 @@ class TokenPace:
     """What is remembered of the tokens of requests that were sent."""
 
     free_ns: int = 0
-    """When all that was charged is paid for at the rate."""
+    """When the rate has made room for all that was charged."""
     charged: dict[int, int] = field(default_factory=dict)
     """The tokens of each second of the last minute, oldest first."""
     changes: int = 0

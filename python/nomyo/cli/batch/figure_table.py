@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def aligned(figures: Mapping[str, object]) -> list[str]:
-    """Return a line for each figure; one that is None is left out."""
+    """Return a line for each figure that is not None."""
     shown = {name: _shown(value) for name, value in figures.items() if value is not None}
     names, values = (max(map(len, column), default=0) for column in (shown, shown.values()))
     return [f"{name:<{names}}  {value:>{values}}" for name, value in shown.items()]

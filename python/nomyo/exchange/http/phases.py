@@ -1,8 +1,8 @@
 """Bounds each phase of an exchange in an event loop, with one timer for all exchanges of the loop.
 
 A timer for each phase would cost each request three of them, and nearly all are cancelled before they fire. So a phase
-only notes when it must have ended. The one timer fires at the earliest such moment that it was ever told, ends what is
-late, and goes on to the earliest moment of those that are left.
+only notes when it must have ended. The one timer fires at the earliest such moment, ends the exchanges that are late,
+and is set anew for the earliest moment of the others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Deadlines:
         self._timer = self.loop.call_at(moment, _fire, weakref.ref(self))
 
     def stop(self) -> None:
-        """Set no timer any more, until a phase begins."""
+        """Cancel the timer. The next phase that begins sets it again."""
         self.fires_at = math.inf
         if self._timer is not None:
             self._timer.cancel()
