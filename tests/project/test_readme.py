@@ -29,7 +29,8 @@ EXPECTED = {
     "docs/data.md:0": "['Hello', 'How are you?']\n",
     "docs/batch.md:1": "",
     "docs/batch.md:2": "Hello\n",
-    "docs/batch.md:3": "a None\n",
+    "docs/batch.md:3": "all rows are done\n",
+    "docs/batch.md:4": "a None\n",
     "docs/client.md:0": "What is the capital of France?\n",
     "docs/client.md:1": "get_weather ",
     "docs/client.md:2": "Hello!\n",
@@ -39,8 +40,9 @@ EXPECTED = {
     "docs/index.md:0": "Hello! How are you?\n",
     "docs/keys.md:0": "-----BEGIN PUBLIC KEY-----",
     "docs/memory.md:0": "mlock ",
-    "docs/memory.md:1": "The patient's record",
-    "docs/memory.md:2": "True",
+    "docs/memory.md:1": "8\n",
+    "docs/memory.md:2": "The patient's record",
+    "docs/memory.md:3": "True",
     "docs/openai.md:0": "Hello from the SDK\n",
     "docs/openai.md:4": "Hello from httpx\n",
     "docs/router.md:0": "Hello\n",
@@ -60,8 +62,9 @@ FILES = {
     "docs/attestation.md:1": {"policy.toml": POLICY},
     "docs/batch.md:0": {"in.jsonl": REQUEST},
     "docs/batch.md:1": {"prompts.txt": "Hello\n"},
-    "docs/batch.md:3": {"out.jsonl": ANSWER},
-    "docs/memory.md:1": {"record.txt": "The patient's record"},
+    "docs/batch.md:3": {"in.jsonl": REQUEST},
+    "docs/batch.md:4": {"out.jsonl": ANSWER},
+    "docs/memory.md:2": {"record.txt": "The patient's record"},
 }
 
 # Allows plain HTTP, and says nothing of the warning.
