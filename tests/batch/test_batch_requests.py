@@ -106,6 +106,7 @@ def test_template_that_cannot_be_used_is_refused(text: str, words: str, table: P
         ("{{ number / (number - 2) }}", "ZeroDivisionError"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ row.update({'a': 1}) }}", "SecurityError"),
+        ("{% include '/etc/hostname' %}", "TypeError"),
         ("{% for i in range(10 ** 9) %}{% endfor %}x", "OverflowError"),
     ],
 )
