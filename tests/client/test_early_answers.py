@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 import time
 
 import pytest
 
 from nomyo.exchange.effects import NetworkFailure, Request, Response, Timeouts
 from support.raw_server import framed, raw_server
+from support.silent import serving
 from support.tls import Authority
 from support.twins import Twin
 
@@ -61,3 +64,18 @@ def test_session_tickets_are_no_answer_to_an_upload(twin: Twin, tls: ssl.SSLCont
         outcome = posted(twin, server.url)
     assert isinstance(outcome, Response), outcome
     assert outcome.body == b"whole"
+
+
+def test_connection_that_ends_as_the_rest_of_an_upload_gets_out_is_a_failure(twin: Twin) -> None:
+    def talk(connection: socket.socket, left: threading.Event) -> None:
+        connection.settimeout(10)
+        connection.recv(1024)
+        connection.shutdown(socket.SHUT_WR)
+        left.wait(0.2)  # meanwhile the client notes the end, and goes on to send what it has in its buffer
+        while connection.recv(1 << 20):
+            pass
+
+    with serving(talk) as port:
+        outcome = posted(twin, f"http://127.0.0.1:{port}/")
+    assert isinstance(outcome, NetworkFailure)
+    assert outcome.connected

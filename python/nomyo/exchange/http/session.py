@@ -62,7 +62,7 @@ class Session:
         self._connector = Connector(context, direct=self._proxy is None)
         self._deadlines = Deadlines()
         self._addresses: dict[tuple[str, str], _Address] = {}
-        self._uploads: set[asyncio.WriteTransport] = set()
+        self._uploads: set[AnswerProtocol] = set()
 
     async def exchange(self, request: Request) -> Response | NetworkFailure:
         """Exchange one request for its response."""
@@ -85,9 +85,8 @@ class Session:
     async def aclose(self) -> None:
         """Close all connections, also those of requests under way. Idempotent."""
         self._deadlines.stop()
-        for transport in list(self._uploads):
-            with suppress(RuntimeError):  # its loop was closed, and its socket with it
-                transport.abort()
+        for protocol in list(self._uploads):
+            _abort(protocol)
         await self._connector.close()
 
     async def _bounded(self, request: Request, phases: Phases) -> Response:
@@ -128,18 +127,18 @@ class Session:
         self, request: Request, head: bytes, protocol: AnswerProtocol, address: _Address, phases: Phases
     ) -> Response:
         """Send a large body while waiting for the answer, which may come before the body is out."""
-        transport = _write(protocol, head)
-        self._uploads.add(transport)
+        _write(protocol, head)
+        self._uploads.add(protocol)
         upload = asyncio.create_task(_write_pieces(protocol, request.body, phases))
         try:
             return await _read(request, protocol, address, phases)
         finally:
-            self._uploads.discard(transport)
+            self._uploads.discard(protocol)
             if not upload.done():
                 protocol.force_close()
-                with suppress(RuntimeError):  # its loop was closed, and its socket with it
+                with suppress(RuntimeError):  # its loop was closed
                     upload.cancel()
-                    transport.abort()
+                _abort(protocol)
 
     def _is_closed(self) -> bool:
         return self._connector.closed
@@ -197,7 +196,7 @@ def _begun(connection: Connection) -> AnswerProtocol:
     return protocol
 
 
-def _write(protocol: AnswerProtocol, data: bytes) -> asyncio.WriteTransport:
+def _write(protocol: AnswerProtocol, data: bytes) -> None:
     """Write to a connection without waiting.
 
     Raises:
@@ -207,7 +206,17 @@ def _write(protocol: AnswerProtocol, data: bytes) -> asyncio.WriteTransport:
     if transport is None or transport.is_closing():
         raise aiohttp.ServerDisconnectedError
     transport.write(data)
-    return transport
+
+
+def _abort(protocol: AnswerProtocol) -> None:
+    """Close a connection without sending what lies in its buffer, unless it has ended already.
+
+    asyncio's `abort` fails on a connection that was closed before its buffer was empty, and has ended since.
+    """
+    transport = protocol.transport
+    if transport is not None:
+        with suppress(RuntimeError):  # its loop was closed, and its socket with it
+            transport.abort()
 
 
 async def _write_pieces(protocol: AnswerProtocol, body: bytes, phases: Phases) -> None:
