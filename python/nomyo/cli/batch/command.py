@@ -107,6 +107,7 @@ _BATCH = manual(
     files={
         "PATH": "With --metrics-file PATH: figures of the run, without content.",
         "OUT.batch": "Beside the output: which input it belongs to. Needed to go on, and for --retry-errors.",
+        "OUT.journal, OUT.journal.batch": "For a table, the same and the answers; another place with --journal PATH.",
         "DIR/private_key.pem, DIR/public_key.pem": "The key pair, with --key-dir DIR; none is written without.",
     },
 )
@@ -177,7 +178,10 @@ def batch(
         Path | None,
         typer.Option(metavar="PUBLIC.pem", help="Seal rows for this RSA key; `nomyo batch open` reads them."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count rows, and show the first bad ones.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Count rows, and show the first bad ones; of a table, also three requests."),
+    ] = False,
     table: TableOptions,
     router: RouterOptions,
     max_retries: Annotated[
@@ -201,8 +205,9 @@ def batch(
     way are. Bad rows, and rows that fail, become errors in OUT and do not stop it. While the router is away, or answers
     429 or 503, it pauses.
 
-    It reports progress on stderr, without content. OUT is the only file that gets answers. With --encrypt-to, rows are
-    sealed before they are written there, and `nomyo batch open` (see its --help) reads them with the private key.
+    It reports progress on stderr, without content. OUT is the only file that gets answers; for a table, OUT.journal has
+    them, too. With --encrypt-to, rows are sealed before they are written, and `nomyo batch open` (see its --help) reads
+    them with the private key.
     """
     given = {
         "requests_per_s": rate,
