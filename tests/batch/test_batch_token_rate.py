@@ -1,4 +1,4 @@
-"""A batch under a rate of tokens: several real processes with one key keep it in sum, and learn from `usage`."""
+"""A batch under a rate of tokens: several real processes with one key keep it together, and learn from `usage`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TimingRouter(PromptNotingRouter):
 
 
 def rows(number: int, first: str) -> list[dict[str, Any]]:
-    """Return rows whose answers repeat 80 characters: some 20 tokens to and 20 tokens fro."""
+    """Return rows whose answers repeat 80 characters: some 20 tokens of prompt and 20 of answer."""
     made = [request(f"{first}-{row}".ljust(72)) for row in range(number)]
     for each in made:
         each["body"]["max_tokens"] = 22

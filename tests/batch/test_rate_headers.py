@@ -1,4 +1,4 @@
-"""Rate headers of answers are believed where they are stricter; wrong and hostile ones change nothing."""
+"""A batch keeps to rate headers that are stricter than its limits; wrong and hostile ones change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The extra `speed`: aiofastnet makes our TLS connections, in the caller's own loop; without it, all is as ever."""
+"""The extra `speed`: aiofastnet makes our TLS connections, in the caller's own loop; without it, asyncio does."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_fast_connector_does_not_begin_tls_in_a_tunnel(tls: ssl.SSLContext, monk
     assert not loops
 
 
-def test_certificate_that_is_refused_by_a_fast_connector_is_told_as_ever(
+def test_fast_connector_refuses_a_certificate_in_the_same_words(
     tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
