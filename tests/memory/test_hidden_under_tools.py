@@ -30,7 +30,7 @@ print(json.dumps(told))
 
 @pytest.fixture
 def program(tmp_path: Path) -> list[str]:
-    """Return the command that runs the program, with a key that was made elsewhere: making one under valgrind takes long."""
+    """Return the command that runs the program, with a key made beforehand: making one under valgrind takes long."""
     from nomyo import _core
 
     key, source = tmp_path / "key.pem", tmp_path / "program.py"
