@@ -43,7 +43,7 @@ class Requests:
     def columns(self) -> set[str] | None:
         """The columns that requests are made of; None for all."""
         if self._template is not None:
-            return None if self._template.takes_row else self._template.variables | {CUSTOM_ID}
+            return None if self._template.takes_row else self._template.columns | {CUSTOM_ID}
         return {self._options.prompt_column or self._options.messages_column or "", CUSTOM_ID}
 
     def check(self, reader: Reader, names: Sequence[str], *, typed: bool) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from nomyo.batch.data.libraries import library
+from nomyo.batch.data.records import NotText
 
 _ROW: Final = "row"
 
@@ -35,8 +36,8 @@ class Template:
         self._undefined = jinja2.StrictUndefined
         fault = None
         try:
-            parsed = sandbox.parse(text)
-            self._variables: set[str] = library("jinja2.meta").find_undeclared_variables(parsed) - set(sandbox.globals)
+            self._named = _names_in(text)
+            self._variables = self._named - set(sandbox.globals)
             self._template = sandbox.from_string(text)
         except jinja2.TemplateSyntaxError as error:
             fault = f"line {error.lineno}: {error.message}"
@@ -45,8 +46,13 @@ class Template:
 
     @property
     def variables(self) -> set[str]:
-        """The columns that it names, without those that it takes from `row`."""
+        """The columns that it needs, without those that it takes from `row`."""
         return self._variables - {_ROW}
+
+    @property
+    def columns(self) -> set[str]:
+        """The columns that it may read: also those whose names are functions of Jinja2 (`range`, `namespace`)."""
+        return self._named - {_ROW}
 
     @property
     def takes_row(self) -> bool:
@@ -57,8 +63,10 @@ class Template:
         """Return the prompt of a row.
 
         Raises:
-            TemplateFaultError: The template fails on this row.
+            TemplateFaultError: The template fails on this row, or what it reads is not UTF-8.
         """
+        if any(isinstance(each, NotText) for name, each in values.items() if self.takes_row or name in self._named):
+            raise TemplateFaultError("the template needs a column that is not UTF-8")
         try:
             there = {name: self._undefined(name=name) if each is None else each for name, each in values.items()}
             prompt: str = self._template.render({_ROW: there, **there})
@@ -67,3 +75,11 @@ class Template:
         else:
             return prompt
         raise TemplateFaultError(f"the template fails on this row ({fault})")
+
+
+def _names_in(text: str) -> set[str]:
+    """Return the names that a template takes from outside: columns, and functions of Jinja2."""
+    bare = library("jinja2").Environment()
+    bare.globals.clear()  # else these names are left out, and so are columns that have them
+    names: set[str] = library("jinja2.meta").find_undeclared_variables(bare.parse(text))
+    return names

@@ -1,0 +1,55 @@
+"""Values of every type: those that Python, or the output's format, lacks cost no row, and no other prompt is sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+import pytest
+
+import nomyo.batch
+from nomyo.batch import DataOptions
+from support.batch_scene import PromptNotingRouter
+
+CANARY = "canary-prompt-31bd"
+
+
+@pytest.fixture
+def run(noting: PromptNotingRouter, key_directory: Path, tmp_path: Path) -> Any:
+    def run(source: object, output: str = "out.jsonl", template: str | None = None, **more: Any) -> Path:
+        asked: dict[str, Any] = {"prompt_column": "q"}
+        if template is not None:
+            (tmp_path / "prompt.j2").write_text(template)
+            asked = {"template": tmp_path / "prompt.j2"}
+        own: dict[str, Any] = {"base_url": noting.url, "allow_http": True, "key_dir": key_directory}
+        given = tmp_path / source if isinstance(source, str) else source
+        nomyo.batch.run(given, tmp_path / output, data=DataOptions(model="m", **asked, **more), **own)
+        return tmp_path / output
+
+    return run
+
+
+def json_rows(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.read_bytes().splitlines()]
+
+
+@pytest.mark.parametrize("template", ["{{ q }}", "{{ row }}", "{{ q | upper }}", "{% if q %}yes{% endif %}"])
+def test_template_on_text_that_is_not_utf_8_is_an_error_of_its_row(
+    template: str, run: Any, noting: PromptNotingRouter
+) -> None:
+    table = pa.table({"q": pa.array([b"a", b"b\xff"], pa.binary()).view(pa.string())})
+    rows = json_rows(run(table, template=template))
+    assert [row["error"] for row in rows] == [None, "invalid_row: the template needs a column that is not UTF-8"]
+    assert len(noting.prompts) == 1
+
+
+def test_template_takes_columns_that_are_called_as_jinja_s_functions(
+    run: Any, noting: PromptNotingRouter, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"namespace": ["a"], "range": ["b"]}), tmp_path / "in.parquet")
+    run("in.parquet", template="{{ namespace }} {{ range }}")
+    assert noting.prompts == ["a b"]
