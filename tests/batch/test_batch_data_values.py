@@ -53,3 +53,30 @@ def test_template_takes_columns_that_are_called_as_jinja_s_functions(
     pq.write_table(pa.table({"namespace": ["a"], "range": ["b"]}), tmp_path / "in.parquet")
     run("in.parquet", template="{{ namespace }} {{ range }}")
     assert noting.prompts == ["a b"]
+
+
+NS = 1_000_000_001
+TIMES = {
+    "t": (pa.array([NS, None], pa.timestamp("ns")), "1970-01-01T00:00:01.000000001"),
+    "zone": (pa.array([NS, None], pa.timestamp("ns", "Europe/Berlin")), "1970-01-01T01:00:01.000000001+0100"),
+    "no_zone": (pa.array([1, None], pa.timestamp("us", "Mars/Base")), "1970-01-01T00:00:00.000001Z"),
+    "far": (pa.array([10**15, None], pa.timestamp("ms")), "1000000000000000"),
+    "time": (pa.array([NS, None], pa.time64("ns")), "00:00:01.000000001"),
+    "took": (pa.array([NS, None], pa.duration("ns")), 1.000000001),
+    "day": (pa.array([10**8, None], pa.int32()).view(pa.date32()), "100000000"),
+    "list": (pa.array([[NS], None], pa.list_(pa.timestamp("ns"))), ["1970-01-01T00:00:01.000000001"]),
+    "twice": (
+        pa.StructArray.from_arrays([pa.array([1, 2]), pa.array(["x", "y"])], ["a", "a"]),
+        [["a", 1], ["a", "x"]],
+    ),
+    "map": (pa.array([[("k", NS)], None], pa.map_(pa.string(), pa.duration("ns"))), [["k", 1.000000001]]),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_values_that_python_lacks_are_written_all_the_same(kind: str, run: Any) -> None:
+    column, expected = TIMES[kind]
+    output = run(pa.table({"q": ["a", "b"], "x": column}))
+    [first, second] = json_rows(output)
+    assert first["x"] == expected
+    assert [first["response"], second["response"]] == ["a", "b"]

@@ -12,6 +12,7 @@ Modules, from the ground up; each imports only from those above it:
     files        the files of an input: one, a folder, a glob, or stdin
     records      a row of an input, with what is wrong with it
     plain_values values of Arrow as JSON and CSV can hold them
+    scalars      values of Arrow that Python's types cannot hold
     text_files   reads CSV, TSV and JSON lines
     arrow_files  reads Parquet and Arrow's own files
     tables       reads what a program has in memory

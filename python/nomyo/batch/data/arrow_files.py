@@ -13,7 +13,8 @@ from nomyo.batch.data.compressed import DamagedFileError
 from nomyo.batch.data.files import InputFile
 from nomyo.batch.data.formats import PARQUET
 from nomyo.batch.data.libraries import library
-from nomyo.batch.data.records import NOT_UTF8, Record, repeated_name, rows_at_once
+from nomyo.batch.data.records import Record, repeated_name, rows_at_once
+from nomyo.batch.data.scalars import UNFIT, scalar_value
 
 _MAGIC: Final = b"ARROW1"
 _BUFFER_BYTES: Final = 1 << 20
@@ -177,13 +178,6 @@ def records_of(batch: Any) -> Iterator[Record]:
 def _values(column: Any) -> list[Any]:
     try:
         values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:
-        return [_value(scalar) for scalar in column]
+    except UNFIT:
+        return [scalar_value(scalar) for scalar in column]
     return values
-
-
-def _value(scalar: Any) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        return NOT_UTF8
