@@ -55,6 +55,8 @@ def loop_factory() -> Callable[[], AbstractEventLoop] | None:
 def tls_connector() -> Callable[..., Any] | None:
     """Return aiofastnet's `create_connection`, which takes the loop first; None without it."""
     connector: Callable[..., Any] | None = _attribute_of(TLS, "create_connection")
+    if connector is not None:
+        import_module("encodings.ascii")  # as its first connection would, where a fork could interrupt it
     return connector
 
 

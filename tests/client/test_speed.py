@@ -107,6 +107,20 @@ print(_speed.run_loop(main()))
     assert said.stdout == "7\n"
 
 
+def test_what_the_first_fast_connection_imports_is_imported_before(tmp_path: Path) -> None:
+    """Seen with aiofastnet itself by test_fork.py, in an environment that has it."""
+    (tmp_path / "aiofastnet.py").write_text("def create_connection(): ...")
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from nomyo.exchange.http import connector
+assert connector._FAST_TLS is not None
+print("encodings.ascii" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert said.stdout == "True\n"
+
+
 def test_command_runs_in_the_loop_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
