@@ -13,9 +13,8 @@ import pytest
 
 import nomyo.batch
 from nomyo.batch import DataOptions
+from nomyo.batch.data import text_files
 from support.batch_scene import PromptNotingRouter
-
-CANARY = "canary-prompt-31bd"
 
 
 @pytest.fixture
@@ -80,3 +79,21 @@ def test_values_that_python_lacks_are_written_all_the_same(kind: str, run: Any) 
     [first, second] = json_rows(output)
     assert first["x"] == expected
     assert [first["response"], second["response"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([2**60 + 1, 0.5], [str(2**60 + 1), "0.5"]),
+        ([{"a": 2**60 + 1}, {"a": 0.5}], ['{"a": 1152921504606846977}', '{"a": 0.5}']),
+        ([1, 0.5], [1.0, 0.5]),
+        ([{}, {}], ["{}", "{}"]),
+        ([{"a": [{}]}, None], ['{"a": [{}]}', None]),
+    ],
+)
+def test_columns_of_json_that_no_type_holds_are_text(
+    values: list[Any], written: list[Any], run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_files, "MOST_ROWS", 1)
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"q": "a", "x": each}) for each in values))
+    assert pq.read_table(run("in.jsonl", "out.parquet"))["x"].to_pylist() == written

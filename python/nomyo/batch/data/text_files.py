@@ -75,11 +75,22 @@ def names_in_json(files: Sequence[JsonLines]) -> list[str]:
 def schema_of_json(files: Sequence[JsonLines]) -> Any:
     """Read all rows of some files; return the narrowest types that hold them, or text for a column that none holds."""
     types: dict[str, Any] = {}
-    for rows in _groups(record for file in files for record in file.records()):
+    widened: set[str] = set()
+    for rows in _all_groups(files):
         for name in dict.fromkeys(name for row in rows for name in row):
-            types[name] = _wider(types.get(name), [row.get(name) for row in rows])
+            found = _wider(types.get(name), [row.get(name) for row in rows])
+            if found != types.setdefault(name, found):
+                widened.add(name)
+            types[name] = found
+    for rows in _all_groups(files) if widened else ():  # of the rows before, not all need fit: 2**60 is no float
+        for name in widened:
+            types[name] = _wider(types[name], [row.get(name) for row in rows])
     pa = library("pyarrow")
-    return pa.schema([(name, _without_nulls(found)) for name, found in types.items()])
+    return pa.schema([(name, _storable(found)) for name, found in types.items()])
+
+
+def _all_groups(files: Sequence[JsonLines]) -> Iterator[list[Mapping[str, Any]]]:
+    return _groups(record for file in files for record in file.records())
 
 
 class SeparatedValues:
@@ -244,7 +255,12 @@ def _wider(known: Any, values: list[Any]) -> Any:
     return wider
 
 
-def _without_nulls(found: Any) -> Any:
-    """Return text for a column that holds nothing, because not every format has a type for that."""
+def _storable(found: Any) -> Any:
+    """Return text for a column that holds nothing, or an empty object, because not every format has types for these."""
     pa = library("pyarrow")
-    return pa.string() if pa.types.is_null(found) else found
+    return pa.string() if pa.types.is_null(found) or _has_empty_struct(found) else found
+
+
+def _has_empty_struct(found: Any) -> bool:
+    parts = [found.field(place).type for place in range(found.num_fields)]
+    return any(map(_has_empty_struct, parts)) or (library("pyarrow").types.is_struct(found) and not parts)
