@@ -97,3 +97,17 @@ def test_columns_of_json_that_no_type_holds_are_text(
     monkeypatch.setattr(text_files, "MOST_ROWS", 1)
     (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"q": "a", "x": each}) for each in values))
     assert pq.read_table(run("in.jsonl", "out.parquet"))["x"].to_pylist() == written
+
+
+def test_dictionaries_that_differ_are_values_in_an_arrow_file(run: Any) -> None:
+    parts = [pa.array(values).dictionary_encode() for values in (["a", "b"], ["c", "d"])]
+    output = run(pa.table({"q": ["1", "2", "3", "4"], "x": pa.chunked_array(parts)}), "out.arrow")
+    assert pa.ipc.open_file(output).read_all()["x"].to_pylist() == ["a", "b", "c", "d"]
+
+
+def test_files_may_differ_in_whether_values_may_be_null(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for name, value, nullable in (("a", 1, False), ("b", None, True)):
+        schema = pa.schema([("q", pa.string()), pa.field("x", pa.int64(), nullable=nullable)])
+        pq.write_table(pa.table({"q": [name], "x": [value]}, schema=schema), tmp_path / "parts" / f"{name}.parquet")
+    assert pq.read_table(run("parts", "out.parquet"))["x"].to_pylist() == [1, None]

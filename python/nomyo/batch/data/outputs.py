@@ -126,7 +126,9 @@ class BatchWriter:
         types = dict(zip(self._of_answer, types_of(self._of_answer), strict=True))
         self.schema = pa.schema(
             [
-                pa.field(each.name, types[each.of]) if each.from_answer else schema.field(each.of).with_name(each.name)
+                pa.field(each.name, types[each.of])
+                if each.from_answer
+                else schema.field(each.of).with_name(each.name).with_nullable(True)  # files may differ in that
                 for each in columns
             ]
         )
@@ -153,8 +155,22 @@ def batch_sink(stream: IO[bytes], form: Format, schema: Any) -> Iterator[Callabl
             groups.write()
         return
     ipc = library("pyarrow.ipc")
-    with (ipc.new_stream if form.is_stream else ipc.new_file)(stream, schema) as writer:
-        yield writer.write_batch
+    if form.is_stream:
+        with ipc.new_stream(stream, schema) as writer:
+            yield writer.write_batch
+        return
+    plain = _without_dictionaries(schema)
+    with ipc.new_file(stream, plain) as writer:
+        yield lambda batch: writer.write_batch(batch if plain == schema else batch.cast(plain))
+
+
+def _without_dictionaries(schema: Any) -> Any:
+    """Return a schema with values in place of dictionaries: a file of Arrow has one a column, batches more."""
+    pa = library("pyarrow")
+    for place, each in enumerate(schema):
+        if pa.types.is_dictionary(each.type):
+            schema = schema.set(place, each.with_type(each.type.value_type))
+    return schema
 
 
 class _Groups:
