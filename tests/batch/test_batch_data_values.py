@@ -111,3 +111,14 @@ def test_files_may_differ_in_whether_values_may_be_null(run: Any, tmp_path: Path
         schema = pa.schema([("q", pa.string()), pa.field("x", pa.int64(), nullable=nullable)])
         pq.write_table(pa.table({"q": [name], "x": [value]}, schema=schema), tmp_path / "parts" / f"{name}.parquet")
     assert pq.read_table(run("parts", "out.parquet"))["x"].to_pylist() == [1, None]
+
+
+@pytest.mark.parametrize("journal", ["out.jsonl", "link", "../{0}/out.jsonl"])
+def test_journal_that_is_the_output_is_refused(
+    journal: str, run: Any, noting: PromptNotingRouter, tmp_path: Path
+) -> None:
+    (tmp_path / "in.csv").write_text("q\na\n")
+    (tmp_path / "link").symlink_to("out.jsonl")
+    with pytest.raises(ValueError, match="the journal must not be the output"):
+        run("in.csv", journal=tmp_path / journal.format(tmp_path.name))
+    assert noting.prompts == []

@@ -124,6 +124,8 @@ class DataSource:
         """Refuse an output that is there already, unless it is that of this journal."""
         self._sealed = sealed
         folder = self.journal.parent
+        if os.path.realpath(self.journal) == str(self._output):
+            raise ValueError("the journal must not be the output: it keeps the answers that the output is made of")
         if not folder.is_dir():
             raise BatchError(f"the folder {folder} does not exist")
         if self._options.seal_input_columns and not sealed:
