@@ -12,7 +12,6 @@ use loom::sync::atomic;
 use std::cell::RefCell;
 use std::sync::Arc;
 pub use std::sync::atomic::Ordering;
-use std::thread::panicking;
 
 std::thread_local! {
     /// All atomics of this execution.
@@ -35,7 +34,7 @@ trait Inherited {
     fn copy(&self);
 }
 
-/// A thread that was ended by a panic changes nothing any more: to the others it stands still.
+/// A thread that was ended changes nothing any more: to the others it stands still.
 macro_rules! thrice {
     ($name:ident, $of:ty, $touch:ident, $nothing:expr) => {
         pub struct $name(Arc<[atomic::$name; 3]>);
@@ -63,7 +62,7 @@ macro_rules! thrice {
 
             #[track_caller]
             pub fn load(&self, order: Ordering) -> $of {
-                match panicking() {
+                match process::stands_still() {
                     true => $nothing,
                     false => self.here().load(order),
                 }
@@ -71,7 +70,7 @@ macro_rules! thrice {
 
             #[track_caller]
             pub fn store(&self, value: $of, order: Ordering) {
-                if !panicking() {
+                if !process::stands_still() {
                     self.here().store(value, order);
                     process::note_change();
                 }
@@ -113,7 +112,7 @@ macro_rules! changes {
             $(
                 #[track_caller]
                 pub fn $change(&self, value: u32, order: Ordering) -> u32 {
-                    if panicking() {
+                    if process::stands_still() {
                         return value;
                     }
                     let before = self.here().$change(value, order);

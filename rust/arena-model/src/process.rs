@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::OnceLock;
+use std::thread::panicking;
 
 /// The processes, by their numbers.
 pub const PARENT: usize = 0;
@@ -27,6 +28,10 @@ thread_cell! {
 }
 thread_cell! {
     static IS_ENDING: bool = false;
+}
+thread_cell! {
+    /// Whether [`end_thread`] has ended this thread, or the work that it did.
+    static WAS_ENDED: bool = false;
 }
 thread_cell! {
     /// This thread's value of the one slot that there is.
@@ -98,7 +103,14 @@ fn end_here() {
     NUMBER.set(NOWHERE);
 }
 
+/// Whether this thread stands still for the others from here on, while its panic drops what it holds. A thread that dies
+/// by [`crate::os::Died`] does not: what it holds is given back, and the others can look at what it left.
+pub fn stands_still() -> bool {
+    panicking() && WAS_ENDED.get()
+}
+
 pub fn end_thread() -> ! {
+    WAS_ENDED.set(true);
     resume_unwind(Box::new(Ended));
 }
 
