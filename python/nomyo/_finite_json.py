@@ -30,7 +30,7 @@ def ascii_json(value: Any, **form: Any) -> str:
 
     Args:
         value: A value of JSON's types.
-        form: `separators` and `indent`, as `json.dumps` takes them.
+        form: Of the layout and the order, as `json.dumps` takes them.
 
     Raises:
         ValueError: The value holds an integer of more digits than Python writes (`sys.set_int_max_str_digits`), or is

@@ -173,6 +173,27 @@ def test_damage_in_the_middle_keeps_what_was_answered(run: Any, noting: PromptNo
     assert not (tmp_path / "out.jsonl").exists()
 
 
+@pytest.mark.parametrize("given", ["folder", "folder/*.jsonl"])
+def test_link_without_a_target_is_no_file_to_pass_over(
+    given: str, run: Any, noting: PromptNotingRouter, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"q": "one"}\n')
+    (folder / "b.jsonl").symlink_to("missing")
+    refused(run, given, "No such file", noting)
+
+
+def test_link_to_a_folder_is_not_passed_over(run: Any, noting: PromptNotingRouter, tmp_path: Path) -> None:
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    for each in (folder, other):
+        (each / "a.jsonl").write_text('{"q": "one"}\n')
+    (folder / "more").symlink_to(other)
+    refused(run, "folder", "more is a link to a folder", noting)
+
+
 def test_glob_and_folder_without_files_are_refused(run: Any, noting: PromptNotingRouter, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "README.md").write_text("x")

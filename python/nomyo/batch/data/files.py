@@ -103,16 +103,17 @@ def files_of(path: Path) -> list[InputFile]:
     """Return the files that a path names, in the order of their names.
 
     Raises:
-        ValueError: A glob matches nothing, a folder has no such file, files differ in format, or a name has no format.
-        OSError: The path cannot be looked at.
+        ValueError: A glob matches nothing, a folder has no such file, or a link to another one, files differ in format,
+            or a name has no format.
+        OSError: The path, or a folder of it, cannot be looked at.
     """
     if is_glob(path):
-        found = sorted(Path(each) for each in glob.glob(str(path), recursive=True) if Path(each).is_file())
+        found = sorted(each for each in map(Path, glob.glob(str(path), recursive=True)) if not each.is_dir())
         if not found:
             raise ValueError(f"no file matches {path}")
         return _of_one_format(found, _common_folder(found), path)
     if path.is_dir():
-        found = sorted(each for each in path.rglob("*") if each.is_file() and _is_data(each.relative_to(path)))
+        found = sorted(each for each in _files_below(path) if _is_data(each.relative_to(path)))
         if not found:
             raise ValueError(f"the folder {path} has no file of a known format ({NAMES})")
         return _of_one_format(found, path, path)
@@ -160,9 +161,34 @@ def nameless_copy(content: BinaryIO, folder: Path | None) -> BinaryIO:
     return copy
 
 
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of its folders. A link without a target is one of them: to open it is an error.
+
+    Raises:
+        ValueError: A folder of it is a link: whoever follows links may read a file twice, or walk in a circle.
+        OSError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [each for each in folders if not _is_hidden(each)]
+        for linked in (each for each in folders if Path(here, each).is_symlink()):
+            raise ValueError(
+                f"{Path(here, linked)} is a link to a folder, which is not followed: name its files in a glob"
+            )
+        yield from (Path(here, each) for each in names)
+
+
 def _is_data(path: Path) -> bool:
-    """Return whether a file of a folder is a part of the input: other programs hide theirs by `.` and `_`."""
-    return format_of(path) is not None and not any(part.startswith((".", "_")) for part in path.parts)
+    """Return whether a file of a folder is a part of the input."""
+    return format_of(path) is not None and not any(map(_is_hidden, path.parts))
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether other programs mean a file or folder to be passed over."""
+    return name.startswith((".", "_"))
 
 
 def _common_folder(paths: Sequence[Path]) -> Path:

@@ -90,7 +90,7 @@ class DataOptions:
     def digest(self) -> str:
         """Return a digest of all that decides what a row asks."""
         asked = [self.prompt_column, self.messages_column, self.template_text(), self.system, self.model]
-        text = json.dumps([*asked, self.parameters], sort_keys=True)
+        text = json.dumps([*asked, self.parameters], sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 

@@ -13,13 +13,13 @@ Rules and promises:
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from nomyo._finite_json import ascii_json
 from nomyo.batch.data.arrow_files import arrow_reader
 from nomyo.batch.data.assembly import Assembly, Cancelled, columns_of
 from nomyo.batch.data.columns import check_alike
@@ -215,7 +215,7 @@ class DataSource:
         whole = hashlib.sha256()
         for row in self._all_rows():
             asked = [row.custom_id, row.body if isinstance(row, Row) else str(row)]
-            whole.update(json.dumps(asked, sort_keys=True, default=str).encode() + b"\n")
+            whole.update(ascii_json(asked, sort_keys=True, default=str).encode() + b"\n")
         return whole.hexdigest()
 
     def pending(self, done: DoneLines) -> Iterator[Row | BadRow]:
