@@ -8,6 +8,7 @@ what lies elsewhere in memory that is not locked is a residue.
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,14 @@ def test_failures_leave_nothing_but_the_objects(scene: Scene, kind: str, conduct
 @pytest.mark.parametrize("way", WAYS[::2])
 def test_cancelled_requests_leave_nothing_but_the_objects(scene: Scene, way: dict[str, str]) -> None:
     scene.router.conduct = "silent"
-    with waiting("cancelled", "async", scene.directory, {**scene.job, **way}) as child:
+    received = scene.directory / "received"
+
+    def tell() -> None:
+        scene.router.received.wait()
+        received.touch()
+
+    threading.Thread(target=tell, daemon=True).start()
+    with waiting("cancelled", "async", scene.directory, {**scene.job, **way, "received": str(received)}) as child:
         finds = child.search(scene.needles())
 
     assert scene.router.requests, "no request was cancelled as late as that"
