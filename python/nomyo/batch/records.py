@@ -32,8 +32,8 @@ METHOD: Final = "POST"
 URL: Final = "/v1/chat/completions"
 UNWRITABLE: Final = BatchError("the answer holds a number that is too long")
 """The failure of a row whose answer cannot be written as JSON."""
-_BOM: Final = b"\xef\xbb\xbf"
-_FIRST_BYTES: Final = b'{"id":"batch_req_'
+BOM: Final = b"\xef\xbb\xbf"
+FIRST_BYTES: Final = b'{"id":"batch_req_'
 _BEGIN: Final = re.compile(rb'\{"id":"batch_req_([1-9][0-9]{0,17})",("sealed":)?')
 _END: Final = b"}\n"
 _END_OF_SUCCESS: Final = b',"error":null}\n'
@@ -80,7 +80,7 @@ def read_row(line: int, content: bytes | None) -> Row | BadRow:
     """
     if content is None:
         return BadRow(line, "invalid_row", "the line is too long")
-    row = parsed_line(content.removeprefix(_BOM) if line == 1 else content, parse_unique_json)
+    row = parsed_line(content.removeprefix(BOM) if line == 1 else content, parse_unique_json)
     if isinstance(row, str):
         return BadRow(line, "invalid_json", row)
     if not isinstance(row, dict):
@@ -165,9 +165,9 @@ def whole_row(line: bytes) -> tuple[bytes, Mark] | None:
     order mark, or omitted the last line end. A part of a row is not JSON, so whole rows are found without the line end.
     """
     mark = read_mark(line)
-    if mark is not None and line.find(_FIRST_BYTES, 1) < 0:
+    if mark is not None and line.find(FIRST_BYTES, 1) < 0:
         return line, mark
-    bare = line.removeprefix(_BOM).strip()
+    bare = line.removeprefix(BOM).strip()
     row = parsed_line(bare)  # refuses two rows in one line, even if one was cut: JSON escapes quotes within its text
     if not isinstance(row, dict) or not {"id", "error"} <= row.keys():
         return None
@@ -190,8 +190,8 @@ def is_remnant(line: bytes) -> bool:
     other line was made by somebody else: rows whose line ends a tool removed, for example.
     """
     left = line.strip(b"\0")
-    begins_as_a_row = left[: len(_FIRST_BYTES)] == _FIRST_BYTES[: len(left)]
-    return begins_as_a_row and not line.endswith(b"\n") and line.count(_FIRST_BYTES) <= 1
+    begins_as_a_row = left[: len(FIRST_BYTES)] == FIRST_BYTES[: len(left)]
+    return begins_as_a_row and not line.endswith(b"\n") and line.count(FIRST_BYTES) <= 1
 
 
 def read_mark(row: bytes) -> Mark | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from nomyo import _core
 from nomyo.batch.data.answers import DEFAULT_FIELDS, FAILED, SEALED, answer_of
@@ -21,11 +21,10 @@ from nomyo.batch.data.sealed_columns import SEALED_INPUT, open_columns
 from nomyo.batch.data.selection import Column, select_columns
 from nomyo.batch.data.text_files import text_reader
 from nomyo.batch.output_reader import Damaged, map_ahead
-from nomyo.batch.records import read_mark
+from nomyo.batch.records import BOM, FIRST_BYTES, read_mark
 from nomyo.batch.sealed import open_row
 from nomyo.errors import SecurityError
 
-_FIRST_BYTES: Final = b'{"id":"batch_req_'
 Opened = tuple[Any, Mapping[str, Any]]
 """A row: its columns of the input, as a batch of one row, and its answer."""
 
@@ -38,7 +37,8 @@ def is_table(output: Path) -> bool:
     if form != Format(JSONL):
         return True
     with output.open("rb") as file:
-        return file.read(len(_FIRST_BYTES)) not in (_FIRST_BYTES, b"")
+        first = file.read(len(BOM + FIRST_BYTES)).removeprefix(BOM)
+    return bool(first) and not first.startswith(FIRST_BYTES)
 
 
 class SealedTable:
@@ -147,7 +147,7 @@ class SealedTable:
 
     def _open(self, numbered: tuple[int, tuple[Any, str | None, str | None]]) -> Opened | Damaged:
         number, (plain, sealed, inner) = numbered
-        line = (sealed or "").encode() + b"\n"
+        line = (sealed if isinstance(sealed, str) else "").encode() + b"\n"
         try:
             with open_row(line, self._key) as opened, opened.data as view:
                 answer = answer_of(bytes(view))

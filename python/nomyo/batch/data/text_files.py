@@ -22,10 +22,9 @@ from nomyo.batch.data.libraries import library
 from nomyo.batch.data.plain_values import utf8_text
 from nomyo.batch.data.records import MOST_ROWS, TARGET_BYTES, Record, repeated_name
 from nomyo.batch.input_lines import MAX_LINE_BYTES, NumberedLines
-from nomyo.batch.records import parsed_line
+from nomyo.batch.records import BOM, parsed_line
 
 _ROWS_FOR_NAMES: Final = 100
-_BOM: Final = b"\xef\xbb\xbf"
 
 
 def text_reader(file: InputFile) -> JsonLines | SeparatedValues:
@@ -44,7 +43,7 @@ class JsonLines:
         """Yield the lines that are not blank; None for one that is too long."""
         with self._file.content() as content:
             for number, line in NumberedLines(content):
-                yield line.removeprefix(_BOM) if line is not None and number == 1 else line
+                yield line.removeprefix(BOM) if line is not None and number == 1 else line
 
     def names(self) -> list[str]:
         """Return the names that the first hundred rows have."""
