@@ -39,7 +39,7 @@ def told(done: subprocess.CompletedProcess[bytes]) -> str:
     return " ".join(done.stderr.decode().split())
 
 
-@pytest.mark.parametrize("source", ["-", "/dev/stdin", "/dev/zero", "pipe", "directory", "/dev/null"])
+@pytest.mark.parametrize("source", ["/dev/stdin", "/dev/zero", "pipe", "/dev/null"])
 @pytest.mark.parametrize("dry", [True, False])
 def test_input_of_a_batch_that_is_no_file_is_told(dry: bool, source: str) -> None:
     done = nomyo_command("batch", source, *(["--dry-run"] if dry else ["-o", "new", *NOWHERE]))
@@ -48,7 +48,23 @@ def test_input_of_a_batch_that_is_no_file_is_told(dry: bool, source: str) -> Non
     assert source in told(done)
 
 
-@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1", "pipe", "directory", "/dev/zero", "/dev/null"])
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["-", "-o", "new"], "the name of new says no format"),
+        (["directory", "-o", "new.jsonl"], "the folder directory has no file of a known format"),
+        (["in.jsonl", "-o", "-"], "--journal is needed"),
+    ],
+)
+def test_stdin_folder_and_stdout_are_tables(words: list[str], why: str) -> None:
+    before = sorted(os.listdir())
+    done = nomyo_command("batch", *words, *NOWHERE)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert why in told(done)
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("output", ["/dev/stdout", "/dev/fd/1", "pipe", "directory", "/dev/zero", "/dev/null"])
 def test_output_of_a_batch_that_is_no_file_is_told(output: str) -> None:
     before = sorted(os.listdir())
     done = nomyo_command("batch", "in.jsonl", "-o", output, "--base-url", "http://127.0.0.1:9", "--allow-http")

@@ -62,5 +62,5 @@ def test_option_that_there_is_not_names_the_public_class(made: Any) -> None:
 
 def test_batch_names_the_function_that_was_called() -> None:
     run: Any = nomyo.batch.run
-    with pytest.raises(TypeError, match=r"^run\(\) takes 2 positional arguments but 50 were given$"):
+    with pytest.raises(TypeError, match=r"^run\(\) takes from 1 to 2 positional arguments but 50 were given$"):
         run(*[None] * 50)
