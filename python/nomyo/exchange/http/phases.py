@@ -39,6 +39,12 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
+    def end_all(self) -> None:
+        """End all exchanges, because their connections were closed."""
+        self.stop()
+        for phases in list(self.watched):
+            phases.end()
+
     def end_late(self) -> None:
         """End the exchanges whose phase is late, and set the timer for the others."""
         self.stop()

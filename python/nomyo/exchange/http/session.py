@@ -73,7 +73,8 @@ class Session:
             response = await self._bounded(request, phases)
             return answer_by(self._proxy, response)
         except (*ERRORS, *FAILURES) as error:
-            outcome = _of_proxy(self._proxy, error) or phases.named(failure_in(error) or failure_of(error))
+            failed = _of_proxy(self._proxy, error) or phases.named(failure_in(error) or failure_of(error))
+            outcome = CLOSED if failed.timed_out and self._connector.closed else failed
         except ConfigurationError as error:  # of the lookup
             outcome = NetworkFailure(str(error), connected=False, lasting=True)
         except (asyncio.CancelledError, RuntimeError):
@@ -88,6 +89,7 @@ class Session:
         for protocol in list(self._uploads):
             _abort(protocol)
         await self._connector.close()
+        self._deadlines.end_all()  # aiohttp does not tell those who wait for the rest of a body
 
     async def _bounded(self, request: Request, phases: Phases) -> Response:
         watched = self._deadlines.watched
