@@ -85,7 +85,6 @@ class Session:
 
     async def aclose(self) -> None:
         """Close all connections, also those of requests under way. Idempotent."""
-        self._deadlines.stop()
         for protocol in list(self._uploads):
             _abort(protocol)
         await self._connector.close()
