@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from nomyo import BatchError
 from nomyo.batch import DataOptions
 from nomyo.batch.data import assembly
 from nomyo.batch.data import source as source_module
-from support.batch_scene import PromptNotingRouter, command, runner, size_bytes, whole_rows
+from support.batch_scene import PromptNotingRouter, command, kill_when_grown, runner, whole_rows
 from support.process import unmeasured
 from support.waiting import until
 
@@ -69,14 +68,6 @@ def opened(output: Path, archive: Path) -> Path:
     return plain
 
 
-def kill_somewhere(process: subprocess.Popen[bytes], journal: Path, chance: random.Random) -> None:
-    enough = size_bytes(journal) + chance.randrange(1, 25_000)
-    until(lambda: size_bytes(journal) >= enough or process.poll() is not None)
-    time.sleep(chance.uniform(0, 0.02))
-    process.kill()
-    process.wait(timeout=30)
-
-
 @pytest.mark.slow("starts the command eleven times, nine of which are killed")
 @pytest.mark.parametrize("seal", [None, "answers", "all"])
 def test_killed_batch_ends_like_an_undisturbed_one(
@@ -92,7 +83,7 @@ def test_killed_batch_ends_like_an_undisturbed_one(
         with subprocess.Popen(
             command(source, output, noting.url, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
-            kill_somewhere(process, journal, chance)
+            kill_when_grown(process, journal, chance)
         assert not output.exists() or len(whole_rows(journal)) == ROWS, "the output is there before all is done"
         assert len(whole_rows(journal)) >= done_before
     for die in ("0", str(ROWS // 2), str(ROWS - 1)):

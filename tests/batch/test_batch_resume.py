@@ -24,6 +24,7 @@ from support.batch_scene import (
     PromptNotingRouter,
     batch,
     command,
+    kill_when_grown,
     line_of,
     outcome,
     outcomes,
@@ -45,12 +46,10 @@ def kill_somewhere(process: subprocess.Popen[bytes], output: Path, chance: rando
     """Kill a batch when it has written so much more, or at some moment of its start."""
     if chance.random() < 0.2:
         time.sleep(chance.uniform(0, 1))
+        process.kill()
+        process.wait(timeout=30)
     else:
-        enough = size_bytes(output) + chance.randrange(1, 25_000)
-        until(lambda: size_bytes(output) >= enough or process.poll() is not None)
-        time.sleep(chance.uniform(0, 0.02))
-    process.kill()
-    process.wait(timeout=30)
+        kill_when_grown(process, output, chance)
 
 
 @pytest.mark.slow("eleven starts of the command, ten of which are killed")

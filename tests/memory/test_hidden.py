@@ -77,8 +77,8 @@ assert buffer == b"content" and nomyo.get_memory_protection_info().hidden
 """)
 
 
-def test_file_that_is_being_read_refuses() -> None:
-    run("""
+# A thread that reads a file into locked memory, and waits for what the pipe does not give.
+READING = """
 import nomyo
 read, write = os.pipe()
 reader = threading.Thread(target=nomyo.SecureBuffer.from_file, args=[f"/dev/fd/{read}"])
@@ -87,6 +87,13 @@ call = ""
 while not call.startswith("0 "):  # read(2): the reader waits for the pipe
     with open(f"/proc/self/task/{reader.native_id}/syscall") as file:
         call = file.read()
+"""
+
+
+def test_file_that_is_being_read_refuses() -> None:
+    run(
+        READING
+        + """
 try:
     nomyo.harden_process(hide_memory=True)
 except nomyo.SecurityError as error:
@@ -96,19 +103,14 @@ else:
 os.close(write)
 reader.join()
 nomyo.harden_process(hide_memory=True)
-""")
+"""
+    )
 
 
 def test_child_can_hide_while_a_thread_of_its_parent_reads_a_file() -> None:
-    run("""
-import nomyo
-read, write = os.pipe()
-reader = threading.Thread(target=nomyo.SecureBuffer.from_file, args=[f"/dev/fd/{read}"])
-reader.start()
-call = ""
-while not call.startswith("0 "):  # read(2): the reader waits for the pipe
-    with open(f"/proc/self/task/{reader.native_id}/syscall") as file:
-        call = file.read()
+    run(
+        READING
+        + """
 child = os.fork()
 if child == 0:
     try:
@@ -119,7 +121,8 @@ status = os.waitpid(child, 0)[1]
 os.close(write)
 reader.join()
 assert status == 0
-""")
+"""
+    )
 
 
 REFUSED = f"""

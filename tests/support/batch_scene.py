@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from nomyo.serve.router.refusal import Refusal
 from nomyo.serve.router.router import Router
 from nomyo.serve.router.running import RunningRouter
 from support import peer
+from support.waiting import until
 
 Outcome = tuple[str | None, str | None, str | None]
 """custom_id, what the model said, and the error's code."""
@@ -208,3 +211,12 @@ def whole_rows(output: Path) -> list[bytes]:
 
 async def lives() -> bool:
     return True
+
+
+def kill_when_grown(process: subprocess.Popen[bytes], output: Path, chance: random.Random) -> None:
+    """Kill a batch at a random moment after it has written some bytes more to a file, or has ended."""
+    enough = size_bytes(output) + chance.randrange(1, 25_000)
+    until(lambda: size_bytes(output) >= enough or process.poll() is not None)
+    time.sleep(chance.uniform(0, 0.02))
+    process.kill()
+    process.wait(timeout=30)
