@@ -207,7 +207,8 @@ class DataSource:
         if self._path is None:
             return 0, self._digest_of_requests()
         found = [file.digest() for file in self._files]
-        whole = hashlib.sha256(b"".join(digest for _, digest in found) + self._options.digest().encode())
+        asked = self._files[0].format.kind + self._options.digest()  # the same bytes may be CSV and TSV
+        whole = hashlib.sha256(b"".join(digest for _, digest in found) + asked.encode())
         return sum(size_bytes for size_bytes, _ in found), whole.hexdigest()
 
     def _digest_of_requests(self) -> str:
