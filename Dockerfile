@@ -11,7 +11,7 @@ RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip install --quiet --no-cache-dir --require-hashes --requirement deploy/build-requirements.txt \
     && /opt/build/bin/pip --python /opt/nomyo/bin/python install --quiet --no-cache-dir --require-hashes --requirement deploy/requirements.txt
 COPY . .
-RUN /opt/build/bin/maturin build --quiet --release --locked --interpreter /opt/nomyo/bin/python --out /dist \
+RUN MATURIN_NO_MISSING_BUILD_BACKEND_WARNING=1 /opt/build/bin/maturin build --quiet --release --locked --interpreter /opt/nomyo/bin/python --out /dist \
     && /opt/build/bin/pip --python /opt/nomyo/bin/python install --quiet --no-cache-dir --no-deps /dist/*.whl \
     && /opt/nomyo/bin/python -m compileall -q /opt/nomyo/lib
 

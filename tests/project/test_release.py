@@ -246,3 +246,10 @@ def test_actions_are_pinned_by_a_whole_digest_with_their_version(workflow: Path)
             assert re.fullmatch(r"v\d+\.\d+\.\d+", version), action
     assert re.search(r"^permissions: \{\}$", text, re.MULTILINE)
     assert text.count("actions/checkout@") == text.count("persist-credentials: false")
+
+
+@pytest.mark.parametrize("name", [".github/workflows/release.yml", "Dockerfile", "Makefile", "tools/wheels/build.py"])
+def test_maturin_does_not_warn_of_our_build_backend(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert "maturin" in text
+    assert re.search(r'MATURIN_NO_MISSING_BUILD_BACKEND_WARNING"?(=|: )"?1', text)
