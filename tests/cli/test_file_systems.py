@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 import nomyo
+from nomyo._files import new_files
 from nomyo.batch.governor import Governor
 from nomyo.batch.governor import governor as governor_module
 from nomyo.serve.router.running import RunningRouter
@@ -115,6 +118,25 @@ def test_file_is_made_and_replaced_where_there_are_no_hard_links(faults: list[st
     assert old.read_bytes() == b"a" * 3_000_000 + b"b"
     assert (new.read_bytes(), old.stat().st_mode & 0o777, new.stat().st_mode & 0o777) == (b"content", 0o640, 0o600)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+def test_file_is_closed_when_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows renames no open file, has no nameless ones, and its memory sticks have no hard links."""
+
+    def link(new: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EINVAL, "no links", str(new))
+
+    def rename(new: Path, path: Path) -> None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+        new.rename(path)
+
+    monkeypatch.setattr(new_files, "create_nameless", lambda _: None)
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(os, "replace", rename)
+    with new_files.created(tmp_path / "new") as descriptor:
+        os.write(descriptor, b"content")
+    assert (tmp_path / "new").read_bytes() == b"content"
 
 
 @pytest.mark.outside("strace")

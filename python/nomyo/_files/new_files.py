@@ -82,6 +82,7 @@ def created(path: Path) -> Iterator[int]:
     with naming(path), _new_file(staged(path)) as file:
         yield file.descriptor
         file.name()
+        file.close_descriptor()
         _link_or_rename(staged(path), path)
     sync_directory(path)
 
@@ -176,7 +177,10 @@ def _link_nameless(descriptor: int, new: Path) -> None:
 
 
 def _link_or_rename(new: Path, path: Path) -> None:
-    """Give a file its name, never replacing another file. Without hard links, an empty file reserves the name first."""
+    """Give a file its name, never replacing another one. Without hard links, an empty file reserves the name first.
+
+    No process has the file open: Windows renames no open file.
+    """
     try:
         os.link(new, path)
     except OSError as error:
