@@ -1,5 +1,7 @@
 """The build backend (PEP 517): maturin's, which says in one sentence what is missing, and gets the crates first.
 
+It refuses Pythons that the package itself would refuse, once it were compiled (`python/nomyo/_missing_core.py`).
+
 Source distributions bring no crates: with them they would have 40 MB instead of 0.6, for the few who build in a place
 without a network and have a mirror or `cargo vendor` of their own (docs/decisions.md).
 """
@@ -7,9 +9,12 @@ without a network and have a mirror or `cargo vendor` of their own (docs/decisio
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -29,6 +34,7 @@ __all__ = [
 ]
 
 _ROOT = Path(__file__).parents[1]
+_NOT_SERVED = "nomyo serves ordinary builds of CPython {needed} and later, and this is {given}: build it with {instead}"
 _WITHOUT_RUST = (
     "To be built from source, nomyo needs Rust {needed} or later, and there is no cargo in PATH: install a wheel "
     "(pip install --only-binary=:all: nomyo), or Rust (https://rustup.rs)"
@@ -50,12 +56,22 @@ _WITHOUT_CRATES = (
 
 
 def get_requires_for_build_wheel(*arguments: Any, **options: Any) -> list[str]:
-    """Return what a build needs. Raises SystemExit if there is no Rust, which maturin would load: hundreds of MB."""
+    """Return what a build needs.
+
+    Raises:
+        SystemExit: This Python is not served; or there is no Rust, which maturin would load: hundreds of MB.
+    """
+    _refuse_other_python()
+    return get_requires_for_build_sdist(*arguments, **options)
+
+
+def get_requires_for_build_sdist(*arguments: Any, **options: Any) -> list[str]:
+    """Return what the source distribution needs, which any Python can make. Raises SystemExit if there is no Rust."""
     _cargo()
     return list(maturin.get_requires_for_build_wheel(*arguments, **options))
 
 
-get_requires_for_build_editable = get_requires_for_build_sdist = get_requires_for_build_wheel
+get_requires_for_build_editable = get_requires_for_build_wheel
 
 
 def prepare_metadata_for_build_wheel(*arguments: Any, **options: Any) -> str:
@@ -84,6 +100,7 @@ def build_editable(*arguments: Any, **options: Any) -> str:
 
 def _get_crates() -> None:
     """Load the crates, if they are not there yet. Raises SystemExit if that fails, or something else is missing."""
+    _refuse_other_python()
     cargo = _cargo()
     _refuse_old(cargo)
     _refuse_without_compiler()
@@ -92,6 +109,19 @@ def _get_crates() -> None:
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise SystemExit(_WITHOUT_CRATES.format(reason=lines[-1] if lines else f"exit code {done.returncode}"))
+
+
+def _refuse_other_python() -> None:
+    version = "{}.{}".format(*sys.version_info)
+    if sys.implementation.name != "cpython":
+        given, instead = platform.python_implementation(), "CPython"
+    elif sysconfig.get_config_var("Py_GIL_DISABLED"):
+        given, instead = f"a free-threaded build of {version}", f"python{version}"
+    else:
+        return
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = project["requires-python"].removeprefix(">=")
+    raise SystemExit(_NOT_SERVED.format(needed=needed, given=given, instead=instead))
 
 
 def _cargo() -> str:

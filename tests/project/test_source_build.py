@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,36 @@ def test_missing_c_compiler_is_told_before_anything_is_compiled(
     monkeypatch.setenv("CC", "another-compiler")  # whose name cargo knows how to use
     with pytest.raises(SystemExit, match="Cargo says"):
         source_build.build_wheel(str(tmp_path))
+
+
+@pytest.mark.parametrize("hook", [source_build.get_requires_for_build_wheel, source_build.build_wheel])
+def test_free_threaded_python_is_refused_before_anything_is_compiled(
+    hook: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {**sysconfig.get_config_vars(), "Py_GIL_DISABLED": 1}
+    monkeypatch.setattr(sysconfig, "get_config_var", variables.get)
+    version = "{}.{}".format(*sys.version_info)
+
+    assert callable(hook)
+    with pytest.raises(SystemExit) as refused:
+        hook(str(tmp_path))
+
+    assert str(refused.value) == (
+        "nomyo serves ordinary builds of CPython 3.11 and later, "
+        f"and this is a free-threaded build of {version}: build it with python{version}"
+    )
+
+
+def test_other_implementation_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.implementation, "name", "pypy")
+    monkeypatch.setattr(platform, "python_implementation", lambda: "PyPy")
+
+    with pytest.raises(SystemExit, match=r"CPython 3\.11 and later, and this is PyPy: build it with CPython$"):
+        source_build.get_requires_for_build_wheel()
+
+
+def test_source_distribution_is_made_by_any_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(source_build.__file__).parents[1])
+    monkeypatch.setattr(sys.implementation, "name", "pypy")
+
+    assert isinstance(source_build.get_requires_for_build_sdist(), list)
