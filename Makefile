@@ -255,7 +255,8 @@ lint-workflows: $(VENV)/ready $(ACTIONLINT)
 
 $(ACTIONLINT):
 	@command -v go >/dev/null || { echo 'Go 1.24 or later is missing, which compiles actionlint (Debian: apt-get install golang).' >&2; exit 1; }
-	GOBIN='$(CURDIR)/$(@D)' go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+	GOBIN='$(CURDIR)/$(@D)' go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 || { echo \
+	  "actionlint could not be compiled: that takes Go 1.24 or later (this is $$(go env GOVERSION)), and Go's module proxy." >&2; exit 1; }
 
 # Known vulnerabilities of crates (RustSec) and packages (PyPI's database): needs the network, and is no part of the gate.
 advisories: $(VENV)/ready

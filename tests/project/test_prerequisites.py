@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -124,6 +125,34 @@ def test_venv_of_another_python_is_refused(
     assert f"was made by another Python ({version}" in said
     assert f"`python3` is Python {VERSION}" in said
     assert "rm -rf" in said
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        pytest.param(None, "Go 1.24 or later is missing, which compiles actionlint", id="no Go"),
+        pytest.param(
+            'case "$1" in env) echo go1.19.8;; *) exit 1;; esac', "Go 1.24 or later (this is go1.19.8)", id="old Go"
+        ),
+    ],
+)
+def test_linter_of_workflows_says_which_go_it_needs(tmp_path: Path, program: str | None, said: str) -> None:
+    made = tmp_path / "actionlint"
+    if program is not None:
+        put(tmp_path / "go", program)
+    done = subprocess.run(
+        [str(shutil.which("make")), "--no-print-directory", str(made), f"ACTIONLINT={made}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=REPOSITORY,
+        env={"PATH": str(tmp_path)},
+    )
+
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not made.exists()
 
 
 @pytest.mark.parametrize("target", ["setup", "test", "test-all", "demo"])
