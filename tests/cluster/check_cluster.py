@@ -20,7 +20,7 @@ from nomyo.batch.governor import Limits
 from nomyo.batch.ray.completions import Options
 from nomyo.batch.ray.part_sender import PartSender
 from nomyo.batch.ray.parts import Part, cut
-from nomyo.batch.runner import Summary
+from nomyo.batch.summary import Summary
 from nomyo.errors import BatchError
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import nomyo.batch
-from nomyo.batch.runner import Summary
+from nomyo.batch.summary import Summary
 from support.batch_scene import PromptNotingRouter
 
 CLIENT: dict[str, Any] = {"allow_http": True, "key_size": 2048}

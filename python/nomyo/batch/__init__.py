@@ -41,7 +41,10 @@ Modules, from the ground up; each imports only from those above it:
     run_figures     the figures of a run, as JSON and for Prometheus
     metrics_file    a file with these figures, replaced every few seconds
     estimate        the dry run
-    runner          a run: the engine of `create_many` between input and journal
+    summary         the state of a batch after a run
+    opened          the files of a batch, opened and finished in threads
+    one_run         the engine of `create_many` between input and journal
+    runner          a batch from its first row to its last
     ray             the same over a Ray cluster; imported by name alone
 """
 
@@ -50,8 +53,9 @@ from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.output_reader import Damaged, read
 from nomyo.batch.progress import PlainProgress, Progress
-from nomyo.batch.runner import Summary, run, run_async
+from nomyo.batch.runner import run, run_async
 from nomyo.batch.stop import Stop
+from nomyo.batch.summary import Summary
 
 __all__ = [
     "Budget",

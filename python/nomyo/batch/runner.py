@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import aclosing, closing, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, ParamSpec, Unpack
 
 from nomyo._checks import check_int, check_number
-from nomyo._counts import total
-from nomyo._create_many import Result, run_many_async
 from nomyo._create_request import prepare
-from nomyo._plurals import counted
-from nomyo._threads import submit_or_run
 from nomyo.batch.admission import Admission
 from nomyo.batch.budget import Budget, checked_budget
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
@@ -24,63 +19,26 @@ from nomyo.batch.data.options import DataOptions
 from nomyo.batch.data.source import source_of
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.governor.limits import limits_at
-from nomyo.batch.input_lines import Survey
 from nomyo.batch.internal_errors import no_caller_fault
-from nomyo.batch.journal import Journal
-from nomyo.batch.metrics_file import MetricsFile, kept_current, metrics_at
+from nomyo.batch.metrics_file import metrics_at
+from nomyo.batch.one_run import Run
+from nomyo.batch.opened import finish, in_thread, open_files
 from nomyo.batch.progress import Progress, guarded
-from nomyo.batch.records import UNWRITABLE, BadRow, Row, answered, failed, is_success, tokens_of
 from nomyo.batch.router_check import check_router, router_is_alive, server_key_known
-from nomyo.batch.run_figures import RunFigures
 from nomyo.batch.seal_key import seal_to
-from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
-from nomyo.batch.source import Source
 from nomyo.batch.stop import Stop
+from nomyo.batch.summary import Summary
 from nomyo.client import SecureCompletionClient
-from nomyo.errors import DisposedError
 from nomyo.exchange.own_names import named
 from nomyo.exchange.settings import PATIENT_TIMEOUT_S
 from nomyo.exchange.signatures import shows_options
 from nomyo.exchange.tracebacks import clears_traceback
-from nomyo.exchange.workers import file_pool
 from nomyo.responses import ChatCompletionResponse
 
 _P = ParamSpec("_P")
-_T = TypeVar("_T")
 PATIENCE_S = 7200.0
 """Four times the cool-down of a key at the public service, so that a second one during the first is waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The state of a batch after a run."""
-
-    rows: int
-    """Rows of the input."""
-    succeeded: int
-    """Rows of the output that hold an answer."""
-    failed: int
-    """Rows of the output that hold an error."""
-    done_before: int
-    """Rows that were done before this run."""
-    prompt_tokens: int
-    """Tokens of the prompts that this run got answers for, as the router counts them."""
-    completion_tokens: int
-    """Tokens of the answers of this run, as the router counts them."""
-    reasons: tuple[tuple[str, int], ...] = field(default=(), kw_only=True)
-    """Why rows failed in this run, without content, each with the number of rows; the most frequent first."""
-    table: Any = field(default=None, kw_only=True, repr=False, compare=False)
-    """The rows with their answers, as a pyarrow table, if the input was a table and no output was named."""
-    limit: str | None = field(default=None, kw_only=True)
-    """The budget or deadline that ended this run before all rows were done, in words; None if none did."""
-    cost: float | None = field(default=None, kw_only=True)
-    """What all runs cost, by the prices of the budget; None without prices."""
-
-    @property
-    def left(self) -> int:
-        """Rows that are not done, because the run was stopped, or a limit ended it."""
-        return self.rows - self.succeeded - self.failed
 
 
 @clears_traceback
@@ -160,46 +118,57 @@ async def run_async(
     progress = guarded(progress)
     if not isinstance(stop, Stop | None):
         raise TypeError("stop must be a nomyo.batch.Stop")
-    source = await _in_thread(source_of, input, output, data)
+    source = await in_thread(source_of, input, output, data)
     metrics = metrics_at(metrics_file, (input, output), source.journal)
     # A mistyped name is told at once: a client makes a key pair, and a router that is away is waited for.
-    await _in_thread(partial(source.check_output, sealed=encrypt_to is not None))
-    await _in_thread(source.check_input)
-    seal = await _in_thread(seal_to, encrypt_to, client_options)
+    await in_thread(partial(source.check_output, sealed=encrypt_to is not None))
+    await in_thread(source.check_input)
+    seal = await in_thread(seal_to, encrypt_to, client_options)
     async with SecureCompletionClient(**as_of_client({"max_connections": concurrency, **client_options})) as client:
         admission = await _governor(client, rate, limits, token_rate) if governor is None else governor
-
-        async def create(body: dict[str, Any]) -> ChatCompletionResponse:
-            call = prepare(body, None, None, {})[0]
-            try:
-                return await client.send(call)
-            finally:
-                sender.heed(call.rate_headers)
-
-        sender = Sender(
-            create,
-            admission,
-            lambda: router_is_alive(client),
-            max_retries=max_retries,
-            patience_s=patience,
-            report=progress.tell,
-            server_key=lambda: server_key_known(client),
-            address=client.settings.base_url,
-            budget=budget,
+        sender = _sender(
+            client, admission, max_retries=max_retries, patience_s=patience, report=progress.tell, budget=budget
         )
         (stop or Stop()).attach(sender)
         with suppress(NotSent), sender.spending.until_deadline(sender.stop_at_limit):
             sender.reached = await sender.unless_stopped(lambda: check_router(client))
-        opened = await _open(source, ordered, retry_errors, concurrency, seal, budget.counts)
-        with closing(source):
+        opened = await open_files(source, ordered, retry_errors, concurrency, seal, budget.counts)
+        with closing(source), _told_to_go_on():
             async with opened.journal:
-                try:
-                    with no_caller_fault(), sender.spending.until_deadline(sender.stop_at_limit):
-                        summary = await _Batch(opened, sender, progress, metrics).run(concurrency, ordered)
-                        return summary if summary.left else replace(summary, table=await _finish(source, seal))
-                except OSError as error:
-                    error.add_note("what is in the output counts: the same command goes on")
-                    raise
+                with no_caller_fault(), sender.spending.until_deadline(sender.stop_at_limit):
+                    summary = await Run(opened, sender, progress, metrics).run(concurrency, ordered)
+                    return summary if summary.left else replace(summary, table=await finish(source, seal))
+
+
+def _sender(client: SecureCompletionClient, admission: Admission, **options: Any) -> Sender:
+    """Return the sender of rows to the router of a client."""
+
+    async def create(body: dict[str, Any]) -> ChatCompletionResponse:
+        call = prepare(body, None, None, {})[0]
+        try:
+            return await client.send(call)
+        finally:
+            sender.heed(call.rate_headers)
+
+    sender = Sender(
+        create,
+        admission,
+        lambda: router_is_alive(client),
+        server_key=lambda: server_key_known(client),
+        address=client.settings.base_url,
+        **options,
+    )
+    return sender
+
+
+@contextmanager
+def _told_to_go_on() -> Iterator[None]:
+    """Add to an error of the system that no row is lost."""
+    try:
+        yield
+    except OSError as error:
+        error.add_note("what is in the output counts: the same command goes on")
+        raise
 
 
 def _blocking(function: Callable[_P, Coroutine[Any, Any, Summary]]) -> Callable[_P, Summary]:
@@ -222,171 +191,10 @@ run = _blocking(run_async)
 """`run_async` for programs without an event loop: it takes the same arguments, and blocks until the batch is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """The files of a batch."""
-
-    source: Source
-    survey: Survey
-    journal: Journal
-
-
-async def _open(source: Source, *wanted: Any) -> _Opened:
-    """Open the files of a batch in a thread. If this is cancelled, all of them are closed again."""
-    cancelled = threading.Event()
-    opening = _in_thread(_open_now, cancelled.is_set, source, *wanted)
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        cancelled.set()
-        with suppress(Exception):
-            opened = await opening
-            source.close()
-            await opened.journal.aclose()
-        raise
-
-
-def _in_thread(function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
-    return asyncio.wrap_future(submit_or_run(file_pool, partial(function, *arguments)))
-
-
-def _open_now(
-    cancelled: Callable[[], bool],
-    source: Source,
-    ordered: bool,
-    retry_errors: bool,
-    concurrency: int,
-    seal: Seal | None,
-    counts_tokens: bool,
-) -> _Opened:
-    survey = source.open(cancelled)
-    try:
-        journal = Journal(
-            source.journal,
-            survey,
-            ordered=ordered,
-            retry_errors=retry_errors,
-            max_unsynced=concurrency,
-            seal=seal,
-            counts_tokens=counts_tokens,
-        )
-    except BaseException:
-        source.close()
-        raise
-    return _Opened(source, survey, journal)
-
-
-async def _finish(source: Source, seal: Seal | None) -> Any:
-    """Have the source make what the caller wants. If this is cancelled, it is waited for, since it uses the journal."""
-    cancelled = threading.Event()
-    finishing = _in_thread(source.finish, seal, cancelled.is_set)
-    try:
-        return await asyncio.shield(finishing)
-    except asyncio.CancelledError:
-        cancelled.set()
-        await asyncio.wait([finishing])
-        raise
-
-
 async def _governor(
     client: SecureCompletionClient, rate: float | None, limits: Limits | None, token_rate: int | None
 ) -> Governor:
     settings = client.settings
     rules = limits_at(settings.base_url, limits, rate, token_rate)
     with no_caller_fault():
-        return await _in_thread(Governor.shared, rules, settings.base_url, settings.api_key)
-
-
-class _Batch:
-    """One run."""
-
-    def __init__(self, opened: _Opened, sender: Sender, progress: Progress, metrics: MetricsFile | None) -> None:
-        self._input = opened.source
-        self._survey = opened.survey
-        self._journal = opened.journal
-        self._sender = sender
-        self._sender.begin_with(opened.journal.tokens)
-        self._sender.all_begun = lambda: self._taken == self._survey.rows - self._figures.done_before
-        self._progress = progress
-        self._metrics = metrics
-        self._figures = RunFigures(opened.survey.rows, opened.journal.done, sender.spending)
-        self._under_way: dict[int, Row | BadRow] = {}
-        self._held_back: list[Result] = []
-        """Refusals that may be the account's fault. They become their rows' outcomes if a later row is answered."""
-        self._taken = 0
-
-    async def run(self, concurrency: int, ordered: bool) -> Summary:
-        async with kept_current(self._metrics, self._figures, self._progress.tell):
-            return await self._run(concurrency, ordered)
-
-    async def _run(self, concurrency: int, ordered: bool) -> Summary:
-        self._progress.begin(self._survey.rows, self._figures.done_before, self._journal.done.failed)
-        try:
-            if self._journal.dropped:
-                self._progress.tell(f"dropped {counted(self._journal.dropped, 'damaged line')} of the output")
-            results = run_many_async(self._sender.send, self._source(), concurrency, ordered)
-            async with aclosing(results):  # type: ignore[type-var]
-                async for result in results:
-                    await self._hold_back_or_write(result)
-            refusals = [each.error for each in self._held_back if self._sender.may_be_account_fault(each.error)]
-            earlier = self._journal.done.rows - self._journal.done.failed
-            self._sender.stop_if_account_at_fault(refusals, earlier_answers=earlier > 0)
-            if not self._sender.stopping:  # else these rows are to be done yet
-                await self._write_refusals(self._taken)
-            await self._journal.finish()
-        finally:
-            self._progress.end()
-        await _in_thread(self._input.verify)
-        if self._sender.failure is not None:
-            raise self._sender.failure
-        done = self._journal.done
-        return Summary(
-            self._survey.rows,
-            done.rows - done.failed,
-            done.failed,
-            self._figures.done_before,
-            *self._figures.tokens,
-            reasons=self._figures.reasons.most_frequent_first(),
-            limit=self._figures.limit,
-            cost=self._figures.cost,
-        )
-
-    def _source(self) -> Iterator[Row | BadRow]:
-        """Yield the rows that are not done, until the sender stops."""
-        for row in self._input.pending(self._journal.done):
-            if self._sender.stopping:
-                break
-            self._under_way[self._taken] = row
-            self._taken += 1
-            yield row
-
-    async def _hold_back_or_write(self, result: Result) -> None:
-        if self._sender.may_be_account_fault(result.error):
-            self._held_back.append(result)
-            return
-        if result.response is not None:
-            await self._write_refusals(result.index)
-        await self._write(result)
-
-    async def _write_refusals(self, before: int) -> None:
-        """Write the held-back refusals of rows before this one. An answer tells nothing about rows sent after it."""
-        due = [refusal for refusal in self._held_back if refusal.index < before]
-        self._held_back = [refusal for refusal in self._held_back if refusal.index >= before]
-        for refusal in due:
-            await self._write(refusal)
-
-    async def _write(self, result: Result) -> None:
-        """Write the outcome of a row."""
-        row = self._under_way.pop(result.index)
-        if isinstance(result.error, NotSent | DisposedError):
-            return
-        if isinstance(row, Row) and result.response is not None:
-            written = answered(row, result.response)
-        else:
-            assert result.error is not None
-            written = failed(row.line, row.custom_id, result.error)
-        await self._journal.append(written)
-        failure = None if is_success(written) else result.error or UNWRITABLE
-        tokens = (0, 0) if result.response is None else tokens_of(result.response)
-        self._figures.add(tokens, failure)
-        self._progress.row(failed=failure is not None, tokens=total(*tokens))
+        return await in_thread(Governor.shared, rules, settings.base_url, settings.api_key)

@@ -29,8 +29,9 @@ from nomyo.batch.ray.output import OutputFolder
 from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.part_sender import PARTS_AT_ONCE, PartSender
 from nomyo.batch.ray.parts import Part, cut
-from nomyo.batch.runner import PATIENCE_S, Summary
+from nomyo.batch.runner import PATIENCE_S
 from nomyo.batch.seal_key import seal_to
+from nomyo.batch.summary import Summary
 from nomyo.errors import BatchError
 
 
