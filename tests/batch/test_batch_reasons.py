@@ -16,7 +16,7 @@ from nomyo.batch import Summary, admission
 from nomyo.batch.admission import describe_next_try
 from nomyo.batch.records import BadRow
 from nomyo.batch.verdict import Reasons
-from nomyo.cli.batch.command import failure_lines
+from nomyo.cli.batch.outcome import failure_lines
 from nomyo.errors import (
     APIConnectionError,
     APIError,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nomyo.batch.progress import PlainProgress
-from nomyo.cli.batch.command import _progress
+from nomyo.cli.batch.interruptible import progress_on_stderr
 from nomyo.cli.batch.progress_bar import BarProgress
 from support.screen import Screen
 from support.terminal import plain
@@ -71,6 +71,6 @@ def test_bar_follows_its_job_between_foreground_and_background(screen: Screen, b
 
 def test_terminal_of_another_session_has_lines(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     screen.connect()
-    assert isinstance(_progress(quiet=False), PlainProgress)
+    assert isinstance(progress_on_stderr("nomyo batch", quiet=False), PlainProgress)
     monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp())
-    assert isinstance(_progress(quiet=False), BarProgress)
+    assert isinstance(progress_on_stderr("nomyo batch", quiet=False), BarProgress)

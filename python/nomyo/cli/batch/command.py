@@ -5,34 +5,24 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import glob
-import os
-import shlex
-import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from nomyo._finite_json import ascii_json
-from nomyo._plurals import counted
-from nomyo._signals import not_ignored, on_signal
 from nomyo._speed import run_loop
-from nomyo.batch.budget import Budget
-from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
-from nomyo.batch.progress import NoProgress, PlainProgress, Progress, duration
-from nomyo.batch.runner import PATIENCE_S, Summary, run_async
-from nomyo.batch.stop import Stop
+from nomyo.batch.runner import PATIENCE_S
 from nomyo.cli.batch import data_options, limit_options, open_command, report_command
 from nomyo.cli.batch.data_options import TableOptions
 from nomyo.cli.batch.dry_run import show_estimate
-from nomyo.cli.batch.figure_table import aligned
+from nomyo.cli.batch.interruptible import progress_on_stderr, until_interrupted
 from nomyo.cli.batch.limit_options import LimitOptions
-from nomyo.cli.batch.progress_bar import BarProgress
+from nomyo.cli.batch.outcome import show_summary
 from nomyo.cli.command_app import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
@@ -49,19 +39,13 @@ from nomyo.cli.command_app import (
     report_failure,
     run,
 )
-from nomyo.cli.foreground import is_own_terminal
 from nomyo.cli.option_groups import takes_options
 from nomyo.cli.path_arguments import STREAM, refuse_stream
 from nomyo.cli.quiet_imports import INTERRUPTED
 from nomyo.cli.router_options import HideMemory, RouterOptions, check_api_key, takes_router_options
-from nomyo.cli.streams import after_work
 from nomyo.exchange.settings import DEFAULT_BASE_URL, router_address
 
 NAME: Final = "nomyo batch"
-ROWS_FAILED: Final = 3
-LIMIT_REACHED: Final = 4
-_REASONS_SHOWN: Final = 3
-_SHOW_ERRORS: Final = "grep -v '\"error\":null}$'"
 # What the library calls otherwise.
 _OPTIONS: Final = {
     "requests_per_s": "--rate",
@@ -209,6 +193,8 @@ def batch(
     them, too. With --encrypt-to, rows are sealed before they are written, and `nomyo batch open` (see its --help) reads
     them with the private key.
     """
+    of_client = router.of_client()
+    base_url = of_client.pop("router_url")
     given = {
         "requests_per_s": rate,
         "cool_down_s": cool_down,
@@ -217,20 +203,13 @@ def batch(
         "burst_window_s": burst_window,
         **bounds.of_rates(),
     }
-    of_client = router.of_client()
-    base_url = of_client.pop("router_url")
-    limits, budget = _limits(base_url, given), _budget(bounds)
-    data = _data(table)
+    with _judged():
+        limits, budget, data = _limits(base_url, given), bounds.as_budget(), table.of_library()
     if input_path != STREAM:
         refuse_stream("IN", input_path, "a batch reads its input twice")
     if dry_run:
         raise typer.Exit(show_estimate(NAME, _OPTIONS, input_path, data, limits.requests_per_s, as_json=as_json))
-    if output is None:
-        raise typer.BadParameter("--output is needed, except with --dry-run")
-    if output == STREAM and as_json:
-        raise typer.BadParameter("--json prints to stdout, and with --output - the rows do: take one of them")
-    if output != STREAM:
-        refuse_stream("--output", output, "a batch goes on from its output")
+    output = _checked_output(output, as_json=as_json)
     check_api_key()
     harden(NAME, hide_memory=hide_memory)
     options = {
@@ -245,118 +224,49 @@ def batch(
         "patience": patience,
         "base_url": base_url,
         **of_client,
-        "progress": _progress(quiet=quiet),
+        "progress": progress_on_stderr(NAME, quiet=quiet),
         "metrics_file": bounds.metrics_file,
     }
-    began = time.monotonic()
-    try:
-        summary = run_loop(_until_interrupted(input_path, output, options))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        report(NAME, "stopped at once: the same command goes on, and sends again what was under way")
-        raise typer.Exit(INTERRUPTED) from None
-    except FAILURES as error:
-        if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:  # click cannot judge it
-            raise bad_option(error, _OPTIONS) from None
-        report_failure(NAME, error, as_json=as_json)
-        raise typer.Exit(FAILED) from None
-    raise typer.Exit(
-        _show_summary(summary, output, time.monotonic() - began, sealed=encrypt_to is not None, as_json=as_json)
-    )
+    raise typer.Exit(_run(input_path, output, options, as_json=as_json))
 
 
-def _data(table: TableOptions) -> DataOptions | None:
+@contextmanager
+def _judged() -> Iterator[None]:
+    """Have options that the library refuses end as click's do, under the names that they have here."""
     try:
-        return table.of_library()
+        yield
     except ValueError as error:
         raise bad_option(error, _OPTIONS) from None
 
 
 def _limits(base_url: str, given: Mapping[str, Any]) -> Limits:
     """Return the rules of the router at an address, with what was given in their place."""
+    rules = Limits.of(router_address(base_url))
+    return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})
+
+
+def _checked_output(output: Path | None, *, as_json: bool) -> Path:
+    if output is None:
+        raise typer.BadParameter("--output is needed, except with --dry-run")
+    if output == STREAM and as_json:
+        raise typer.BadParameter("--json prints to stdout, and with --output - the rows do: take one of them")
+    if output != STREAM:
+        refuse_stream("--output", output, "a batch goes on from its output")
+    return output
+
+
+def _run(source: Path, output: Path, options: Mapping[str, Any], *, as_json: bool) -> int:
+    """Run the batch, show what came of it, and return the exit code."""
+    began = time.monotonic()
     try:
-        rules = Limits.of(router_address(base_url))
-        return dataclasses.replace(rules, **{name: value for name, value in given.items() if value is not None})
-    except ValueError as error:
-        raise bad_option(error, _OPTIONS) from None
-
-
-def _budget(bounds: LimitOptions) -> Budget:
-    try:
-        return bounds.as_budget()
-    except ValueError as error:
-        raise bad_option(error, _OPTIONS) from None
-
-
-async def _until_interrupted(source: Path, output: Path, options: Mapping[str, Any]) -> Summary:
-    """Run a batch. The first signal lets what is under way come to its end; the second does not."""
-    stop = Stop()
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def interrupt() -> None:
-        if stop.requested:
-            task.cancel()
-        else:
-            report(
-                NAME,
-                "stopping when what is under way is answered; the same command goes on. Once more stops at once",
-            )
-            stop()
-
-    for number in not_ignored(signal.SIGINT, signal.SIGTERM):
-        on_signal(loop, number, interrupt)
-    return await run_async(source, output, stop=stop, **options)
-
-
-def _progress(*, quiet: bool) -> Progress:
-    if quiet or sys.stderr is None:
-        return NoProgress()
-    can_draw = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and is_own_terminal(sys.stderr.fileno())
-    return (BarProgress if can_draw else PlainProgress)(sys.stderr, NAME)
-
-
-def _show_summary(summary: Summary, output: Path, seconds: float, *, sealed: bool, as_json: bool) -> int:
-    if as_json:
-        with after_work("the output has every row that was done"):
-            reasons = dict(summary.reasons)
-            figures = {name: value for name, value in dataclasses.asdict(summary).items() if name != "table"}
-            print(ascii_json({**figures, "reasons": reasons, "left": summary.left}))
-    else:
-        report(NAME, f"{counted(summary.succeeded, 'row')} answered, {summary.failed:,} failed, {summary.left:,} left")
-        if summary.limit is not None:
-            report(NAME, f"ended by {summary.limit}: the same command with a larger one goes on")
-        for line in (*figure_lines(summary, seconds), *failure_lines(summary, output, sealed=sealed)):
-            report(NAME, line)
-    if summary.left:
-        return INTERRUPTED if summary.limit is None else LIMIT_REACHED
-    return ROWS_FAILED if summary.failed else 0
-
-
-def figure_lines(summary: Summary, seconds: float) -> Iterator[str]:
-    """Yield a table of what the rows of this run took; nothing if it did none."""
-    rows = summary.succeeded + summary.failed - summary.done_before
-    if rows > 0:
-        figures = {
-            "tokens in": summary.prompt_tokens,
-            "tokens out": summary.completion_tokens,
-            "cost of all runs": summary.cost,
-            "time": duration(seconds),
-            "rows/s": round(rows / seconds, 1),
-        }
-        yield from (f"  {line}" for line in aligned(figures))
-
-
-def failure_lines(summary: Summary, output: Path, *, sealed: bool) -> Iterator[str]:
-    """Yield lines that say why rows failed, how to see these rows, and how to send them again."""
-    if not summary.failed:
-        return
-    named = summary.reasons[:_REASONS_SHOWN]
-    for reason, rows in named:
-        yield f"  {rows:,} failed: {reason}"
-    others = summary.failed - sum(rows for _, rows in named)
-    if others:
-        yield f"  {others:,} failed{' for other reasons, or' if named else ''} in an earlier run"
-    name = shlex.quote(f"./{output}" if str(output).startswith("-") else str(output))  # it is no option of grep
-    show = f"nomyo batch open {name} --key-dir DIR | {_SHOW_ERRORS}" if sealed else f"{_SHOW_ERRORS} {name}"
-    yield f"these rows: {show}"
-    yield "to send them again: the same command with --retry-errors (bad rows fail each time)"
+        summary = run_loop(until_interrupted(NAME, source, output, options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        report(NAME, "stopped at once: the same command goes on, and sends again what was under way")
+        return INTERRUPTED
+    except FAILURES as error:
+        if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:  # click cannot judge it
+            raise bad_option(error, _OPTIONS) from None
+        report_failure(NAME, error, as_json=as_json)
+        return FAILED
+    sealed = options["encrypt_to"] is not None
+    return show_summary(NAME, summary, output, time.monotonic() - began, sealed=sealed, as_json=as_json)
