@@ -28,6 +28,8 @@ def test_frames_of_a_fault_are_logged_without_its_words(caplog: pytest.LogCaptur
     assert re.fullmatch(places, record.getMessage())
     assert record.exc_info is None
     assert "secret" not in caplog.text + str(raised.value)
+    assert raised.value.__context__ is None, "the fault itself has the words"
+    assert raised.value.__cause__ is None
 
 
 def test_frames_of_a_fault_are_not_logged_unasked(caplog: pytest.LogCaptureFixture) -> None:

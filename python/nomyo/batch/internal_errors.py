@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from nomyo._warn import log_named
 from nomyo.errors import BatchError, NomyoError
@@ -35,7 +35,21 @@ def no_caller_fault() -> Iterator[None]:
         _LOG.debug("%s at %s", type(error).__name__, ", ".join(map(_name_of, frames)))
         fault = f"{type(error).__name__} in {_place_of(frames)}"
     if fault is not None:
-        raise BatchError(f"a fault within nomyo, not a mistake in the call: {fault}; what is in the output counts")
+        raise_alone(
+            BatchError(f"a fault within nomyo, not a mistake in the call: {fault}; what is in the output counts")
+        )
+
+
+def raise_alone(error: Exception) -> NoReturn:
+    """Raise an error without the one that is being handled as its context, which may hold content.
+
+    Where a context manager's block failed, Python sets the context again after the manager's `except` has ended.
+    """
+    try:
+        raise error
+    except type(error):
+        error.__context__ = None
+        raise
 
 
 def _place_of(frames: Iterable[traceback.FrameSummary]) -> str:
