@@ -272,7 +272,7 @@ def test_dry_run_counts_and_sends_nothing(source: Path, output: Path, unused_por
     assert [row["line"] for row in told.pop("first_bad_rows")] == [2, 6, 7, 8, 9]
     assert told == {
         "rows": 11, "bad_rows": 7, "repeated_custom_ids": 2, "prompt_tokens": 4 * len("prompt 1 é") // 4,
-        "seconds_at_least": 2.0,
+        "answer_tokens": 4000, "cost": None, "seconds_at_least": 2.0, "seconds_at_token_rate": None, "exceeded": [],
     }  # fmt: skip
     in_words = batch(source, output, url, "--dry-run", "--rate", "2")
     assert in_words.returncode == 3

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
+from nomyo._counts import total
 from nomyo._create_request import prepare
+from nomyo.batch.budget import Budget, Tokens
+from nomyo.batch.governor import Limits
 from nomyo.batch.records import BadRow, Row
-from nomyo.batch.token_estimate import CHARACTERS_PER_TOKEN, characters_of
+from nomyo.batch.token_estimate import CHARACTERS_PER_TOKEN, TokenEstimate, characters_of
 from nomyo.errors import NomyoError
 
 _BAD_ROWS_SHOWN: Final = 5
@@ -29,12 +33,30 @@ class Estimate:
     """Rows whose `custom_id` an earlier row has, too. Each is sent, and has a row of its own in the output."""
     prompt_tokens: int = 0
     """A rough estimate: a token is counted as four characters."""
+    answer_tokens: int = 0
+    """A rough estimate: each answer is counted as `max_tokens` of its row, or as 1,000 tokens."""
     first_requests: list[Row] = field(default_factory=list, repr=False)
     """The first three rows that can be sent."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of prompts, and of answers."""
+        return self.prompt_tokens, self.answer_tokens
 
     def seconds_at(self, rate: float) -> float | None:
         """Return the least time in which the rows can be sent at `rate` requests a second; None if `rate` is 0."""
         return (self.rows - self.bad_rows) / rate if rate > 0 else None
+
+    def seconds_at_tokens(self, tokens_per_min: int | None) -> float | None:
+        """Return the time that the tokens take at a rate, if they are as estimated; None without a rate."""
+        return None if tokens_per_min is None else 60 * total(*self.tokens) / tokens_per_min
+
+    def exceeded(self, budget: Budget, limits: Limits) -> list[str]:
+        """Return the limits that would end the batch before its last row, in words; none if nobody knows."""
+        times = self.seconds_at(limits.requests_per_s), self.seconds_at_tokens(limits.tokens_per_min)
+        least_s = max((each for each in times if each is not None), default=0.0)
+        late = budget.deadline_s is not None and time.time() + least_s > budget.deadline_s
+        return [each for each in (budget.exceeded_by(self.tokens), "the deadline" if late else None) if each]
 
 
 def estimate(rows: Iterable[Row | BadRow]) -> Estimate:
@@ -45,6 +67,7 @@ def estimate(rows: Iterable[Row | BadRow]) -> Estimate:
     """
     found = Estimate()
     ids = _Digests()
+    expected = TokenEstimate()
     characters = 0
     for row in map(_checked, rows):
         found.rows += 1
@@ -55,6 +78,7 @@ def estimate(rows: Iterable[Row | BadRow]) -> Estimate:
         found.first_requests += [row] if len(found.first_requests) < _REQUESTS_SHOWN else []
         ids.add(row.custom_id)
         characters += characters_of(row.body["messages"])
+        found.answer_tokens = total(found.answer_tokens, expected.of(row.body)[1])
     found.repeated_custom_ids = ids.repeated()
     found.prompt_tokens = characters // CHARACTERS_PER_TOKEN
     return found

@@ -19,7 +19,7 @@ from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
 from nomyo.batch.runner import PATIENCE_S
 from nomyo.cli.batch import data_options, limit_options, open_command, report_command
 from nomyo.cli.batch.data_options import TableOptions
-from nomyo.cli.batch.dry_run import show_estimate
+from nomyo.cli.batch.dry_run import Bounds, show_estimate
 from nomyo.cli.batch.interruptible import progress_on_stderr, until_interrupted
 from nomyo.cli.batch.limit_options import LimitOptions
 from nomyo.cli.batch.outcome import show_summary
@@ -208,7 +208,7 @@ def batch(
     if input_path != STREAM:
         refuse_stream("IN", input_path, "a batch reads its input twice")
     if dry_run:
-        raise typer.Exit(show_estimate(NAME, _OPTIONS, input_path, data, limits.requests_per_s, as_json=as_json))
+        raise typer.Exit(show_estimate(NAME, _OPTIONS, input_path, data, Bounds(limits, budget), as_json=as_json))
     output = _checked_output(output, as_json=as_json)
     check_api_key()
     harden(NAME, hide_memory=hide_memory)
