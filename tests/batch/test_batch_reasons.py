@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from nomyo.errors import (
     SecurityError,
     ServiceUnavailableError,
 )
-from support.batch_scene import request, write_input
+from support.batch_scene import PromptNotingRouter, command, request, write_input
 from support.faults import Answer
 
 CANARY = "words of the router that quote the prompt"
@@ -132,6 +133,24 @@ def test_command_that_is_named_shows_the_failed_rows_and_no_others(
         ["sh", "-c", named.partition(": ")[2]], cwd=output.parent, capture_output=True, timeout=60, check=True
     ).stdout
     assert [json.loads(row)["id"] for row in shown.splitlines()] == ["batch_req_1", "batch_req_2"]
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.jsonl", "-"])
+def test_failed_rows_of_a_table_are_shown_from_its_journal(
+    name: str, noting: PromptNotingRouter, key_directory: Path, tmp_path: Path
+) -> None:
+    """Also if the output is JSON lines: there the columns of the input may be called as those of a row."""
+    (tmp_path / "in.csv").write_text("q,error\na,null}\n,x\nb,y\n")
+    table = ["--prompt-column", "q", "--model", "m", "--columns", "q,why=answer.error", "--key-dir", str(key_directory)]
+    journal = f"{name}.journal" if name != "-" else "my journal"
+    own = ["--journal", journal] if name == "-" else []
+    words = command(Path("in.csv"), Path(name), noting.url, *table, *own)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3, done.stderr
+    told = next(line for line in done.stderr.splitlines() if "these rows: " in line).partition("these rows: ")[2]
+    assert told.endswith(f" {shlex.quote(journal)}")
+    shown = subprocess.run(["sh", "-c", told], cwd=tmp_path, capture_output=True, timeout=60, check=True).stdout
+    assert [json.loads(row)["custom_id"] for row in shown.splitlines()] == ["in.csv:2"]
 
 
 @pytest.mark.parametrize("pause_s", [1.0, 30.0, 86_400.0])

@@ -278,6 +278,16 @@ def journal_of(output: Path) -> Path:
     return output.with_name(output.name + _JOURNAL)
 
 
+def journal_path(source: Path, output: Path, options: DataOptions | None) -> Path:
+    """Return the file that has the rows of a batch in OpenAI's format, under the name that the caller's words give it.
+
+    It is the output itself, or the journal of a table.
+    """
+    journal = source_of(source, output, options).journal
+    beside = journal_of(output)
+    return beside if os.path.realpath(beside) == str(journal) else journal
+
+
 def _journal(output: Path | None, options: DataOptions) -> Path | None:
     """Return the path of a journal; None if it is not named, and no output names it."""
     if options.journal is not None:

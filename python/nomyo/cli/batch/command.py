@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from nomyo._speed import run_loop
+from nomyo.batch.data.source import journal_path
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
 from nomyo.batch.runner import PATIENCE_S
@@ -268,5 +269,6 @@ def _run(source: Path, output: Path, options: Mapping[str, Any], *, as_json: boo
             raise bad_option(error, _OPTIONS) from None
         report_failure(NAME, error, as_json=as_json)
         return FAILED
-    sealed = options["encrypt_to"] is not None
-    return show_summary(NAME, summary, output, time.monotonic() - began, sealed=sealed, as_json=as_json)
+    seconds, sealed = time.monotonic() - began, options["encrypt_to"] is not None
+    journal = journal_path(source, output, options["data"])
+    return show_summary(NAME, summary, journal, seconds, sealed=sealed, as_json=as_json)

@@ -23,13 +23,13 @@ _REASONS_SHOWN: Final = 3
 _SHOW_ERRORS: Final = "grep -v '\"error\":null}$'"
 
 
-def show_summary(name: str, summary: Summary, output: Path, seconds: float, *, sealed: bool, as_json: bool) -> int:
+def show_summary(name: str, summary: Summary, journal: Path, seconds: float, *, sealed: bool, as_json: bool) -> int:
     """Print the state of a batch, and return the exit code.
 
     Args:
         name: The command, for messages.
         summary: The state.
-        output: Its output.
+        journal: The file with its rows in OpenAI's batch format: the output itself, or the journal of a table.
         seconds: How long the run took.
         sealed: Whether rows are sealed.
         as_json: Whether to print JSON.
@@ -43,7 +43,7 @@ def show_summary(name: str, summary: Summary, output: Path, seconds: float, *, s
         report(name, f"{counted(summary.succeeded, 'row')} answered, {summary.failed:,} failed, {summary.left:,} left")
         if summary.limit is not None:
             report(name, f"ended by {summary.limit}: the same command with a larger one goes on")
-        for line in (*figure_lines(summary, seconds), *failure_lines(summary, output, sealed=sealed)):
+        for line in (*figure_lines(summary, seconds), *failure_lines(summary, journal, sealed=sealed)):
             report(name, line)
     if summary.left:
         return INTERRUPTED if summary.limit is None else LIMIT_REACHED
@@ -64,7 +64,7 @@ def figure_lines(summary: Summary, seconds: float) -> Iterator[str]:
         yield from (f"  {line}" for line in aligned(figures))
 
 
-def failure_lines(summary: Summary, output: Path, *, sealed: bool) -> Iterator[str]:
+def failure_lines(summary: Summary, journal: Path, *, sealed: bool) -> Iterator[str]:
     """Yield lines that say why rows failed, how to see these rows, and how to send them again."""
     if not summary.failed:
         return
@@ -74,7 +74,7 @@ def failure_lines(summary: Summary, output: Path, *, sealed: bool) -> Iterator[s
     others = summary.failed - sum(rows for _, rows in named)
     if others:
         yield f"  {others:,} failed{' for other reasons, or' if named else ''} in an earlier run"
-    name = shlex.quote(f"./{output}" if str(output).startswith("-") else str(output))  # it is no option of grep
+    name = shlex.quote(f"./{journal}" if str(journal).startswith("-") else str(journal))  # it is no option of grep
     show = f"nomyo batch open {name} --key-dir DIR | {_SHOW_ERRORS}" if sealed else f"{_SHOW_ERRORS} {name}"
     yield f"these rows: {show}"
     yield "to send them again: the same command with --retry-errors (bad rows fail each time)"
