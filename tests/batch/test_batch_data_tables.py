@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 
 import nomyo.batch
@@ -17,6 +18,7 @@ from support.process import unmeasured
 
 REPOSITORY = Path(__file__).parents[2]
 PROMPTS = [f"prompt {number} é" for number in range(30)]
+CANARY = "canary-cell-8d2e"
 TABLE = pa.table({"id": range(30), "question": PROMPTS})
 
 
@@ -30,6 +32,19 @@ class Streamed:
         return self._table.__arrow_c_stream__(requested_schema)
 
 
+class Unfit:
+    """A frame with a column that Arrow cannot hold, as pandas has them."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return pa.array([CANARY, 1])
+
+
+def broken() -> Iterator[pa.RecordBatch]:
+    """A stream that fails on its way."""
+    yield from TABLE.to_batches()
+    raise ValueError(CANARY)
+
+
 @pytest.fixture
 def run(noting: PromptNotingRouter, key_directory: Path, tmp_path: Path) -> Callable[..., nomyo.batch.Summary]:
     def run(table: Any, output: Path | None = None, **options: Any) -> nomyo.batch.Summary:
@@ -40,7 +55,18 @@ def run(noting: PromptNotingRouter, key_directory: Path, tmp_path: Path) -> Call
     return run
 
 
-@pytest.mark.parametrize("form", [lambda table: table, Streamed, lambda table: table.to_batches()[0]])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda table: table,
+        Streamed,
+        lambda table: table.to_batches()[0],
+        lambda table: table.to_reader(7),
+        lambda table: pa.chunked_array([table.to_struct_array().combine_chunks()]),
+        ds.dataset,
+        lambda table: ds.dataset(table).scanner(),
+    ],
+)
 def test_table_comes_back_with_its_answers(form: Any, run: Any, noting: PromptNotingRouter) -> None:
     summary = run(form(TABLE))
     assert summary.table.select(TABLE.column_names) == TABLE
@@ -77,16 +103,31 @@ def test_sealed_table(run: Any, archive: Path, noting: PromptNotingRouter, key_d
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
-        (7, TypeError, "must be a path, or a table"),
-        ([1, 2], TypeError, "must be a path, or a table"),
+        (7, TypeError, r"must be a path, or a table .*; it is builtins\.int\. pyarrow\.table\("),
+        ([{"question": CANARY}], TypeError, r"it is builtins\.list\. .* pyarrow\.Table\.from_pylist\(rows\) make"),
+        ({"question": [CANARY]}, TypeError, r"it is builtins\.dict\."),
+        (iter([CANARY]), TypeError, r"it is builtins\.list_iterator\."),
+        ((each for each in [CANARY]), TypeError, r"it is builtins\.generator\."),
+        (
+            TABLE["question"],
+            TypeError,
+            r"it is pyarrow\.lib\.ChunkedArray, which does not stream a whole table with columns",
+        ),
+        (pa.array([CANARY]), TypeError, r"it is pyarrow\.lib\.StringArray\."),
+        (pa.scalar(CANARY), TypeError, r"it is pyarrow\.lib\.StringScalar\."),
+        (Unfit(), TypeError, r"Unfit, which does not stream a whole table with columns \(Arrow\w+\)\."),
+        (TABLE.schema, TypeError, r"it is pyarrow\.lib\.Schema\."),
+        (pa.RecordBatchReader.from_batches(TABLE.schema, broken()), TypeError, r"whole table with columns \(\w+\)\."),
         (TABLE.rename_columns(["id", "id"]), nomyo.BatchError, "same name for two columns"),
         (pa.table({"question": [1]}), ValueError, "must be text, and it is int64"),
         (pa.table({"questions": ["a"]}), ValueError, r"no column 'question'\. Did you mean 'questions'\?"),
     ],
 )
 def test_what_is_no_table_of_prompts_is_refused(given: Any, error: type[Exception], words: str, run: Any) -> None:
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as caught:
         run(given)
+    assert CANARY not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_table_without_output_needs_a_journal(noting: PromptNotingRouter) -> None:

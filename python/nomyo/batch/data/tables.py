@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -64,13 +65,32 @@ def table_of(given: Any) -> Any:
     if isinstance(given, pa.Table):
         return given
     if hasattr(given, _STREAM):
-        return pa.RecordBatchReader.from_stream(given).read_all()
+        return _streamed(given)
+    datasets = sys.modules.get("pyarrow.dataset")  # whoever has one of these has imported it
+    if datasets is not None and isinstance(given, datasets.Dataset | datasets.Scanner):
+        return given.to_table()
     if hasattr(given, "with_format") and hasattr(given, "num_rows") and not isinstance(given, Mapping):
         # A data set of Hugging Face, which has no stream. Its table is mapped from the disk, unless rows were selected.
         table = given.with_format("arrow")[:]
         if isinstance(table, pa.Table):
             return table
-    raise TypeError(
+    raise TypeError(_wanted(given, ""))
+
+
+def _streamed(given: Any) -> Any:
+    """Return what streams as a table. A single column streams, too, and frames may hold what Arrow has no type for."""
+    pa = library("pyarrow")
+    try:
+        return pa.RecordBatchReader.from_stream(given).read_all()
+    except (pa.ArrowException, TypeError, ValueError) as error:  # its words may show content
+        fault = type(error).__name__
+    raise TypeError(_wanted(given, f", which does not stream a whole table with columns ({fault})"))
+
+
+def _wanted(given: object, fault: str) -> str:
+    return (
         f"the input must be a path, or a table that speaks the Arrow C stream ({_STREAM}), as those of pyarrow, polars,"
-        f" pandas and DuckDB do, or a Dataset of Hugging Face; it is {type(given).__name__}"
+        " pandas and DuckDB do, or a Dataset of pyarrow or Hugging Face; it is"
+        f" {type(given).__module__}.{type(given).__qualname__}{fault}. pyarrow.table({{'name': values}}) and"
+        " pyarrow.Table.from_pylist(rows) make a table"
     )
