@@ -13,7 +13,7 @@ from nomyo.batch.data.compressed import DamagedFileError
 from nomyo.batch.data.files import InputFile
 from nomyo.batch.data.formats import PARQUET
 from nomyo.batch.data.libraries import library
-from nomyo.batch.data.records import Record, repeated_name, rows_at_once
+from nomyo.batch.data.records import NAME_NOT_UTF8, Record, names_of, rows_at_once
 from nomyo.batch.data.scalars import UNFIT, scalar_value
 
 _MAGIC: Final = b"ARROW1"
@@ -38,10 +38,7 @@ class _Batches:
 
     def names(self) -> list[str]:
         """Return the names of the columns."""
-        names = list(self.schema().names)
-        if repeated_name(names) is not None:
-            raise DamagedFileError(f"{self.name} has the same name for two columns")
-        return names
+        return names_of(self.schema(), self.name)
 
     def records(self, columns: Collection[str] | None = None) -> Iterator[Record]:
         """Yield all rows."""
@@ -82,7 +79,14 @@ class ParquetFile(_Batches):
     @contextmanager
     def _opened(self) -> Iterator[Any]:
         with self._file.opened() as file, _whole(self.name, PARQUET):
-            yield library("pyarrow.parquet").ParquetFile(file, buffer_size=_BUFFER_BYTES)
+            yield self._parquet(file)
+
+    def _parquet(self, file: BinaryIO) -> Any:
+        try:
+            return library("pyarrow.parquet").ParquetFile(file, buffer_size=_BUFFER_BYTES)
+        except UnicodeDecodeError:  # it reads all names at once
+            pass
+        raise DamagedFileError(NAME_NOT_UTF8.format(self.name))
 
 
 class ArrowFile(_Batches):

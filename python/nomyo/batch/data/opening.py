@@ -65,7 +65,7 @@ class SealedTable:
         self._inner_schema: Any = None
         self.rows = 0
         """How many rows were opened."""
-        if SEALED not in self._schema.names:
+        if SEALED not in self._reader.names():
             raise ValueError(f"the rows of {path} are not sealed: it has no column {SEALED!r}")
 
     def write(self, stream: IO[bytes], form: Format) -> None:

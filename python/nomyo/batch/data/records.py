@@ -6,9 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from nomyo.batch.data.compressed import DamagedFileError
+
 TARGET_BYTES: Final = 4 << 20
 """About how much of an input is in memory at once, if its cells are small."""
 MOST_ROWS: Final = 1024
+NAME_NOT_UTF8: Final = "{} has a column whose name, or a name within it, is not UTF-8: rename it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,34 @@ class Reader(Protocol):
 def rows_at_once(size_bytes: int, rows: int) -> int:
     """Return how many rows to hold at once, if so many rows have so many bytes."""
     return max(1, min(MOST_ROWS, TARGET_BYTES * rows // max(size_bytes, 1)))
+
+
+def names_of(schema: Any, where: str) -> list[str]:
+    """Return the names of a schema's columns.
+
+    Args:
+        schema: The schema, as pyarrow has it.
+        where: What has it, for the error.
+
+    Raises:
+        DamagedFileError: Two columns have the same name, or a name, also of a part of a column, is not UTF-8.
+    """
+    names: list[str] = []
+    for place in range(len(schema.types)):
+        if not _is_named_in_utf8(schema.field(place)):
+            raise DamagedFileError(NAME_NOT_UTF8.format(where))
+        names.append(schema.field(place).name)
+    if repeated_name(names) is not None:
+        raise DamagedFileError(f"{where} has the same name for two columns")
+    return names
+
+
+def _is_named_in_utf8(field: Any) -> bool:
+    try:
+        field.name  # noqa: B018 - pyarrow decodes it here
+    except UnicodeDecodeError:
+        return False
+    return all(_is_named_in_utf8(field.type.field(place)) for place in range(field.type.num_fields))
 
 
 def repeated_name(names: Sequence[str]) -> str | None:

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from nomyo.batch.data.arrow_files import records_of, select, slices
 from nomyo.batch.data.libraries import library
-from nomyo.batch.data.records import Record, repeated_name
-from nomyo.errors import BatchError
+from nomyo.batch.data.records import Record, names_of
 
 _STREAM: Final = "__arrow_c_stream__"
 
@@ -25,10 +24,7 @@ class TableReader:
 
     def names(self) -> list[str]:
         """Return the names of the columns."""
-        names = list(self._table.column_names)
-        if repeated_name(names) is not None:
-            raise BatchError("the table has the same name for two columns")
-        return names
+        return names_of(self._table.schema, self.name)
 
     def schema(self) -> Any:
         """Return the schema."""

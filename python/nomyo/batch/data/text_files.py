@@ -203,7 +203,12 @@ def _record(line: bytes | None) -> Record:
     row = parsed_line(line, parse_unique_json)
     if isinstance(row, str):
         return Record({}, row)
-    return Record(row) if isinstance(row, dict) else Record({}, "the line is not a JSON object")
+    if not isinstance(row, dict):
+        return Record({}, "the line is not a JSON object")
+    if any(map(_is_no_text, row)):
+        fit = {name: value for name, value in row.items() if not _is_no_text(name)}
+        return Record(fit, "the line has a name with half of a surrogate pair, which is not UTF-8")
+    return Record(row)
 
 
 def _groups(records: Iterator[Record]) -> Iterator[list[Mapping[str, Any]]]:
