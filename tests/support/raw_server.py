@@ -54,7 +54,7 @@ def raw_server(answers: Answers, context: ssl.SSLContext | None = None, *, reads
         server.connections += 1
         with contextlib.suppress(ConnectionError):
             while not left.is_set():
-                _read_request(connection, left, reads=reads)
+                read_request(connection, left, reads=reads)
                 _send(connection, server, answers(server.next_request()))
                 if not reads:
                     return
@@ -74,7 +74,8 @@ def _send(connection: socket.socket, server: RawServer, answer: bytes) -> None:
     connection.settimeout(waits_s)
 
 
-def _read_request(connection: socket.socket, left: threading.Event, *, reads: bool) -> None:
+def read_request(connection: socket.socket, left: threading.Event, *, reads: bool = True) -> None:
+    """Read a request whole, or its head alone."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += _received(connection, left, 4096)

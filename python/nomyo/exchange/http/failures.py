@@ -50,6 +50,18 @@ class ProxyRefusedError(Exception):
         self.status = status
 
 
+class NoTunnelError(Exception):
+    """The proxy ended the connection instead of answering CONNECT, or answered with what cannot be read.
+
+    Args:
+        closed: Whether it ended the connection.
+    """
+
+    def __init__(self, *, closed: bool) -> None:
+        super().__init__("no answer to CONNECT")
+        self.closed = closed
+
+
 def is_failure(error: Exception) -> bool:
     """Return whether an exception means that no answer came; others are bugs, or the caller's own."""
     return isinstance(error, FAILURES) or _is_one(error, *_OF_HTTPX) or _broke_below(error)
@@ -57,7 +69,7 @@ def is_failure(error: Exception) -> bool:
 
 def is_failure_of_ours(error: Exception) -> bool:
     """Return the same for our own sync client, in which a bare `TimeoutError`, say, is a signal handler's."""
-    ours = isinstance(error, (HeadError, LateBodyError, ProxyAwayError, ProxyRefusedError))
+    ours = isinstance(error, (HeadError, LateBodyError, NoTunnelError, ProxyAwayError, ProxyRefusedError))
     return ours or _is_one(error, *_OF_HTTPCORE, "InvalidURL") or _broke_below(error)
 
 
@@ -88,6 +100,8 @@ def failure_through(proxy: Proxy, error: BaseException) -> NetworkFailure:
     """Return why no answer came through a proxy; if the proxy is the reason, with the variable that names it."""
     if isinstance(error, ProxyRefusedError):
         return refused_by(proxy, error.status)
+    if isinstance(error, NoTunnelError):
+        return untunnelled(proxy, error)
     failure = failure_of(error)
     return away(proxy, failure) if isinstance(error, ProxyAwayError) else failure
 
@@ -99,6 +113,14 @@ def refused_by(proxy: Proxy, status: int) -> NetworkFailure:
         words = f"{words}: it wants credentials, http://USER:PASSWORD@HOST:PORT, or others than these"
     lasting = status not in RETRIED_STATUSES and status != _REQUEST_TIMEOUT
     return NetworkFailure(words, connected=False, lasting=lasting)
+
+
+def untunnelled(proxy: Proxy, error: NoTunnelError) -> NetworkFailure:
+    """Return the failure for a proxy that gave no answer to CONNECT; if it ended the connection, that may pass."""
+    if not error.closed:
+        return unreadable(proxy)
+    words = f"the proxy of {proxy.named} closed the connection instead of answering CONNECT"
+    return NetworkFailure(words, connected=False)
 
 
 def unreadable(proxy: Proxy) -> NetworkFailure:

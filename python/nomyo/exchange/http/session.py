@@ -31,10 +31,22 @@ from yarl import URL
 from ...errors import ConfigurationError
 from ..effects import NetworkFailure, Request, Response, Timeouts
 from ..settings import Settings
-from .body import NO_WHOLE_ANSWER, Body, OversizedHeadError
+from .body import NO_WHOLE_ANSWER, Body, HeadError, OversizedHeadError
 from .connector import AnswerProtocol, Connector
 from .environment import Proxy, proxy_for
-from .failures import CLOSED, FAILURES, answer_by, away, chain_of, failure_by, failure_of, refused_by, unreadable
+from .failures import (
+    CLOSED,
+    FAILURES,
+    NoTunnelError,
+    answer_by,
+    away,
+    chain_of,
+    failure_by,
+    failure_of,
+    refused_by,
+    unreadable,
+    untunnelled,
+)
 from .head import CONSTANT_HEADERS, head_start, whole_head
 from .phases import Deadlines, Phases
 from .upload import PIECE_BYTES
@@ -72,7 +84,7 @@ class Session:
         try:
             response = await self._bounded(request, phases)
             return answer_by(self._proxy, response)
-        except (*ERRORS, *FAILURES) as error:
+        except (*ERRORS, *FAILURES, NoTunnelError) as error:
             failed = _of_proxy(self._proxy, error) or phases.named(failure_in(error) or failure_of(error))
             outcome = CLOSED if failed.timed_out and self._connector.closed else failed
         except ConfigurationError as error:  # of the lookup
@@ -157,6 +169,11 @@ class Session:
             return await self._connector.connect(address.request, [], bounds)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, HeadError) as error:
+            # Nothing but the answer to CONNECT is read while connecting.
+            raise NoTunnelError(closed=not isinstance(error, HeadError)) from error
 
 
 class _Address:
@@ -278,6 +295,8 @@ def _of_proxy(proxy: Proxy | None, error: BaseException) -> NetworkFailure | Non
     """
     if proxy is None:
         return None
+    if isinstance(error, NoTunnelError):
+        return untunnelled(proxy, error)
     causes = list(chain_of(error))
     for cause in causes:
         if isinstance(cause, aiohttp.ClientHttpProxyError):

@@ -22,10 +22,10 @@ import httpcore
 
 from ..effects import Request, Response, Timeouts
 from ..settings import Settings
-from .body import Body
+from .body import Body, HeadError
 from .connection_options import KEPT_ALIVE_S, user_agent
 from .environment import Proxy, proxy_for, ssl_context
-from .failures import ProxyAwayError, ProxyRefusedError
+from .failures import NoTunnelError, ProxyAwayError, ProxyRefusedError
 from .httpx_request import headers_of
 from .sync_socket import ProxyConnectError, Sockets, SocketStream
 
@@ -78,10 +78,12 @@ class Connections:
             Exception: There was none; `is_failure_of_ours` knows it.
         """
         url = _parsed(request.url)
-        connection = self._idle_one() or self._maker.create_connection(url.whole.origin)
+        connection = self._idle_one()
+        tunnel = _Tunnel() if connection is None and self.proxy is not None and self.proxy.tunnels else None
+        connection = connection or self._maker.create_connection(url.whole.origin)
         try:
-            with _proxy_told_apart():
-                response, is_all = _exchanged(connection, url, request, timeouts)
+            with _proxy_told_apart(tunnel):
+                response, is_all = _exchanged(connection, url, request, timeouts, tunnel)
         except BaseException:
             connection.close()
             raise
@@ -129,8 +131,21 @@ class Connections:
             kept[1].close()
 
 
+class _Tunnel:
+    """Notes when a new connection has come through its proxy; called by httpcore as its extension `trace`."""
+
+    is_open = False
+
+    def __call__(self, event: str, _: object) -> None:
+        self.is_open |= event == "proxy.start_tls.started"
+
+
 def _exchanged(
-    connection: httpcore.ConnectionInterface, url: _Url, request: Request, timeouts: Timeouts
+    connection: httpcore.ConnectionInterface,
+    url: _Url,
+    request: Request,
+    timeouts: Timeouts,
+    tunnel: _Tunnel | None,
 ) -> tuple[Response, bool]:
     """Return the response, and whether no byte came behind it: the next request would take it for its answer."""
     head = connection.handle_request(
@@ -139,7 +154,10 @@ def _exchanged(
             url.whole,
             headers=_headers(url, request),
             content=request.body or None,
-            extensions={"timeout": {"connect": timeouts.connect_s, "read": timeouts.read_s, "write": timeouts.write_s}},
+            extensions={
+                "timeout": {"connect": timeouts.connect_s, "read": timeouts.read_s, "write": timeouts.write_s},
+                "trace": tunnel,
+            },
         )
     )
     try:
@@ -165,9 +183,10 @@ def _read(body: Body, pieces: Iterator[bytes]) -> None:
 
 
 @contextmanager
-def _proxy_told_apart() -> Iterator[None]:
+def _proxy_told_apart(tunnel: _Tunnel | None) -> Iterator[None]:
     """Raise what a proxy did as an exception of its own, because httpcore gives the status of a refusal only in words.
 
+    What fails before a tunnel is open is the proxy's: nothing of the request was sent.
     What `failures` does not know, such as httpcore's wait for a pool that we do not use, becomes a broken connection.
     """
     try:
@@ -178,6 +197,10 @@ def _proxy_told_apart() -> Iterator[None]:
         status = str(error).partition(" ")[0]
         refused = _STATUS.fullmatch(status)
         raise (ProxyRefusedError(int(status)) if refused else httpcore.ConnectError(str(error))) from error
+    except (httpcore.ReadError, httpcore.RemoteProtocolError, HeadError) as error:
+        if tunnel is None or tunnel.is_open:
+            raise
+        raise NoTunnelError(closed=isinstance(error, httpcore.ReadError)) from error
     except _KNOWN:
         raise
     except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:

@@ -131,7 +131,7 @@ class SocketStream(httpcore.NetworkStream):
         """Return what comes next; empty at the end.
 
         Raises:
-            httpcore.ReadTimeout, httpcore.ReadError: Nothing came.
+            httpcore.ReadTimeout, httpcore.ReadError: Nothing came; or the end, instead of an answer to CONNECT.
             httpcore.ConnectTimeout: The proxy's answer to CONNECT took too long.
             TooManyInterimsError: Interim answers come without an end.
         """
@@ -143,6 +143,8 @@ class SocketStream(httpcore.NetworkStream):
         else:
             with _raised_as(late, httpcore.ReadError):
                 piece = self._channel.receive(max_bytes, min(due_in(timeout), self._answer_due))
+        if self._awaits_tunnel and not piece:
+            raise httpcore.ReadError("the proxy closed the connection")
         self._framing.add(piece)
         if self._framing.interims > INTERIM_LIMIT:
             raise TooManyInterimsError
