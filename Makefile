@@ -136,7 +136,7 @@ test-lowest: build
 # Clients and commands with the extra `speed`, which `.venv` does not have. By hand, two minutes.
 SPEED := .venv-speed
 SPEED_TESTS := client/test_async_connections client/test_dispose client/test_early_answers client/test_environment_certificates \
-  client/test_silent_phases client/test_speed client/test_tls cli/test_chat_interactive router/test_router_command
+  client/test_silent_phases client/test_speed client/test_surplus_answers client/test_tls cli/test_chat_interactive router/test_router_command
 .PHONY: test-speed
 test-speed: build
 	test -d $(SPEED) || $(PYTHON) -m venv $(SPEED)

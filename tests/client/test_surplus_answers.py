@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import threading
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from nomyo.exchange.effects import NetworkFailure, Request, Response, Timeouts
 from nomyo.exchange.http import AsyncHttp
 from nomyo.exchange.settings import Settings
-from support.raw_server import RawServer, framed, raw_server
+from support.raw_server import RawServer, framed, raw_server, read_request
+from support.silent import serving
 from support.tls import Authority
 from support.twins import Twin
 from support.waiting import until
@@ -99,6 +102,48 @@ def test_surplus_on_a_connection_at_rest_answers_nobody(what: str) -> None:
 
     taken, ended = asyncio.Event(), asyncio.Event()
     outcomes = asyncio.run(found())
+    assert [each.body for each in outcomes if isinstance(each, Response)] == [named(1), named(2), named(3)]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("what", [*SURPLUS, "the end"])
+def test_surplus_that_came_while_the_loop_was_held_up_answers_nobody(
+    tls_authority: Authority, monkeypatch: pytest.MonkeyPatch, scheme: str, what: str
+) -> None:
+    """Nothing runs in the loop between two requests, so nothing of it has read what came meanwhile."""
+    requests = 0
+    taken, sent = threading.Event(), threading.Event()
+
+    def talk(connection: socket.socket, left: threading.Event) -> None:
+        nonlocal requests
+        while True:
+            read_request(connection, left)
+            requests += 1
+            connection.sendall(framed(named(requests)))
+            taken.wait(5)
+            taken.clear()
+            if what in SURPLUS:
+                connection.sendall(SURPLUS[what])
+            else:
+                connection.shutdown(socket.SHUT_RDWR)
+            sent.set()
+
+    async def found(url: str) -> list[Response | NetworkFailure]:
+        http = AsyncHttp(Settings(base_url=url, allow_http=True))
+        outcomes = []
+        for _ in range(3):
+            outcomes.append(await http.send(Request("POST", url, {}, b"x", 1000, PATIENT)))
+            taken.set()
+            assert sent.wait(5)  # as a program waits that holds its loop up
+            sent.clear()
+        await http.aclose()
+        return outcomes
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_authority.ca))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls_authority.certificate, tls_authority.key)
+    with serving(talk, context if scheme == "https" else None) as port:
+        outcomes = asyncio.run(found(f"{scheme}://127.0.0.1:{port}/"))
     assert [each.body for each in outcomes if isinstance(each, Response)] == [named(1), named(2), named(3)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import sys
 from functools import cache
@@ -23,6 +24,15 @@ def limit_unsent(made: socket.socket) -> None:
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         with without_system_errors():
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
+
+
+def has_something(descriptor: int) -> bool:
+    """Return whether bytes, the end or an error wait in a socket."""
+    if not hasattr(select, "poll"):  # Windows, whose `select` takes any descriptor
+        return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @cache

@@ -22,7 +22,7 @@ from aiohttp.http import RawResponseMessage
 
 from ..._speed import tls_connector
 from .body import HEAD_LIMIT_BYTES, INTERIM_LIMIT, TooManyInterimsError
-from .connection_options import KEPT_ALIVE_S, limit_unsent
+from .connection_options import KEPT_ALIVE_S, has_something, limit_unsent
 from .lookup import look_up
 
 # Both twins bound an answer's head by `HEAD_LIMIT_BYTES`: aiohttp must not refuse a line sooner.
@@ -97,9 +97,11 @@ class AnswerProtocol(ResponseHandler):
     """Reads answers within bounds, which also hold for a proxy's answer to CONNECT: `INTERIM_LIMIT` interim answers.
 
     What comes between two requests answers nobody, and ends the connection: aiohttp would keep it for the next request.
+    It may have come while the loop was held up, so before the next request we ask the system, too.
     """
 
     _is_at_rest = False
+    _socket: Any = None
 
     def set_response_params(self, **params: Any) -> None:
         """Begin to read an answer; for one to CONNECT, aiohttp passes no bounds, and lines would end at 8 KiB."""
@@ -111,12 +113,22 @@ class AnswerProtocol(ResponseHandler):
         """Take nothing more until the next request: the answer was read to its end."""
         self._is_at_rest = True
 
+    def is_connected(self) -> bool:
+        """Return whether a request may be sent: not if something came since the last answer, or the end."""
+        return super().is_connected() and not (self._is_at_rest and self._has_something())
+
     def data_received(self, data: bytes) -> None:
         """Read on; or close the connection, if nothing was asked for."""
         if self._is_at_rest:
             self.close()
         else:
             super().data_received(data)
+
+    def _has_something(self) -> bool:
+        if self._socket is None:
+            assert self.transport is not None
+            self._socket = self.transport.get_extra_info("socket")
+        return has_something(self._socket.fileno())
 
     async def read(self) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
         """Return the next answer, final or interim.
