@@ -52,13 +52,14 @@ def in_thread(function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T
 def _open_now(
     cancelled: Callable[[], bool],
     source: Source,
+    stopped: Callable[[], bool],
     ordered: bool,
     retry_errors: bool,
     concurrency: int,
     seal: Seal | None,
     counts_tokens: bool,
 ) -> Opened:
-    survey = source.open(cancelled)
+    survey = source.open(cancelled, stopped)
     try:
         journal = Journal(
             source.journal,

@@ -129,10 +129,13 @@ async def run_async(
         sender = _sender(
             client, admission, max_retries=max_retries, patience_s=patience, report=progress.tell, budget=budget
         )
-        (stop or Stop()).attach(sender)
+        stopping = stop or Stop()
+        stopping.attach(sender)
         with suppress(NotSent), sender.spending.until_deadline(sender.stop_at_limit):
             sender.reached = await sender.unless_stopped(lambda: check_router(client))
-        opened = await open_files(source, ordered, retry_errors, concurrency, seal, budget.counts)
+        opened = await open_files(
+            source, lambda: stopping.requested, ordered, retry_errors, concurrency, seal, budget.counts
+        )
         with closing(source), _told_to_go_on():
             async with opened.journal:
                 with no_caller_fault(), sender.spending.until_deadline(sender.stop_at_limit):

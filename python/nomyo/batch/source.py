@@ -40,14 +40,15 @@ class Source(Protocol):
             ValueError, OSError, BatchError: It cannot be used.
         """
 
-    def open(self, cancelled: Callable[[], bool]) -> Survey:
+    def open(self, cancelled: Callable[[], bool], stopped: Callable[[], bool] = lambda: False) -> Survey:
         """Open the input, and read it once.
 
         Args:
             cancelled: Returns True if the caller no longer needs the survey. Then the result is incomplete.
+            stopped: Returns True if the run was stopped. Then nothing is waited for that may never come.
 
         Raises:
-            ValueError, OSError, BatchError: It cannot be used. Nothing stays open.
+            ValueError, OSError, BatchError: It cannot be used, or the run was stopped. Nothing stays open.
         """
 
     def pending(self, done: DoneLines) -> Iterator[Row | BadRow]:
@@ -109,7 +110,7 @@ class JsonlSource:
         """Refuse an input that is no file."""
         open_input(self._path).close()
 
-    def open(self, cancelled: Callable[[], bool]) -> Survey:
+    def open(self, cancelled: Callable[[], bool], stopped: Callable[[], bool] = lambda: False) -> Survey:
         """Open the input, count its rows and take its digest."""
         if self._output is not None:
             refuse_own_files(self._output, self._path)

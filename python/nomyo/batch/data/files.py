@@ -9,14 +9,15 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import shutil
+import select
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from nomyo.batch.data.compressed import decompressed
 from nomyo.batch.data.formats import JSONL, NAMES, Format, format_of
@@ -25,7 +26,12 @@ from nomyo.errors import BatchError
 
 STREAM: Final = Path("-")
 _CHUNK_BYTES: Final = 1 << 20
+_LOOK_S: Final = 0.25
 _CHANGED: Final = "changed while it was read: its rows and the output's may not belong together"
+
+
+class StoppedError(BatchError):
+    """The run was stopped before its input was known."""
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ class InputFile:
         if self.format.compression is None or self.format.is_text:
             return
         with self.content() as content:
-            self.copy = nameless_copy(content, folder)
+            self.copy = nameless_copy(iter(partial(content.read, _CHUNK_BYTES), b""), folder)
         self.format = replace(self.format, compression=None)
 
 
@@ -133,27 +139,52 @@ def known_format(path: Path) -> Format:
     return found
 
 
-def stdin_file(folder: Path | None) -> InputFile:
+def stdin_file(folder: Path | None, ended: Callable[[], bool]) -> InputFile:
     """Return a nameless copy of stdin, which has JSON lines.
+
+    Args:
+        folder: Where the copy is made.
+        ended: Returns True if the run was stopped. What was read is not all then, and is dropped.
 
     Raises:
         ValueError: There is no stdin.
+        StoppedError: The run was stopped.
         OSError: The disk is full or fails.
     """
     if sys.stdin is None:
         raise ValueError("there is no stdin: it was closed before the start")
-    return InputFile(STREAM, "stdin", Format(JSONL), nameless_copy(sys.stdin.buffer, folder))
+    return InputFile(STREAM, "stdin", Format(JSONL), nameless_copy(_stdin_pieces(sys.stdin.buffer, ended), folder))
 
 
-def nameless_copy(content: BinaryIO, folder: Path | None) -> BinaryIO:
-    """Copy a stream into a file without a name, which is gone as soon as it is closed or the process ends.
+def _stdin_pieces(stdin: Any, ended: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield what comes from stdin, until the run is stopped: a pipe may bring nothing for hours."""
+    piece = None
+    while piece != b"":
+        if ended():
+            raise StoppedError("stopped while stdin was read: nothing was sent, because not all rows are known")
+        if _is_ready(stdin):
+            yield (piece := stdin.read1(_CHUNK_BYTES))
+
+
+def _is_ready(stdin: Any) -> bool:
+    """Wait a moment for what can be read; whether it came."""
+    if os.name == "nt":  # where select(2) is for sockets alone
+        return True
+    try:
+        return bool(select.select([stdin], [], [], _LOOK_S)[0])
+    except (OSError, ValueError):  # a stream of the program that is no file
+        return True
+
+
+def nameless_copy(pieces: Iterable[bytes], folder: Path | None) -> BinaryIO:
+    """Write bytes into a file without a name, which is gone as soon as it is closed or the process ends.
 
     Raises:
         OSError: The disk is full or fails.
     """
     copy = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
     try:
-        shutil.copyfileobj(content, copy, _CHUNK_BYTES)
+        copy.writelines(pieces)
         copy.flush()
     except BaseException:
         copy.close()

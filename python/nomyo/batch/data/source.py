@@ -164,10 +164,10 @@ class DataSource:
             )
 
     @in_own_words
-    def open(self, cancelled: Callable[[], bool]) -> Survey:
+    def open(self, cancelled: Callable[[], bool], stopped: Callable[[], bool] = lambda: False) -> Survey:
         """Open the input: check its columns, count its rows and take its digest."""
         if self._path == STREAM:
-            self._files = [stdin_file(self._folder)]
+            self._files = [stdin_file(self._folder, lambda: cancelled() or stopped())]
         try:
             self._readers = self._opened_readers()
             self._check_columns()

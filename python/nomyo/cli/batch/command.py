@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from nomyo._speed import run_loop
+from nomyo.batch.data.files import StoppedError
 from nomyo.batch.data.source import journal_path
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
@@ -263,6 +264,9 @@ def _run(source: Path, output: Path, options: Mapping[str, Any], *, as_json: boo
         summary = run_loop(until_interrupted(NAME, source, output, options))
     except (KeyboardInterrupt, asyncio.CancelledError):
         report(NAME, "stopped at once: the same command goes on, and sends again what was under way")
+        return INTERRUPTED
+    except StoppedError as error:
+        report(NAME, str(error))
         return INTERRUPTED
     except FAILURES as error:
         if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:  # click cannot judge it
