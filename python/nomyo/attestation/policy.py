@@ -17,9 +17,9 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Final, NoReturn
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, NoReturn
 
 from .. import _core
 from .found import VERDICTS, PolicySource
@@ -35,11 +35,10 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(NamedTuple):
     """A policy, checked."""
 
-    pcrs: Mapping[tuple[str, int], frozenset[str]] = field(default_factory=dict)
+    pcrs: Mapping[tuple[str, int], frozenset[str]] = MappingProxyType({})
     """The accepted values of each PCR, by bank and index, in lower-case hexadecimal."""
     keys: frozenset[str] = frozenset()
     """The fingerprints of the accepted keys; empty for any key."""

@@ -10,8 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .policy import BANKS, PCR_COUNT
 
@@ -28,8 +27,7 @@ class MalformedStatementError(ValueError):
     """It does not have the documented form; the message says where, and quotes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A quote, and what it is said to be about."""
 
     quote: bytes

@@ -14,9 +14,8 @@ import errno
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .. import _core
 from .._printable import printable
@@ -34,8 +33,7 @@ _PATH_CHARS = 4096
 _IN_MEMORY = "; key_dir=None keeps the key pair in memory"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedKeys:
+class OpenedKeys(NamedTuple):
     """A pair from a key directory, from two files, or newly generated."""
 
     private_key: _core.PrivateKey
@@ -143,7 +141,7 @@ class KeyFiles:
         """Leave out the warnings that the user had before."""
         warnings = tuple(warning for warning in opened.warnings if warning not in self._given)
         self._given.update(warnings)
-        return replace(opened, warnings=warnings)
+        return opened._replace(warnings=warnings)
 
 
 def _foreign_pair_warning(target: str) -> str:

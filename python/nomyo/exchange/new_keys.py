@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .paths import absolute_path, check_path
 from .settings import DEFAULT_KEY_DIR, Default, Password, Settings, check_key_size, check_password
@@ -18,14 +17,16 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NewKeys:
+class NewKeys(NamedTuple):
     """What pair to generate, and where to write it."""
 
     bits: int
     directory: str | None
     """The directory to write it to; None keeps it in memory."""
-    password: Password | None = field(repr=False)
+    password: Password | None
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
 
 def new_keys(settings: Settings, options: Mapping[str, Any] | None, named: Mapping[str, Any]) -> NewKeys:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -131,7 +130,7 @@ def answer_of(request: Request, error: httpx.HTTPStatusError) -> Response:
     body = Body(request, error.response.status_code, error.response.headers.raw)
     with suppress(httpx.StreamError):
         body.take(error.response.content)
-    return replace(body.response(), credentials=credentials_in(error.request.headers.multi_items()))
+    return body.response()._replace(credentials=credentials_in(error.request.headers.multi_items()))
 
 
 def _fields(raw_headers: RawHeaders) -> Fields:

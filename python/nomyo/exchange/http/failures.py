@@ -7,7 +7,6 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from ..effects import NetworkFailure, Phase, Response
@@ -147,7 +146,7 @@ def answer_by(proxy: Proxy | None, response: Response) -> Response | NetworkFail
     if not proxy.tunnels and (response.status == _PROXY_AUTHENTICATION or forbidden):
         return refused_by(proxy, response.status)
     proxy.was_reached = True
-    return replace(response, credentials=credentials_in(proxy.headers.items()))
+    return response._replace(credentials=credentials_in(proxy.headers.items()))
 
 
 def failure_of(error: BaseException) -> NetworkFailure:

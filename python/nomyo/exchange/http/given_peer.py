@@ -7,7 +7,6 @@ the peer counts as the router.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from ..effects import NetworkFailure
@@ -39,7 +38,7 @@ class GivenPeer:
         if self._before_router is None or not failure.in_clear:
             return failure
         reason = f"{self._before_router}, to which http_client connects, answered without TLS (is it http://?)"
-        return replace(failure, reason=reason, in_clear=False)
+        return failure._replace(reason=reason, in_clear=False)
 
     def _router(self) -> tuple[str, int | None]:
         import httpx

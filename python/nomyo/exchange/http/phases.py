@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import weakref
-from dataclasses import replace
 
 from ..effects import NetworkFailure, Phase, Timeouts
 
@@ -84,7 +83,7 @@ class Phases:
 
     def named(self, failure: NetworkFailure) -> NetworkFailure:
         """Add to a failure the phase in which our own timeout ended it."""
-        return replace(failure, phase=failure.phase and self._now)
+        return failure._replace(phase=failure.phase and self._now)
 
     def begin_connecting(self) -> None:
         """Bound what comes before the request is out: aiohttp bounds the connecting, and nothing the wait after it."""
