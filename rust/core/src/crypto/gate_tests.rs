@@ -31,6 +31,25 @@ fn thread_that_was_inside_has_its_slots_cleared_inside() {
     assert_eq!(DEPTH_AT_THE_END.load(Ordering::Relaxed), 1);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn child_that_is_forked_inside_counts_itself_alone_and_comes_out() {
+    // SAFETY: the child makes no call but those below, and a child that hangs is ended by SIGALRM.
+    let child = within(|| unsafe { libc::fork() });
+    if child == 0 {
+        // SAFETY: as above.
+        unsafe { libc::alarm(10) };
+        let is_empty = STATE.load(Ordering::Relaxed) == 0;
+        let entered = within(|| STATE.load(Ordering::Relaxed) == 1);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(i32::from(!(is_empty && entered))) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child that was just made.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
 #[test]
 fn nested_entry_does_not_wait_for_a_thread_that_closes_the_gate() {
     within(|| {
