@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import pickle
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,20 @@ def permissions(buffer: SecureBuffer) -> str:
     """Return what /proc/self/maps says of the page in which a buffer's content begins."""
     (found,) = (mapping for mapping in mappings() if mapping.start <= buffer.address < mapping.end)
     return found.permissions
+
+
+def is_reading(thread: threading.Thread) -> bool:
+    """Return whether a thread waits in read(2), which is call 0 on x86-64 and 63 on AArch64."""
+    return Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().split()[0] in ("0", "63")
+
+
+def together(work: Callable[[], None]) -> None:
+    """Run the same work in six threads."""
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def test_buffer_is_open_while_a_view_is_held_and_closed_after_the_last() -> None:
@@ -122,6 +139,69 @@ def test_blocks_of_unlocked_nest_and_one_of_them_is_entered_once() -> None:
     block.__exit__(None, None, None)
 
 
+def test_view_keeps_a_buffer_alive_that_nobody_else_holds() -> None:
+    with SecureBuffer(SECRET).unlocked() as view:
+        gc.collect()
+        assert view == SECRET
+        part = view[3:]
+    gc.collect()
+    assert part == SECRET[3:]
+    part.release()
+
+
+def test_block_of_unlocked_that_threads_enter_at_once_serves_one_at_a_time() -> None:
+    buffer = SecureBuffer(SECRET)
+    block, start = buffer.unlocked(), threading.Barrier(6)
+    entered: list[int] = []
+    faults: list[memoryview] = []
+
+    def enter() -> None:
+        start.wait()
+        for _ in range(300):
+            try:
+                view = block.__enter__()
+            except RuntimeError:
+                continue
+            entered.append(1)
+            if view != SECRET:
+                faults.append(view)
+            block.__exit__(None, None, None)
+
+    together(enter)
+    assert not faults
+    assert entered
+    assert buffer.protect()
+
+
+def test_view_that_another_thread_reads_into_outlasts_its_block() -> None:
+    buffer = SecureBuffer(5)
+    reading, writing = os.pipe()
+
+    def read_into(view: memoryview) -> None:
+        with open(reading, "rb", buffering=0) as file:
+            file.readinto(view)
+
+    block = buffer.unlocked()
+    view = block.__enter__()
+    reader = threading.Thread(target=read_into, args=[view])
+    reader.start()
+    while not is_reading(reader):
+        reader.join(0.001)
+    with pytest.raises(BufferError):
+        block.__exit__(None, None, None)
+    with pytest.raises(BufferError):
+        buffer.protect()
+    with pytest.raises(BufferError):
+        buffer.close()
+    os.write(writing, b"later")
+    os.close(writing)
+    reader.join()
+    assert bytes(view) == b"later"
+    view.release()
+    assert buffer.protect()
+    assert buffer == b"later"
+
+
 def test_uses_are_counted_across_threads() -> None:
     buffer, start = SecureBuffer(SECRET * 300), threading.Barrier(6)
     faults: list[object] = []
@@ -133,11 +213,7 @@ def test_uses_are_counted_across_threads() -> None:
                 if bytes(view) != SECRET * 300 or buffer != view:
                     faults.append(view)
 
-    threads = [threading.Thread(target=use) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(use)
     assert not faults
     assert permissions(buffer) == "---p"
 
