@@ -138,7 +138,9 @@ def test_table_without_output_needs_a_journal(noting: PromptNotingRouter) -> Non
 
 
 @pytest.mark.outside("polars, pandas, DuckDB and Hugging Face's datasets")
-@pytest.mark.parametrize("name", ["polars", "pandas", "duckdb", "datasets", "filtered"])
+@pytest.mark.parametrize(
+    "name", ["polars", "pandas", "indexed", "numbered", "duckdb", "datasets", "filtered", "labelled"]
+)
 def test_frames_of_others(name: str, router: Any, key_directory: Path, tmp_path: Path) -> None:
     python = REPOSITORY / ".venv-tables" / "bin" / "python"
     assert python.exists(), ".venv-tables is missing: run `make tables`"

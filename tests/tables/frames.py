@@ -32,20 +32,49 @@ def mapped(folder: str) -> Any:
     return datasets.load_from_disk(folder)
 
 
+LABELS = datasets.ClassLabel(names=["no", "yes"])
 MAKERS: dict[str, Callable[[str], Any]] = {
     "polars": lambda _: pl.DataFrame(COLUMNS),
     "pandas": lambda _: pd.DataFrame(COLUMNS),
+    "indexed": lambda _: pd.DataFrame(COLUMNS, index=pd.Index(["x", "y", "z"], name="name")),
+    "numbered": lambda _: pd.DataFrame({0: [1, 2, 3], **COLUMNS}, index=[7, 8, 9]),
     "duckdb": lambda _: duckdb.from_arrow(pa.table(COLUMNS)).filter("id < 10"),
     "datasets": lambda folder: mapped(f"{folder}/saved"),
     "filtered": lambda _: filtered(),
+    "labelled": lambda _: datasets.Dataset.from_dict({**COLUMNS, "label": [0, 1, 0]}).cast_column("label", LABELS),
 }
+
+
+def of_pandas(table: pa.Table) -> list[Any]:
+    """Return the answers."""
+    return [None if each is pd.NA or each != each else each for each in table.to_pandas()["response"]]
+
+
 FROM_ARROW: dict[str, Callable[[pa.Table], list[Any]]] = {
     "polars": lambda table: pl.from_arrow(table)["response"].to_list(),
-    "pandas": lambda table: [None if each is pd.NA or each != each else each for each in table.to_pandas()["response"]],
+    "pandas": of_pandas,
+    "indexed": of_pandas,
+    "numbered": of_pandas,
     "duckdb": lambda table: [row[0] for row in duckdb.from_arrow(table).project("response").fetchall()],
     "datasets": lambda table: datasets.Dataset(table)["response"][:],
     "filtered": lambda table: datasets.Dataset(table)["response"][:],
+    "labelled": lambda table: datasets.Dataset(table)["response"][:],
 }
+
+
+def check_metadata(name: str, path: str) -> None:
+    """Check that pandas and Hugging Face find in an output what they noted in the input, and the answers beside it."""
+    if name in ("indexed", "numbered", "pandas"):
+        frame = pd.read_parquet(path)
+        expected = {"indexed": ["x", "y", "z"], "numbered": [7, 8, 9], "pandas": [0, 1, 2]}
+        assert frame.index.tolist() == expected[name], frame.index
+        assert frame.index.name == ("name" if name == "indexed" else None)
+        assert of_pandas(pa.Table.from_pandas(frame)) == ["a", None, "c é"]
+    if name == "labelled":
+        found = datasets.Dataset.from_parquet(path, cache_dir=f"{path}.cache")
+        assert found.features["label"] == LABELS, found.features
+        assert found["label"][:] == [0, 1, 0]
+        assert found["usage"][0]["total_tokens"] > 0
 
 
 def main(name: str, url: str, key_dir: str, folder: str) -> None:
@@ -64,6 +93,7 @@ def main(name: str, url: str, key_dir: str, folder: str) -> None:
         table, f"{folder}/{name}.parquet", data=nomyo.batch.DataOptions(prompt_column="question", model="m"), **own
     )
     assert summary.table is None
+    check_metadata(name, f"{folder}/{name}.parquet")
     by_polars = pl.read_parquet(f"{folder}/{name}.parquet")["response"].to_list()
     by_duckdb = [row[0] for row in duckdb.read_parquet(f"{folder}/{name}.parquet").project("response").fetchall()]
     assert by_polars == by_duckdb == ["a", None, "c é"], (by_polars, by_duckdb)

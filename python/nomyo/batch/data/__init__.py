@@ -21,6 +21,7 @@ Modules, from the ground up; each imports only from those above it:
     requests     makes a request of a row
     answers      the columns of an answer, from its row in the journal
     selection    which columns the output has, and under which names
+    metadata     what files say of themselves, as far as it is true of an output
     journal_rows finds rows of a journal by their numbers
     sealed_columns  seals the columns of the input, and opens them
     outputs      writes rows with their answers, in each format

@@ -9,6 +9,7 @@ from nomyo.batch.data.answers import DEFAULT_FIELDS, FIELDS, SEALED_FIELDS, answ
 from nomyo.batch.data.formats import JSONL, Format
 from nomyo.batch.data.journal_rows import JournalRows
 from nomyo.batch.data.libraries import library
+from nomyo.batch.data.metadata import kept_metadata, shared_metadata
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.data.outputs import BatchWriter, batch_sink, row_writer
 from nomyo.batch.data.records import MOST_ROWS, Reader
@@ -140,6 +141,7 @@ class Assembly:
             assert self._seal is not None
             chosen = [each for each in self._columns(batch.schema.names) if not each.from_answer]
             inner = batch.select([each.of for each in chosen]).rename_columns([each.name for each in chosen])
+            inner = inner.replace_schema_metadata(kept_metadata(batch.schema.metadata, chosen))
             sealed = seal_columns(inner, self._number + 1, self._seal)
         answers = [self._answer() for _ in range(batch.num_rows)]
         for answer, package in zip(answers, sealed, strict=False):
@@ -166,7 +168,10 @@ class Assembly:
         if not self._options.asks:
             return library("pyarrow").schema([])
         files = [reader for reader in self._readers if isinstance(reader, JsonLines)]
-        return schema_of_json(files) if files else self._readers[0].schema()
+        if files:
+            return schema_of_json(files)
+        schemas = [reader.schema() for reader in self._readers]
+        return schemas[0].with_metadata(shared_metadata(schemas))
 
     def _names(self) -> Sequence[str]:
         """Return the names of the input's columns. Files of lines need no pyarrow for them."""

@@ -17,6 +17,7 @@ from nomyo.batch.data.compressed import compressing
 from nomyo.batch.data.files import STREAM
 from nomyo.batch.data.formats import CSV, JSONL, PARQUET, TSV, Format
 from nomyo.batch.data.libraries import library
+from nomyo.batch.data.metadata import kept_metadata
 from nomyo.batch.data.plain_values import cell, json_value
 from nomyo.batch.data.selection import Column
 from nomyo.errors import BatchError
@@ -130,7 +131,8 @@ class BatchWriter:
                 if each.from_answer
                 else schema.field(each.of).with_name(each.name).with_nullable(True)  # files may differ in that
                 for each in columns
-            ]
+            ],
+            kept_metadata(schema.metadata, columns),
         )
 
     def joined(self, batch: Any, answers: Sequence[Values]) -> Any:
