@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,15 @@ import pytest
 import nomyo.batch
 from nomyo.batch import DataOptions
 from nomyo.batch.data import text_files
-from support.batch_scene import PromptNotingRouter
+from support.batch_scene import PromptNotingRouter, open_command
+
+CANARY = "canary-cell-8d2e"
+
+
+def stream_file(path: Path, table: pa.Table) -> Path:
+    with pa.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+    return path
 
 
 @pytest.fixture
@@ -25,6 +35,7 @@ def run(noting: PromptNotingRouter, key_directory: Path, tmp_path: Path) -> Any:
             (tmp_path / "prompt.j2").write_text(template)
             asked = {"template": tmp_path / "prompt.j2"}
         own: dict[str, Any] = {"base_url": noting.url, "allow_http": True, "key_dir": key_directory}
+        own |= {"encrypt_to": more.pop("encrypt_to", None)}
         given = tmp_path / source if isinstance(source, str) else source
         nomyo.batch.run(given, tmp_path / output, data=DataOptions(model="m", **asked, **more), **own)
         return tmp_path / output
@@ -97,6 +108,81 @@ def test_columns_of_json_that_no_type_holds_are_text(
     monkeypatch.setattr(text_files, "MOST_ROWS", 1)
     (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"q": "a", "x": each}) for each in values))
     assert pq.read_table(run("in.jsonl", "out.parquet"))["x"].to_pylist() == written
+
+
+UNION = pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array([CANARY, "y"])])
+INTERVAL = pa.array([(1, 2, 3), None], pa.month_day_nano_interval())
+STRUCTS = pa.DictionaryArray.from_arrays(pa.array([0, None], pa.int8()), pa.array([{"a": CANARY}]))
+UNWRITABLE = {
+    "interval": (INTERVAL, "Parquet", "month_day_nano_interval", [1, 2, 3]),
+    "union": (UNION, "Parquet", "sparse_union<0: int64=0, 1: string=1>", 1),
+    "runs": (
+        pa.RunEndEncodedArray.from_arrays(pa.array([1, 2], pa.int32()), pa.array([CANARY, "y"])),
+        "Parquet",
+        "run_end_encoded<run_ends: int32, values: string>",
+        CANARY,
+    ),
+    "empty": (pa.array([{}, None], pa.struct([])), "Parquet", "struct<>", {}),
+    "within": (
+        pa.array([[{"a": (1, 2, 3)}], None], pa.list_(pa.struct([("a", INTERVAL.type)]))),
+        "Parquet",
+        "list<",
+        [{"a": [1, 2, 3]}],
+    ),
+    "scale": (pa.array([Decimal("1e3"), None], pa.decimal128(10, -3)), "Parquet", r"decimal128\(10, -3\)", "1E+3"),
+    "structs": (STRUCTS, "Arrow IPC", "dictionary<values=struct<a: string>", {"a": CANARY}),
+}
+
+
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_types_that_the_output_lacks_are_refused_before_the_first_row(
+    name: str, run: Any, noting: PromptNotingRouter, tmp_path: Path
+) -> None:
+    column, kind, words, value = UNWRITABLE[name]
+    table = pa.table({"q": ["a", "b"], "fine": [1, 2], "x": column})
+    output = "out.parquet" if kind == "Parquet" else "out.arrow"
+    refused = rf"^{kind} has no type for the column 'x', which is {words}.*: give the output another format, or leave"
+    for source in (table, stream_file(tmp_path / "in.arrows", table)):
+        with pytest.raises(ValueError, match=refused) as caught:
+            run(source, output)
+        assert CANARY not in str(caught.value)
+        assert caught.value.__context__ is None
+    with pytest.raises(ValueError, match="'y', which is"):
+        run(table, output, columns=["fine", "y=x"])
+    assert noting.prompts == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.arrows"]
+    run(table, output, columns=["fine", "response"])
+    assert pa.ipc.open_stream(run(table, "out.arrows")).read_all()["x"].to_pylist() == column.to_pylist()
+    assert json_rows(run(table))[0]["x"] == value
+    with run(table, "out.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["x"] == (value if isinstance(value, str) else json.dumps(value))
+
+
+def test_sealed_columns_may_have_any_type(run: Any, archive: Path, tmp_path: Path) -> None:
+    table = pa.table({"q": ["a", "b"], **{name: case[0] for name, case in UNWRITABLE.items()}})
+    sealed = run(table, "out.parquet", encrypt_to=archive / "public_key.pem", seal_input_columns=True)
+    done = open_command(sealed, "--key-dir", archive, "-o", tmp_path / "plain.parquet")
+    assert done.returncode == 2, done.stderr
+    assert b"Parquet has no type for the column 'interval', which is month_day_nano_interval" in done.stderr
+    assert not (tmp_path / "plain.parquet").exists()
+    done = open_command(sealed, "--key-dir", archive, "-o", tmp_path / "plain.arrows")
+    assert done.returncode == 0, done.stderr
+    opened = pa.ipc.open_stream(tmp_path / "plain.arrows").read_all()
+    assert opened.select(table.column_names).to_pylist() == table.to_pylist()
+
+
+def test_values_that_the_output_lacks_are_told_by_their_column(
+    run: Any, noting: PromptNotingRouter, tmp_path: Path
+) -> None:
+    """Parquet has milliseconds, and this time is too far away for them."""
+    table = pa.table({"q": ["a", "b"], "x": pa.array([2**60, None], pa.timestamp("s"))})
+    words = r"^the column 'x' \(timestamp\[s\]\) has values that Parquet cannot hold: give the output another format"
+    with pytest.raises(nomyo.BatchError, match=words) as caught:
+        run(table, "out.parquet")
+    assert caught.value.__context__ is None
+    assert not (tmp_path / "out.parquet").exists()
+    assert pq.read_table(run(table, "out.parquet", columns=["q", "response"]))["response"].to_pylist() == ["a", "b"]
+    assert sorted(noting.prompts) == ["a", "b"], "the answers are kept"
 
 
 def test_dictionaries_that_differ_are_values_in_an_arrow_file(run: Any) -> None:

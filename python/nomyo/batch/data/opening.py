@@ -15,7 +15,7 @@ from nomyo.batch.data.answers import DEFAULT_FIELDS, FAILED, SEALED, answer_of
 from nomyo.batch.data.arrow_files import arrow_reader, joined, records_of
 from nomyo.batch.data.files import InputFile, known_format
 from nomyo.batch.data.formats import JSONL, Format, format_of
-from nomyo.batch.data.outputs import BatchWriter, batch_sink, row_writer
+from nomyo.batch.data.outputs import BatchWriter, batch_sink, check_types, row_writer
 from nomyo.batch.data.records import Reader, Record
 from nomyo.batch.data.sealed_columns import SEALED_INPUT, open_columns
 from nomyo.batch.data.selection import Column, select_columns
@@ -73,6 +73,7 @@ class SealedTable:
 
         Raises:
             BatchError, OSError: The output cannot be read to its end, or the stream not written.
+            ValueError: The format cannot hold a column.
         """
         groups = self._groups()
         first = next(groups, None)
@@ -97,6 +98,7 @@ class SealedTable:
         first: Any,
     ) -> None:
         writer = BatchWriter(columns, schema)
+        check_types(form, writer.schema)
         with batch_sink(stream, form, writer.schema) as write:
             for batch, answers in () if first is None else (first,):
                 write(writer.joined(batch, answers))

@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Protocol
 
@@ -24,6 +25,9 @@ from nomyo.errors import BatchError
 
 _GROUP_BYTES: Final = 32 << 20
 _GROUP_ROWS: Final = 100_000
+
+_MOST_WORDS: Final = 100
+_WHAT_TO_DO: Final = "give the output another format, or leave the column out (columns)"
 
 Values = Mapping[str, Any]
 
@@ -149,21 +153,93 @@ class BatchWriter:
 
 @contextmanager
 def batch_sink(stream: IO[bytes], form: Format, schema: Any) -> Iterator[Callable[[Any], None]]:
-    """Yield a function that writes record batches as Parquet or Arrow IPC."""
+    """Yield a function that writes record batches as Parquet or Arrow IPC.
+
+    Raises:
+        BatchError: In the block: a column has a value that the format cannot hold.
+    """
+    with _raw_sink(stream, form, schema, partial(_in_own_words, form)) as write:
+        yield write
+
+
+@contextmanager
+def _raw_sink(
+    stream: IO[bytes], form: Format, schema: Any, wrap: Callable[[Callable[[Any], None]], Callable[[Any], None]]
+) -> Iterator[Callable[[Any], None]]:
     if form.kind == PARQUET:
         with library("pyarrow.parquet").ParquetWriter(stream, schema, compression="zstd") as writer:
-            groups = _Groups(schema, writer.write_table)
+            groups = _Groups(schema, wrap(writer.write_table))
             yield groups.add
             groups.write()
         return
     ipc = library("pyarrow.ipc")
     if form.is_stream:
         with ipc.new_stream(stream, schema) as writer:
-            yield writer.write_batch
+            yield wrap(writer.write_batch)
         return
     plain = _without_dictionaries(schema)
     with ipc.new_file(stream, plain) as writer:
-        yield lambda batch: writer.write_batch(batch if plain == schema else batch.cast(plain))
+        yield wrap(lambda batch: writer.write_batch(batch if plain == schema else batch.cast(plain)))
+
+
+def _in_own_words(form: Format, write: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a function that writes rows, and says which column cannot be written. Arrow's words may show cells."""
+    pa = library("pyarrow")
+
+    def call(rows: Any) -> None:
+        try:
+            write(rows)
+            return
+        except pa.ArrowException:
+            pass
+        table = rows if isinstance(rows, pa.Table) else pa.table(rows)
+        unfit = _first_unfit(form, table)
+        named = "the output" if unfit is None else f"the column {unfit!r} ({_short(table.schema.field(unfit).type)})"
+        raise BatchError(f"{named} has values that {form.kind} cannot hold: {_WHAT_TO_DO}")
+
+    return call
+
+
+def _can_write(form: Format, table: Any) -> bool:
+    pa = library("pyarrow")
+    try:
+        with _raw_sink(io.BytesIO(), form, table.schema, lambda write: write) as write:
+            for batch in table.to_batches():
+                write(batch)
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
+def check_types(form: Format, schema: Any) -> None:
+    """Refuse a column whose type a format cannot hold, by writing a row of nulls to memory.
+
+    Raises:
+        ValueError: There is one; the message names it, its type, and what to do.
+    """
+    if form.is_text:
+        return
+    whole = _nulls(schema)
+    unfit = None if _can_write(form, whole) else _first_unfit(form, whole)
+    if unfit is not None:
+        found = _short(schema.field(unfit).type)
+        raise ValueError(f"{form.kind} has no type for the column {unfit!r}, which is {found}: {_WHAT_TO_DO}")
+
+
+def _first_unfit(form: Format, table: Any) -> str | None:
+    """Return the name of the first column that a format cannot hold; None if each alone fits."""
+    return next((name for name in table.column_names if not _can_write(form, table.select([name]))), None)
+
+
+def _nulls(schema: Any) -> Any:
+    pa = library("pyarrow")
+    return pa.table([pa.nulls(1, each.type) for each in schema], schema=schema)
+
+
+def _short(found: Any) -> str:
+    """Return a type in words, of which some have a name for each of a thousand fields."""
+    words = str(found)
+    return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}..."
 
 
 def _without_dictionaries(schema: Any) -> Any:

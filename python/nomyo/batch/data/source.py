@@ -28,7 +28,7 @@ from nomyo.batch.data.files import STREAM, InputFile, files_of, is_glob, known_f
 from nomyo.batch.data.formats import JSONL, Format, format_of
 from nomyo.batch.data.journal_rows import JournalRows
 from nomyo.batch.data.options import DataOptions
-from nomyo.batch.data.outputs import output_stream
+from nomyo.batch.data.outputs import BatchWriter, check_types, output_stream
 from nomyo.batch.data.records import Reader
 from nomyo.batch.data.requests import Requests
 from nomyo.batch.data.tables import TableReader, is_path, table_of
@@ -197,7 +197,10 @@ class DataSource:
             names = first.names()
             self._requests.check(first, names, typed=not self._is_text)
             # Of JSON lines some may have other names, which are known when all were read.
-            columns_of(self._options, names, sealed=self._sealed)
+            columns = columns_of(self._options, names, sealed=self._sealed)
+            seals_input = self._sealed and self._options.seal_input_columns
+            if not (self._form.is_text or self._is_json or seals_input):
+                check_types(self._form, BatchWriter(columns, first.schema()).schema)
 
     @property
     def _is_json(self) -> bool:
