@@ -1,34 +1,38 @@
 //! Tests of the gate that need the system's threads.
 
-use super::gate::{CLOSED, DEPTH, FIRST_ROUND, STATE, close, open, within};
+use super::gate::{CLOSED, STATE, close, open, within};
 use crate::os;
-use std::ffi::c_void;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 // Not on Windows, where only a fork would need it: there is no fork, and nothing is wiped at exit.
 #[cfg(unix)]
-static DEPTH_AT_THE_END: AtomicU32 = AtomicU32::new(0);
+mod end_of_a_thread {
+    use crate::crypto::gate::{DEPTH, FIRST_ROUND, within};
+    use crate::os;
+    use std::ffi::c_void;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
-#[cfg(unix)]
-extern "C" fn note_depth(_: *mut c_void) {
-    DEPTH_AT_THE_END.store(DEPTH.get(), Ordering::Relaxed);
-}
+    static DEPTH_AT_THE_END: AtomicU32 = AtomicU32::new(0);
 
-#[cfg(unix)]
-#[test]
-fn thread_that_was_inside_has_its_slots_cleared_inside() {
-    crate::init();
-    let later = &os::ThreadSlot::new(note_depth).expect("a slot");
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            within(|| ());
-            assert_eq!(DEPTH.get(), 0);
-            assert!(later.set(FIRST_ROUND));
+    extern "C" fn note_depth(_: *mut c_void) {
+        DEPTH_AT_THE_END.store(DEPTH.get(), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn thread_that_was_inside_has_its_slots_cleared_inside() {
+        crate::init();
+        let later = &os::ThreadSlot::new(note_depth).expect("a slot");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                within(|| ());
+                assert_eq!(DEPTH.get(), 0);
+                assert!(later.set(FIRST_ROUND));
+            });
+            // The scope waits for the closure only; slots are cleared after it.
+            thread.join().unwrap();
         });
-        // The scope waits for the closure only; slots are cleared after it.
-        thread.join().unwrap();
-    });
-    assert_eq!(DEPTH_AT_THE_END.load(Ordering::Relaxed), 1);
+        assert_eq!(DEPTH_AT_THE_END.load(Ordering::Relaxed), 1);
+    }
 }
 
 #[cfg(target_os = "linux")]
