@@ -14,13 +14,15 @@ port() { printf '\nPORT %s\n' "$*"; }
 # inside_with VARIABLE=VALUE... COMMAND...: runs a command in the chroot, with a folder of its own for what it builds.
 inside_with() { "$here/inside.sh" env CARGO_TARGET_DIR="$PORTS_DIR/build" "$@"; }
 
-# site FOLDER PYTHON PIP_PLATFORM...: the package's Python code, and the wheels of others for another platform.
+# site FOLDER PYTHON PIP_PLATFORM...: the package's Python code, and the wheels of others for another platform, those of the extra
+# `data` too.
 site() {
   local folder=$1 version=$2 platform options=()
   shift 2
   for platform in "$@"; do options+=(--platform "$platform"); done
   mapfile -t needed < <("$python_here" -c 'import sys, tomllib
-print(*tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"], sep="\n")' "$repository/pyproject.toml")
+project = tomllib.load(open(sys.argv[1], "rb"))["project"]
+print(*project["dependencies"], *project["optional-dependencies"]["data"], sep="\n")' "$repository/pyproject.toml")
   rm -rf "$folder"
   "$python_here" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --python-version "$version" \
     "${options[@]}" --target "$folder" "${needed[@]}"

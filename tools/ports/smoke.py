@@ -21,6 +21,9 @@ URL, FOLDER = sys.argv[1], Path(sys.argv[2])
 QUESTION = "Grüß Gott, 世界"
 MESSAGES = [{"role": "user", "content": QUESTION}]
 MODEL = "echo"
+KEYS = FOLDER / "keys"
+"""The pair of most tests: an emulator takes up to minutes to make one."""
+MANY = 40
 # Ends while another thread generates keys, and says when.
 ENDS_DURING_KEY_GENERATION = """
 import threading, time, nomyo._core as core
@@ -68,17 +71,28 @@ def buffer_keeps_and_wipes_a_secret() -> None:
 
 
 def key_directory_is_made_once_and_found_again() -> None:
-    keys = FOLDER / "keys"
     for _ in range(2):
-        with nomyo.SyncSecureChatCompletion(URL, allow_http=True, key_dir=keys) as client:
+        with nomyo.SyncSecureChatCompletion(URL, allow_http=True, key_dir=KEYS) as client:
             client.create(model=MODEL, messages=MESSAGES)
-    assert b"PRIVATE KEY" in (keys / "private_key.pem").read_bytes()
+    assert b"PRIVATE KEY" in (KEYS / "private_key.pem").read_bytes()
+
+
+def many_are_answered_by_both_clients() -> None:
+    requests = [{"model": MODEL, "messages": MESSAGES}] * MANY
+
+    async def ask() -> list[nomyo.Result]:
+        async with nomyo.SecureChatCompletion(URL, allow_http=True, key_dir=KEYS) as client:
+            return [each async for each in client.create_many(requests, concurrency=MANY)]
+
+    with nomyo.SyncSecureChatCompletion(URL, allow_http=True, key_dir=KEYS) as client:
+        results = [*asyncio.run(ask()), *client.create_many(requests, concurrency=MANY)]
+    assert [each.error for each in results] == [None] * 2 * MANY
 
 
 def router_is_remembered() -> None:
     known = FOLDER / "known_routers"
     for _ in range(2):
-        with nomyo.SyncSecureChatCompletion(URL, allow_http=True, known_routers=known) as client:
+        with nomyo.SyncSecureChatCompletion(URL, allow_http=True, key_dir=KEYS, known_routers=known) as client:
             client.create(model=MODEL, messages=MESSAGES)
     assert json.loads(known.read_text())["version"] == 1
     assert len((FOLDER / "known_routers.log").read_bytes().splitlines()) == 1
@@ -87,7 +101,7 @@ def router_is_remembered() -> None:
 def audit_log_grows_by_a_line_for_each_request() -> None:
     log = FOLDER / "audit"
     for _ in range(2):
-        with nomyo.SyncSecureChatCompletion(URL, allow_http=True, audit_log=log) as client:
+        with nomyo.SyncSecureChatCompletion(URL, allow_http=True, key_dir=KEYS, audit_log=log) as client:
             client.create(model=MODEL, messages=MESSAGES)
     content = log.read_bytes()
     assert len(content.splitlines()) == 2
@@ -100,11 +114,25 @@ def batch_is_run_and_goes_on() -> None:
     row = {"method": "POST", "url": "/v1/chat/completions", "body": body}
     rows.write_bytes(b"".join(json.dumps({"custom_id": str(n), **row}).encode() + b"\n" for n in range(5)))
     for _ in range(2):
-        summary = nomyo.batch.run(rows, answers, base_url=URL, allow_http=True)
+        summary = nomyo.batch.run(rows, answers, base_url=URL, allow_http=True, key_dir=KEYS)
         assert summary.failed == 0
     content = answers.read_bytes()
     assert len(content.splitlines()) == 5
     assert b"\r" not in content
+
+
+def table_gets_its_answers_beside_its_rows() -> None:
+    import pyarrow.parquet
+
+    rows, answers = FOLDER / "rows.csv", FOLDER / "answers.parquet"
+    rows.write_bytes(b"question,number\n" + b"".join(f'"{QUESTION}",{n}\n'.encode() for n in range(5)))
+    options = nomyo.batch.DataOptions(prompt_column="question", model=MODEL)
+    for _ in range(2):
+        summary = nomyo.batch.run(rows, answers, base_url=URL, allow_http=True, key_dir=KEYS, data=options)
+        assert summary.failed == 0
+    table = pyarrow.parquet.read_table(answers)
+    assert table["number"].to_pylist() == [str(n) for n in range(5)]
+    assert all(QUESTION in answer for answer in table["response"].to_pylist())
 
 
 def end_does_not_wait_for_a_key_that_is_generated() -> None:
@@ -125,9 +153,11 @@ TESTS = [
     memory_is_locked_and_reported,
     buffer_keeps_and_wipes_a_secret,
     key_directory_is_made_once_and_found_again,
+    many_are_answered_by_both_clients,
     router_is_remembered,
     audit_log_grows_by_a_line_for_each_request,
     batch_is_run_and_goes_on,
+    table_gets_its_answers_beside_its_rows,
     end_does_not_wait_for_a_key_that_is_generated,
 ]
 
