@@ -8,6 +8,7 @@ Rules:
   dropped. A reader that stops reading is waited for once, for half a second.
 - Messages on stderr, which quote file names and words of servers, hold nothing that a terminal would obey.
 - On both, characters that the encoding lacks are written as escapes (`backslashreplace`).
+- A console of Windows is written to through Python's own stream: it would take bytes as text of an old code page.
 - A stream that was closed before the start accepts everything, and its descriptor is /dev/null. Otherwise the next file
   that is opened would get the descriptor's number, and everything that is written to the stream.
 """
@@ -38,6 +39,7 @@ class _Name(str):
 
 
 STDOUT: Final = _Name("stdout")
+_HAS_CONSOLES: Final = os.name == "nt"
 _PATIENCE_MS: Final = 500
 # What poll(2) promises of a pipe that it calls writable, which keeps lines whole, too. Of a terminal it says that there
 # is any room: Linux gives it out by 256 bytes (tty_buffer.c), and a line feed may take two.
@@ -84,6 +86,11 @@ def write_failure_as_json(kind: str, message: str, **more: Any) -> None:
     write_stderr(ascii_json({"error": {"type": kind, "message": message, **more}}))
 
 
+def is_console(descriptor: int | None) -> bool:
+    """Return whether a descriptor is a console of Windows, whose bytes are text of an old code page, not UTF-8."""
+    return _HAS_CONSOLES and descriptor is not None and os.isatty(descriptor)
+
+
 def is_stdout_error(error: BaseException) -> bool:
     """Return whether an error means that stdout cannot be written."""
     return isinstance(error, OSError) and error.filename is STDOUT
@@ -101,7 +108,7 @@ def after_work(note: str) -> Iterator[None]:
 
 
 class _Raw(io.RawIOBase):
-    """Writes bytes to a stream's descriptor, or to the stream itself if it has no descriptor of its own.
+    """Writes bytes to a stream's descriptor, or to the stream itself if it has none of its own or is a Windows console.
 
     Args:
         stream: None takes everything and is nowhere.
@@ -111,7 +118,8 @@ class _Raw(io.RawIOBase):
         self._stream = stream
         self._descriptor = _descriptor_of(stream)
         self._stream_encoding = _encoding_of(stream)
-        self.encoding = "utf-8" if self._descriptor is None else self._stream_encoding
+        self._written_to = None if is_console(self._descriptor) else self._descriptor
+        self.encoding = "utf-8" if self._written_to is None else self._stream_encoding
         """The encoding of the text that is written here."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -165,14 +173,14 @@ class _Stdout(_Raw):
         return None
 
     def _write_all(self, view: memoryview) -> None:
-        if self._descriptor is None:
+        if self._written_to is None:
             self._forward(view)
             return
         while view:
             try:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[os.write(self._written_to, view) :]
             except BlockingIOError:  # O_NONBLOCK belongs to the pipe, and any process that has it may set it
-                select.select([], [self._descriptor], [])
+                select.select([], [self._written_to], [])
 
 
 class _Stderr(_Raw):
@@ -188,12 +196,12 @@ class _Stderr(_Raw):
             return len(view)
 
     def _write_what_fits(self, view: memoryview) -> None:
-        if self._descriptor is None:
+        if self._written_to is None:
             self._forward(view)
             return
         piece_bytes = _TERMINAL_PIECE_BYTES if self.isatty() else _PIPE_PIECE_BYTES
-        while view and self._takes_more(self._descriptor):
-            view = view[os.write(self._descriptor, view[:piece_bytes]) :]
+        while view and self._takes_more(self._written_to):
+            view = view[os.write(self._written_to, view[:piece_bytes]) :]
 
     def _takes_more(self, descriptor: int) -> bool:
         if not hasattr(select, "poll"):  # Windows

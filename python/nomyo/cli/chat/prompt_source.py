@@ -24,11 +24,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import typer
 
 from nomyo.cli.command_app import report
+from nomyo.cli.streams import is_console
 from nomyo.errors import SecurityError
 from nomyo.exchange.passwords import STDIN
 from nomyo.exchange.protocol import PAYLOAD_LIMIT_BYTES
@@ -166,6 +167,9 @@ def _pieces(descriptor: int, tell_late: Callable[[], object] | None) -> Iterator
 
 def _next_piece(descriptor: int) -> bytes:
     """Return what comes next; nothing at the end."""
+    if is_console(descriptor):  # Python's own stream has what is typed as UTF-8
+        typed: Any = sys.stdin.buffer
+        return bytes(typed.read1(_PIECE_BYTES))
     while True:
         try:
             return os.read(descriptor, _PIECE_BYTES)
