@@ -33,6 +33,7 @@ URL: Final = "/v1/chat/completions"
 UNWRITABLE: Final = BatchError("the answer holds a number that is too long")
 """The failure of a row whose answer cannot be written as JSON."""
 BOM: Final = b"\xef\xbb\xbf"
+TOO_DEEP: Final = "the line is JSON that is too deep, or has a number that is too long"
 FIRST_BYTES: Final = b'{"id":"batch_req_'
 _BEGIN: Final = re.compile(rb'\{"id":"batch_req_([1-9][0-9]{0,17})",("sealed":)?')
 _END: Final = b"}\n"
@@ -105,7 +106,7 @@ def parsed_line(content: bytes, parse: Callable[[str], Any] = json.loads) -> Any
     except RepeatedNameError:
         return "the line has the same name twice in one object"
     except (ValueError, RecursionError):  # an integer of too many digits; nesting
-        return "the line is JSON that is too deep, or has a number that is too long"
+        return TOO_DEEP
     return None if isinstance(parsed, str) else parsed
 
 

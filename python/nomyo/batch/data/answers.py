@@ -20,6 +20,7 @@ FIELDS: Final = (RESPONSE, "finish_reason", "usage", "error", "custom_id", "body
 DEFAULT_FIELDS: Final = FIELDS[:-1]
 SEALED_FIELDS: Final = (SEALED, FAILED)
 """What a sealed answer has: its row, which `nomyo batch open` opens; and whether it failed."""
+_TOO_DEEP: Final = "invalid_answer: the answer is nested too deeply to be read again; its row is in the journal"
 _USAGE: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
@@ -36,8 +37,12 @@ def answer_of(line: bytes) -> dict[str, Any]:
     assert mark is not None, "the journal has whole rows alone"
     if mark.sealed:
         return {SEALED: line.decode("ascii").rstrip("\n"), FAILED: mark.failed}
-    row = json.loads(line)
-    return {"custom_id": _text(row.get("custom_id")), "error": _error(row), **_of_body(_body(row))}
+    try:
+        row = json.loads(line)
+        return {"custom_id": _text(row.get("custom_id")), "error": _error(row), **_of_body(_body(row))}
+    except (RecursionError, ValueError):  # the one who wrote the row had more of the stack
+        pass
+    return {**dict.fromkeys(FIELDS), "error": _TOO_DEEP}
 
 
 def _error(row: dict[str, Any]) -> str | None:

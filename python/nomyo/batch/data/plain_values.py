@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 
 from nomyo._finite_json import text_json
 from nomyo.batch.data.records import NotText
+from nomyo.batch.records import TOO_DEEP, parsed_line
+
+MAX_LEVELS: Final = 200
+"""How deeply a value may be nested. Python's recursion ends at some 500 levels of `json_value`, wherever it began."""
+
+
+def parsed_json(text: bytes, parse: Callable[[str], Any] = json.loads) -> Any:
+    """Return the value of a JSON text that is not nested too deeply, or a string that says what is wrong."""
+    value = parsed_line(text, parse)
+    may_be_deep = text.count(b"[") + text.count(b"{") > MAX_LEVELS
+    return TOO_DEEP if may_be_deep and _is_deep(value) else value
+
+
+def _is_deep(value: Any) -> bool:
+    parts: list[Any] = [value]
+    for _ in range(MAX_LEVELS):
+        parts = [each for part in parts for each in _parts(part)]
+        if not parts:
+            return False
+    return True
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def json_value(value: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any, Final
 from nomyo._unique_json import parse_unique_json
 from nomyo.batch.data.columns import check_there, check_type
 from nomyo.batch.data.options import DataOptions
-from nomyo.batch.data.plain_values import json_value
+from nomyo.batch.data.plain_values import json_value, parsed_json
 from nomyo.batch.data.records import NotText, Reader, Record
 from nomyo.batch.data.template import Template, TemplateFaultError
-from nomyo.batch.records import BadRow, Row, parsed_line
+from nomyo.batch.records import BadRow, Row
 
 CUSTOM_ID: Final = "custom_id"
 _CODE: Final = "invalid_row"
@@ -116,9 +116,11 @@ def _text(prompt: Any) -> str:
 def _messages(value: Any) -> list[Any]:
     """Return the messages of a row. Arrow gives all of them the same fields, so null ones are left out."""
     if isinstance(value, str):
-        value = parsed_line(value.encode(errors="surrogatepass"), parse_unique_json)
+        value = parsed_json(value.encode(errors="surrogatepass"), parse_unique_json)
         if isinstance(value, str):
-            raise _FaultError(value.replace("the line", "messages", 1))
+            raise _FaultError(
+                value.replace("the line is", "messages are", 1).replace("the line has", "messages have", 1)
+            )
     if isinstance(value, NotText):
         raise _FaultError("messages are not UTF-8")
     if not isinstance(value, list) or not value:

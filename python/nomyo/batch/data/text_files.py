@@ -19,12 +19,14 @@ from nomyo.batch.data.compressed import DamagedFileError
 from nomyo.batch.data.files import InputFile
 from nomyo.batch.data.formats import JSONL, TSV
 from nomyo.batch.data.libraries import library
-from nomyo.batch.data.plain_values import utf8_text
+from nomyo.batch.data.plain_values import parsed_json, utf8_text
 from nomyo.batch.data.records import MOST_ROWS, TARGET_BYTES, Record, repeated_name
 from nomyo.batch.input_lines import MAX_LINE_BYTES, NumberedLines
-from nomyo.batch.records import BOM, parsed_line
+from nomyo.batch.records import BOM
 
 _ROWS_FOR_NAMES: Final = 100
+_MOST_LEVELS: Final = 32
+"""Of a type. Arrow's files hold 64 (`IpcWriteOptions`), Parquet's some 50."""
 
 
 def text_reader(file: InputFile) -> JsonLines | SeparatedValues:
@@ -200,7 +202,7 @@ def _named(names: list[str], cells: list[str]) -> Record:
 def _record(line: bytes | None) -> Record:
     if line is None:
         return Record({}, "the line is too long")
-    row = parsed_line(line, parse_unique_json)
+    row = parsed_json(line, parse_unique_json)
     if isinstance(row, str):
         return Record({}, row)
     if not isinstance(row, dict):
@@ -260,9 +262,14 @@ def _wider(known: Any, values: list[Any]) -> Any:
 
 
 def _storable(found: Any) -> Any:
-    """Return text for a column that holds nothing, or an empty object, because not every format has types for these."""
+    """Return text for what not every format has types for: nothing, an empty object, very many levels."""
     pa = library("pyarrow")
-    return pa.string() if pa.types.is_null(found) or _has_empty_struct(found) else found
+    unfit = pa.types.is_null(found) or _has_empty_struct(found) or _levels(found) > _MOST_LEVELS
+    return pa.string() if unfit else found
+
+
+def _levels(found: Any) -> int:
+    return 1 + max((_levels(found.field(place).type) for place in range(found.num_fields)), default=0)
 
 
 def _has_empty_struct(found: Any) -> bool:

@@ -1,0 +1,81 @@
+"""Small files that become large, deep or endless: memory and time are bounded, and rows that can be sent are sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import nomyo.batch
+from nomyo.batch import DataOptions
+from nomyo.batch.data.answers import answer_of
+from support.batch_scene import PromptNotingRouter
+
+ASKED = DataOptions(prompt_column="q", model="m")
+TOO_DEEP = "invalid_row: the line is JSON that is too deep, or has a number that is too long"
+
+
+@pytest.fixture
+def run(noting: PromptNotingRouter, key_directory: Path, tmp_path: Path) -> Any:
+    def run(source: str, output: str = "out.jsonl", data: DataOptions = ASKED) -> Path:
+        own: dict[str, Any] = {"base_url": noting.url, "allow_http": True, "key_dir": key_directory}
+        nomyo.batch.run(tmp_path / source, tmp_path / output, data=data, **own)
+        return tmp_path / output
+
+    return run
+
+
+def rows_of(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.read_bytes().splitlines()]
+
+
+def nested(levels: int, opening: str = "[", closing: str = "]") -> str:
+    return f"{opening * levels}1{closing * levels}"
+
+
+@pytest.mark.parametrize("levels", [300, 600, 900, 100_000])
+@pytest.mark.parametrize("parts", [("[", "]"), ('{"a":', "}")], ids=["lists", "objects"])
+def test_rows_that_are_nested_too_deeply_are_errors(
+    levels: int, parts: tuple[str, str], run: Any, tmp_path: Path
+) -> None:
+    lines = ['{"q": "a"}', f'{{"q": "b", "m": {nested(levels, *parts)}}}', '{"q": "c", "m": [1]}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    rows = rows_of(run("in.jsonl"))
+    assert [row["response"] for row in rows] == ["a", None, "c"]
+    assert [row["error"] for row in rows] == [None, TOO_DEEP, None]
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet", "out.arrow", "out.arrows"])
+def test_rows_that_are_nested_stand_in_every_format(name: str, run: Any, tmp_path: Path) -> None:
+    """Arrow's files hold 64 levels at most (`IpcWriteOptions`), so more become text."""
+    lists, objects = nested(150), nested(70, '{"a":', "}")
+    (tmp_path / "in.jsonl").write_text(f'{{"q": "a", "m": {lists}, "o": {objects}, "n": [[1]]}}\n')
+    output = run("in.jsonl", name)
+    assert output.stat().st_size
+    if name == "out.parquet":
+        row = pq.read_table(output).to_pylist()[0]
+        assert (json.loads(row["m"]), json.loads(row["o"]), row["n"]) == (json.loads(lists), json.loads(objects), [[1]])
+
+
+@pytest.mark.parametrize("levels", [300, 600, 900, 100_000])
+def test_messages_that_are_nested_too_deeply_are_errors(levels: int, run: Any, tmp_path: Path) -> None:
+    deep = f'[{{"role": "user", "content": {nested(levels)}}}]'
+    messages = [deep, '[{"role": "user", "content": "b"}]']
+    pq.write_table(pa.table({"q": messages}), tmp_path / "in.parquet")
+    rows = rows_of(run("in.parquet", data=DataOptions(messages_column="q", model="m")))
+    assert rows[0]["error"] == TOO_DEEP.replace("the line", "messages")
+    assert rows[1]["response"] == "b"
+
+
+@pytest.mark.parametrize("levels", [100, 500, *range(900, 1000, 7), 5000])
+def test_answers_that_are_nested_deeply_stand_in_the_output(levels: int) -> None:
+    """Whoever writes the journal can nest more than whoever reads it: the stack is not the same."""
+    body = f'{{"choices": [{{"message": {{"content": "x"}}}}], "more": {nested(levels)}}}'
+    line = f'{{"id":"batch_req_1","custom_id":"a","response":{{"status_code":200,"body":{body}}},"error":null}}\n'
+    found = answer_of(line.encode())
+    assert found["response"] in ("x", None)
+    assert (found["response"] is None) == (found["error"] is not None)
