@@ -119,7 +119,7 @@ def _messages(value: Any) -> list[Any]:
         value = parsed_json(value.encode(errors="surrogatepass"), parse_unique_json)
         if isinstance(value, str):
             raise _FaultError(
-                value.replace("the line is", "messages are", 1).replace("the line has", "messages have", 1)
+                value.replace("the line", "messages", 1)
             )
     if isinstance(value, NotText):
         raise _FaultError("messages are not UTF-8")
