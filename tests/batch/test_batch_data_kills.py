@@ -27,7 +27,8 @@ from support.waiting import until
 
 KILLS = int(os.environ.get("NOMYO_SOAK_KILLS", "6"))
 """Each time at a random moment; 30 in `make soak`."""
-ROWS = 300
+ROWS = 50 * KILLS
+"""So many that all kills come before the last row is done: some 30 rows are done in between, and those under way."""
 CONCURRENCY = 8
 TABLE = pa.table({"id": range(ROWS), "question": [f"prompt {number} é" for number in range(ROWS)]})
 # The command, which is killed within the last step: after so many rows were joined with their answers.
