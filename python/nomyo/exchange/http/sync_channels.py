@@ -149,8 +149,15 @@ class Tls:
             view = view[self._done(partial(self._tls.write, view), due, is_answered) :]
 
     def has_something(self) -> bool:
-        """Return whether something came, or the end."""
-        return self._tls.pending() > 0 or self._incoming.pending > 0 or self._below.has_something()
+        """Return whether something came, or the end; not for what is TLS's own, such as session tickets."""
+        if not (self._tls.pending() or self._incoming.pending or self._below.has_something()):
+            return False
+        try:
+            return self.take() is not None
+        except OSError as error:
+            if not is_of_the_system(error):
+                raise
+        return True
 
     def close(self) -> None:
         """Close the socket."""
