@@ -189,6 +189,16 @@ def test_length_beside_chunks_is_no_answer(twin: Twin) -> None:
     assert (outcome.connected, outcome.lasting) == (True, False)
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"chunked, gzip", b"identity", b"xchunked", b"chunked, chunked"])
+def test_transfer_coding_that_nobody_asked_for_is_no_answer(twin: Twin, coding: bytes) -> None:
+    """Its bytes would be taken for the answer (RFC 9112, section 6.1)."""
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: %b\r\n\r\n" % coding
+    with raw_server(lambda _: head + b"5\r\nwhole\r\n0\r\n\r\n") as server:
+        outcome = post(twin, twin.client(server.url)._http, server.url)
+    assert isinstance(outcome, NetworkFailure)
+    assert (outcome.connected, outcome.lasting) == (True, False)
+
+
 def test_change_of_protocol_that_nobody_asked_for_is_no_answer(twin: Twin) -> None:
     switching = b"HTTP/1.1 101 Switching\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n"
     with raw_server(lambda _: switching) as server:

@@ -34,6 +34,7 @@ RATE_HEADERS = frozenset(
 _RATE_HEADER_LIMIT = 40
 _NO_RATE_HEADERS: Mapping[str, str] = {}
 _SWITCHING = 101
+_CHUNKED = b"chunked"
 
 
 class HeadError(ValueError):
@@ -158,6 +159,8 @@ def _check_end(status: int, fields: Fields) -> None:
         raise HeadError("the answer changes the protocol (HTTP 101), which nobody asked for")
     if b"transfer-encoding" in fields and b"content-length" in fields:  # RFC 9112, section 6.3
         raise HeadError("the answer has Content-Length beside Transfer-Encoding, which leaves its end unclear")
+    if fields.get(b"transfer-encoding", _CHUNKED).strip().lower() != _CHUNKED:  # RFC 9112, section 6.1
+        raise HeadError("the answer has a Transfer-Encoding other than chunked, which nobody asked for")
 
 
 def _retry_after(fields: Fields, raw_headers: RawHeaders) -> str | None:
