@@ -150,14 +150,14 @@ def test_input_that_changes_while_rows_are_sent_stops_the_batch(
 ) -> None:
     run = runner(source, output, faulty_router.url, key_directory, concurrency=2)
     data = DataOptions(prompt_column="question", model="m")
-    whole = source_module.DataSource._row
+    whole = source_module.DataSource.row
 
     def touched(self: Any, number: int, *rest: Any) -> Any:
         if number == 20:
             os.utime(source)
         return whole(self, number, *rest)
 
-    monkeypatch.setattr(source_module.DataSource, "_row", touched)
+    monkeypatch.setattr(source_module.DataSource, "row", touched)
     with pytest.raises(BatchError, match=r"in\.parquet changed while it was read"):
         run(data=data)
     assert not output.exists()

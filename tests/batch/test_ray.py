@@ -7,17 +7,20 @@ import os
 import subprocess
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nomyo._core import PrivateKey, write_key_directory
 from nomyo._install_command import install_command
 from nomyo.batch.governor import Limits
-from support.batch_scene import PromptNotingRouter, line_of, request, rows_of, write_input
+from support.batch_scene import PromptNotingRouter, line_of, open_command, request, rows_of, write_input
 from support.process import output_of
 from support.windows import check_every_window
 
@@ -25,7 +28,8 @@ pytestmark = pytest.mark.outside("ray")
 
 REPOSITORY = Path(__file__).parents[2]
 ROWS = 400
-
+KILLS = int(os.environ.get("NOMYO_SOAK_KILLS", "4"))
+"""Each time at a random moment; 30 in `make soak`."""
 
 CLUSTER = REPOSITORY / "tests" / "cluster"
 
@@ -115,14 +119,18 @@ def test_rate_holds_over_the_cluster_while_the_node_that_keeps_it_dies(tmp_path:
     check_every_window(went, Limits(**limits))
 
 
-@pytest.mark.parametrize("kind", ["run", "pipeline"])
+@pytest.mark.parametrize("kind", ["run", "tables", "pipeline"])
 def test_api_key_is_with_the_actors_alone_and_so_is_content_except_in_a_pipeline(kind: str, tmp_path: Path) -> None:
     key, prompt = tmp_path / "key", tmp_path / "prompt"
     key.write_text("canary-api-key-93ae")
     prompt.write_text("canary-prompt-7f0c")
     # Blocks of less than 100 KB stay with whoever owns them, instead of in the object store.
-    body = {"model": "m", "messages": [{"role": "user", "content": f"{prompt.read_text()} " * 1000}]}
+    content = f"{prompt.read_text()} " * 1000
+    body = {"model": "m", "messages": [{"role": "user", "content": content}]}
     source = write_input(tmp_path / "in.jsonl", [request(number, body=body) for number in range(200)])
+    if kind == "tables":
+        source = tmp_path / "in.parquet"
+        pq.write_table(pa.table({"question": [content] * 200}), source)
     output, seen = tmp_path / "out", tmp_path / "seen"
     with PromptNotingRouter(delay_s=0.1) as router, _noted_to(seen, router):
         printed = run_python(
@@ -139,7 +147,54 @@ def test_api_key_is_with_the_actors_alone_and_so_is_content_except_in_a_pipeline
     assert found == {}
 
 
-@pytest.mark.parametrize("checks", ["check_rows.py", "check_parts.py", "check_cluster.py", "check_pipeline.py"])
+@pytest.mark.parametrize(
+    ("seal", "cluster"), [(None, False), ("answers", False), ("all", False), (None, True), ("all", True)]
+)
+def test_job_on_a_table_whose_driver_is_killed_ends_like_an_undisturbed_one(
+    seal: str | None, cluster: bool, tmp_path: Path, archive: Path
+) -> None:
+    """The driver dies at random moments: while the input is read, rows are sent, and parts are written."""
+    questions = [f"prompt {number} é" for number in range(ROWS)]
+    pq.write_table(pa.table({"id": range(ROWS), "question": questions}), tmp_path / "in.parquet", row_group_size=64)
+    given = {
+        "source": str(tmp_path / "in.parquet"),
+        "output": str(tmp_path / "out"),
+        "undisturbed": str(tmp_path / "undisturbed"),
+        "public_key": str(archive / "public_key.pem"),
+        "seal": seal,
+        "cluster": cluster,
+        "kills": KILLS,
+        "concurrency": 4,
+        "rows_per_part": 40,
+    }
+    with PromptNotingRouter(delay_s=0.1) as router:
+        printed = run_python(f"{CLUSTER}/killed_driver.py", json.dumps({**given, "url": router.url}))
+        sent = Counter(router.prompts)
+
+    done = _report(printed)
+    assert done == sorted(done), "an outcome was lost"
+    assert set(sent) == set(questions)
+    assert sent.total() - 2 * ROWS <= KILLS * 2 * 2 * 4  # of two whole jobs: what was under way, or not on the disk
+    names = ["_SUCCESS", "_journal", *(f"part-{number:012}.parquet" for number in range(1, ROWS + 1, 40))]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    rows = _table_of(tmp_path / "out", tmp_path / "opened", archive, seal)
+    assert rows["id"].to_pylist() == list(range(ROWS))
+    assert rows["response"].to_pylist() == rows["question"].to_pylist() == questions
+    assert rows == _table_of(tmp_path / "undisturbed", tmp_path / "opened too", archive, seal)
+
+
+def _table_of(folder: Path, opened: Path, archive: Path, seal: str | None) -> pa.Table:
+    if seal is None:
+        return pq.read_table(folder)
+    opened.mkdir()
+    for part in sorted(folder.glob("*.parquet")):
+        assert open_command(part, "-o", opened / part.name, "--key-dir", archive).returncode == 0
+    return pq.read_table(opened)
+
+
+@pytest.mark.parametrize(
+    "checks", ["check_rows.py", "check_parts.py", "check_cluster.py", "check_tables.py", "check_pipeline.py"]
+)
 def test_all_of_it_holds_with_ray(checks: str) -> None:
     printed = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", f"{CLUSTER}/{checks}")
     assert " passed in " in printed

@@ -1,4 +1,4 @@
-"""`canary.py run|pipeline URL INPUT OUTPUT KEY_FILE PROMPT_FILE SEEN`: where key and prompts lie while a job runs.
+"""`canary.py run|tables|pipeline URL INPUT OUTPUT KEY_FILE PROMPT_FILE SEEN`: where key and prompts lie meanwhile.
 
 Prints, as JSON, in how many places of what: the memory of Ray's own processes, its object stores, its files on the
 disk, and the actors that send, which are the control.
@@ -22,6 +22,7 @@ import ray
 
 import nomyo.batch.ray as cluster_batch
 from cluster.two_nodes import TwoNodes, descendants, name_of_process, two_nodes
+from nomyo.batch import DataOptions
 from support.memory_scan import Find, Needle, Scanner
 
 ROWS_BEFORE_THE_SEARCH = 60
@@ -61,11 +62,14 @@ def object_stores(raylet: int) -> Iterator[bytes]:
                 yield descriptor.read_bytes()
 
 
-def do(kind: str, url: str, source: str, output: str, key_file: str) -> Any:
+def do(kind: str, url: str, source: str, output: str, key_file: str, prompt_file: str) -> Any:
     """Do the job; return what is to be kept until the last search."""
     client: dict[str, Any] = {"base_url": url, "allow_http": True, "key_size": 2048, "api_key_file": key_file}
-    if kind == "run":
-        return cluster_batch.run(source, output, concurrency=4, rows_per_part=20, **client)
+    if kind != "pipeline":
+        # A system message is content as well; it is read here, and so is not among the words of this program.
+        asked = DataOptions(prompt_column="question", model="m", system=Path(prompt_file).read_text())
+        data = asked if kind == "tables" else None
+        return cluster_batch.run(source, output, data=data, concurrency=4, rows_per_part=20, **client)
     return (
         cluster_batch.read_lines(source, rows_per_block=20)
         .map_batches(
@@ -93,7 +97,7 @@ def main(kind: str, url: str, source: str, output: str, key_file: str, prompt_fi
 
         midway = threading.Thread(target=search_midway)
         midway.start()
-        kept = do(kind, url, source, output, key_file)
+        kept = do(kind, url, source, output, key_file, prompt_file)
         midway.join()
         found.update(search(nodes, scanner()))
         del kept

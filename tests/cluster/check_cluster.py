@@ -19,6 +19,7 @@ from nomyo import _core
 from nomyo.batch.governor import Limits
 from nomyo.batch.ray.completions import Options
 from nomyo.batch.ray.part_sender import PartSender
+from nomyo.batch.ray.part_source import LineSource
 from nomyo.batch.ray.parts import Part, cut
 from nomyo.batch.summary import Summary
 from nomyo.errors import BatchError
@@ -185,7 +186,7 @@ def _sender(
     source: Path, output: Path, router: PromptNotingRouter, *, api_key_file: str | None = None, **client: Any
 ) -> PartSender:
     options = Options(api_key_file=api_key_file, client_options={"base_url": router.url, **CLIENT, **client})
-    return PartSender(str(source), str(output), options, False)
+    return PartSender(LineSource(str(source)), str(output), options, False)
 
 
 def _do(sender: PartSender, *parts: Part) -> list[dict[str, Any]]:

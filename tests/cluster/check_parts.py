@@ -17,6 +17,7 @@ from nomyo.batch.ray.completions import Outcome
 from nomyo.batch.ray.output import OutputFolder
 from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.part_sender import _DONE, _PartRun
+from nomyo.batch.ray.part_source import LineSource
 from nomyo.batch.ray.parts import MAX_PART_BYTES, Part, cut, rows_in
 from nomyo.batch.records import Row, answered, failed
 from nomyo.errors import BatchError
@@ -94,7 +95,9 @@ def test_sum_of_counts_fits_its_column_however_many_rows_a_part_has(tmp_path: Pa
     source.write_bytes(b"".join(json.dumps(request(number)).encode() + b"\n" for number in range(1100)))
     [part] = _cut(source, 2000)
     generous: Any = _Generous()
-    counts = asyncio.run(_PartRun(generous, PartFile(tmp_path, part)).counts(source, part, retry_errors=False))
+    counts = asyncio.run(
+        _PartRun(generous, PartFile(tmp_path, part)).counts(LineSource(str(source)), part, retry_errors=False)
+    )
     [told] = pa.Table.from_pylist([counts], schema=_DONE).to_pylist()
     assert (told["rows"], told["prompt_tokens"], told["completion_tokens"]) == (1100, 2**53, 2**53)
 

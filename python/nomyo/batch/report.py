@@ -23,6 +23,8 @@ from nomyo.batch.row_tokens import RowTokens
 from nomyo.errors import BatchError
 
 SEALED: Final = "sealed"
+JOURNALS: Final = "_journal"
+"""The folder, within the output of a cluster's job on tables, with the journals of its parts."""
 _CODE: Final = re.compile(r"[a-z_]{1,60}")
 
 
@@ -69,7 +71,7 @@ class Report:
 def report_on(output: Path) -> Report:
     """Read the output of a batch: a file of rows, or a folder of such files, as jobs of `nomyo.batch.ray` write it.
 
-    For an output of another form (Parquet, ...), its journal is read (`OUTPUT.journal`).
+    For an output of another form (Parquet, ...), its journal is read (`OUTPUT.journal`, or the folder `_journal`).
 
     Raises:
         BatchError: It holds no row, but something else.
@@ -89,7 +91,8 @@ def report_on(output: Path) -> Report:
 
 def _files(output: Path) -> Iterator[Path]:
     if output.is_dir():
-        yield from (output / name for name in sorted(os.listdir(output)) if name.endswith(".jsonl"))
+        folder = output / JOURNALS if (output / JOURNALS).is_dir() else output
+        yield from (folder / name for name in sorted(os.listdir(folder)) if name.endswith(".jsonl"))
         return
     journal = journal_of(output)
     yield journal if journal.is_file() else output

@@ -28,6 +28,7 @@ Modules, from the ground up; each imports only from those above it:
     assembly     joins the rows of an input with their answers
     opening      opens the sealed rows of an output
     source       an input with its output, as a run sees them
+    portions     the rows of an input in portions, each of which becomes a file of its own
     dry_run      the rows of an input, without an output
 
 See docs/data.md.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, Any, Final, cast
 
 from nomyo.batch.data.answers import DEFAULT_FIELDS, FIELDS, SEALED_FIELDS, answer_of
 from nomyo.batch.data.formats import JSONL, Format
@@ -38,24 +38,42 @@ def columns_of(options: DataOptions, names: Sequence[str], *, sealed: bool) -> l
     return select_columns(options.columns, names, fields, fields)
 
 
+def input_schema(readers: Sequence[Reader], options: DataOptions) -> Any:
+    """Return the columns of an input; of requests in OpenAI's format, none. All JSON lines are read for that."""
+    if not options.asks:
+        return library("pyarrow").schema([])
+    files = [reader for reader in readers if isinstance(reader, JsonLines)]
+    if files:
+        return schema_of_json(files)
+    schemas = [reader.schema() for reader in readers]
+    return schemas[0].with_metadata(shared_metadata(schemas))
+
+
 class Assembly:
     """Rows beside their answers.
 
     Args:
-        readers: The input.
+        readers: The input, or a portion of it.
         rows: The journal, which has an answer for each row.
         options: Which columns the output has.
         seal: The key that the journal is sealed for; None if it is not.
         cancelled: Returns True if nobody needs the result any more; then `Cancelled` is raised.
+        schema: The columns of the whole input; None if they are to be found.
+        first: The number of the first row in the whole input.
+        metadata: What a file of Parquet or Arrow says of itself, beside what it has of the input.
     """
 
     def __init__(
         self,
         readers: Sequence[Reader],
-        rows: JournalRows,
+        rows: JournalRows | Mapping[int, bytes],
         options: DataOptions,
         seal: Seal | None,
         cancelled: Callable[[], bool],
+        *,
+        schema: Any = None,
+        first: int = 1,
+        metadata: Mapping[bytes, bytes] | None = None,
     ) -> None:
         self._readers = readers
         self._rows = rows
@@ -63,7 +81,9 @@ class Assembly:
         self._seal = seal
         self._cancelled = cancelled
         self._seals_input = seal is not None and options.seal_input_columns and options.asks
-        self._number = 0
+        self._known_schema = schema
+        self._metadata = metadata or {}
+        self._number = first - 1
 
     def write(self, stream: IO[bytes], form: Format) -> None:
         """Write all rows in a format.
@@ -89,7 +109,8 @@ class Assembly:
     def _write_batches(self, stream: IO[bytes], form: Format) -> None:
         schema = self._schema()
         writer = BatchWriter(self._written_columns(schema), schema)
-        with batch_sink(stream, form, writer.schema) as write:
+        metadata = {**(writer.schema.metadata or {}), **self._metadata}
+        with batch_sink(stream, form, writer.schema.with_metadata(metadata or None)) as write:
             for batch in self._joined(writer, schema):
                 write(batch)
 
@@ -164,14 +185,9 @@ class Assembly:
         raise BatchError(fault)
 
     def _schema(self) -> Any:
-        """Return the columns of the input; of requests in OpenAI's format, none."""
-        if not self._options.asks:
-            return library("pyarrow").schema([])
-        files = [reader for reader in self._readers if isinstance(reader, JsonLines)]
-        if files:
-            return schema_of_json(files)
-        schemas = [reader.schema() for reader in self._readers]
-        return schemas[0].with_metadata(shared_metadata(schemas))
+        if self._known_schema is not None:
+            return self._known_schema
+        return input_schema(self._readers, self._options)
 
     def _names(self) -> Sequence[str]:
         """Return the names of the input's columns. Files of lines need no pyarrow for them."""
@@ -187,8 +203,7 @@ class Assembly:
     def _requests(self) -> Iterator[object]:
         """Yield something for each request in OpenAI's format."""
         for reader in self._readers:
-            assert isinstance(reader, JsonLines)
-            yield from reader.lines()
+            yield from cast("JsonLines", reader).lines()
 
     def _lines(self) -> Iterator[bytes]:
         for _ in self._requests():

@@ -85,18 +85,33 @@ class DataSource:
         output: The output, or `-`; None for a table that is given back.
         options: What each row asks.
         table: The table, if `path` is None.
+        called: What messages and a `custom_id` call the file, if `path` is one; None for its own name.
     """
 
-    def __init__(self, path: Path | None, output: Path | None, options: DataOptions, *, table: Any = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path | None,
+        output: Path | None,
+        options: DataOptions,
+        *,
+        table: Any = None,
+        called: str | None = None,
+    ) -> None:
+        self.path = path
+        """The input, if it is no table."""
+        self.table = table
+        """The input, if it is one."""
+        self._called = called
         self._options = options
-        self._table = table
         self._output = output if output is None or output == STREAM else Path(os.path.realpath(output))
         self._form = _output_format(output)
         self._journal = _journal(self._output, options)
         self._requests: Requests | None = None
         self._files: list[InputFile] = []
-        self._readers: list[Reader] = []
+        self.readers: list[Reader] = []
+        """Of an input that is open: its files in their order, or its table."""
+        self.counts: list[int] = []
+        """How many rows each of these has."""
         self._rows = 0
         self._output_exists = False
         self._sealed = False
@@ -122,22 +137,27 @@ class DataSource:
 
     def check_output(self, *, sealed: bool) -> None:
         """Refuse an output that is there already, unless it is that of this journal."""
-        self._sealed = sealed
+        self.check_sealing(sealed=sealed)
         folder = self.journal.parent
         if os.path.realpath(self.journal) == str(self._output):
             raise ValueError("the journal must not be the output: it keeps the answers that the output is made of")
         if not folder.is_dir():
             raise BatchError(f"the folder {folder} does not exist")
-        if self._options.seal_input_columns and not sealed:
-            raise ValueError("seal_input_columns needs encrypt_to, the key to seal for")
         if self._output is not None and self._output != STREAM:
             self._check_file(self._output)
+
+    def check_sealing(self, *, sealed: bool) -> None:
+        """Refuse options that need sealed rows, if rows are not sealed."""
+        self._sealed = sealed
+        if self._options.seal_input_columns and not sealed:
+            raise ValueError("seal_input_columns needs encrypt_to, the key to seal for")
 
     def check_input(self) -> None:
         """Refuse what cannot be used, as far as that takes no reading of the input."""
         self._requests = Requests(self._options) if self._options.asks else None
-        if self._path is not None and self._path != STREAM:
-            self._files = files_of(self._path)
+        if self.path is not None and self.path != STREAM:
+            self._files = files_of(self.path)
+            self._files[0].name = self._called or self._files[0].name
             self._check_kind()
 
     def _check_kind(self) -> None:
@@ -166,12 +186,13 @@ class DataSource:
     @in_own_words
     def open(self, cancelled: Callable[[], bool], stopped: Callable[[], bool] = lambda: False) -> Survey:
         """Open the input: check its columns, count its rows and take its digest."""
-        if self._path == STREAM:
+        if self.path == STREAM:
             self._files = [stdin_file(self._folder, lambda: cancelled() or stopped())]
         try:
-            self._readers = self._opened_readers()
+            self.readers = self._opened_readers()
             self._check_columns()
-            self._rows = sum(reader.count() for reader in self._readers if not cancelled())
+            self.counts = [reader.count() for reader in self.readers if not cancelled()]
+            self._rows = sum(self.counts)
             size_bytes, digest = self._digest()
         except BaseException:
             self.close()
@@ -179,8 +200,8 @@ class DataSource:
         return Survey(self._rows, self._rows, size_bytes, digest, called=_ASKED)
 
     def _opened_readers(self) -> list[Reader]:
-        if self._path is None:
-            return [TableReader(self._table)]
+        if self.path is None:
+            return [TableReader(self.table)]
         for file in self._files:
             file.make_seekable(self._folder)
         return [text_reader(file) if file.format.is_text else arrow_reader(file) for file in self._files]
@@ -190,9 +211,9 @@ class DataSource:
         return bool(self._files) and self._files[0].format.is_text
 
     def _check_columns(self) -> None:
-        if len(self._readers) > 1 and not self._is_json:
-            check_alike(self._readers)
-        first = self._readers[0]
+        if len(self.readers) > 1 and not self._is_json:
+            check_alike(self.readers)
+        first = self.readers[0]
         if self._requests is not None:
             names = first.names()
             self._requests.check(first, names, typed=not self._is_text)
@@ -204,10 +225,10 @@ class DataSource:
 
     @property
     def _is_json(self) -> bool:
-        return isinstance(self._readers[0], JsonLines)
+        return isinstance(self.readers[0], JsonLines)
 
     def _digest(self) -> tuple[int, str]:
-        if self._path is None:
+        if self.path is None:
             return 0, self._digest_of_requests()
         found = [file.digest() for file in self._files]
         asked = self._files[0].format.kind + self._options.digest()  # the same bytes may be CSV and TSV
@@ -231,20 +252,42 @@ class DataSource:
 
     def _all_rows(self, done: DoneLines | frozenset[int] = frozenset()) -> Iterator[Row | BadRow]:
         number = 0
-        for reader in self._readers:
-            for place, found in enumerate(self._found_in(reader), 1):
+        for reader in self.readers:
+            for place, found in enumerate(self.found_in(reader), 1):
                 number += 1
                 if number not in done:
-                    yield self._row(number, f"{reader.name}:{place}", found)
+                    yield self.row(number, f"{reader.name}:{place}", found)
 
-    def _found_in(self, reader: Reader) -> Iterator[Any]:
+    def found_in(self, reader: Reader) -> Iterator[Any]:
         """Yield the lines of a file of requests, or the records of any other."""
         if self._requests is not None:
             return reader.records(self._requests.columns)
         assert isinstance(reader, JsonLines)
         return reader.lines()
 
-    def _row(self, number: int, place: str, found: Any) -> Row | BadRow:
+    @property
+    def paths(self) -> list[Path]:
+        """The files of the input; none of a table."""
+        return [file.path for file in self._files]
+
+    @property
+    def columns(self) -> set[str] | None:
+        """The columns that requests are made of; None for all."""
+        return None if self._requests is None else self._requests.columns
+
+    def check_unchanged(self, place: int) -> None:
+        """Check that a file, by its place among all files, is as it was when it was opened.
+
+        Raises:
+            BatchError: It changed.
+            OSError: It cannot be opened.
+        """
+        if self._files:
+            with self._files[place].opened():
+                pass
+
+    def row(self, number: int, place: str, found: Any) -> Row | BadRow:
+        """Return the request that a line or a record makes."""
         return read_row(number, found) if self._requests is None else self._requests.row(number, place, found)
 
     @in_own_words
@@ -257,7 +300,7 @@ class DataSource:
     def finish(self, seal: Seal | None, cancelled: Callable[[], bool]) -> Any:
         """Write the output; or return the table, if there is none."""
         with JournalRows(self.journal, self._rows) as rows:
-            assembly = Assembly(self._readers, rows, self._options, seal, cancelled)
+            assembly = Assembly(self.readers, rows, self._options, seal, cancelled)
             if self._output is None:
                 return assembly.table()
             with suppress(Cancelled), output_stream(self._output, self._form, exists=self._output_exists) as stream:

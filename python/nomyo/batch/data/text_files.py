@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, Final
@@ -65,7 +65,7 @@ class JsonLines:
 
     def batches(self, schema: Any) -> Iterator[Any]:
         """Yield all rows as record batches."""
-        return _batches(self.records(), schema)
+        return batches_of(self.records(), schema)
 
 
 def names_in_json(files: Sequence[JsonLines]) -> list[str]:
@@ -125,7 +125,7 @@ class SeparatedValues:
 
     def batches(self, schema: Any) -> Iterator[Any]:
         """Yield all rows as record batches."""
-        return _batches(self.records(), schema)
+        return batches_of(self.records(), schema)
 
     def _header(self, rows: Iterator[list[str] | Record]) -> list[str]:
         names = next(rows, [])
@@ -213,7 +213,7 @@ def _record(line: bytes | None) -> Record:
     return Record(row)
 
 
-def _groups(records: Iterator[Record]) -> Iterator[list[Mapping[str, Any]]]:
+def _groups(records: Iterable[Record]) -> Iterator[list[Mapping[str, Any]]]:
     """Yield the values of some rows at once, fewer if they are large."""
     rows: list[Mapping[str, Any]] = []
     size_bytes = 0
@@ -227,7 +227,8 @@ def _groups(records: Iterator[Record]) -> Iterator[list[Mapping[str, Any]]]:
         yield rows
 
 
-def _batches(records: Iterator[Record], schema: Any) -> Iterator[Any]:
+def batches_of(records: Iterable[Record], schema: Any) -> Iterator[Any]:
+    """Yield rows as record batches."""
     pa = library("pyarrow")
     for rows in _groups(records):
         arrays = [_array(pa, [row.get(each.name) for row in rows], each.type) for each in schema]

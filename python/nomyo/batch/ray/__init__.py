@@ -26,6 +26,10 @@ Modules, from the ground up; each imports only from those above it:
     line_dataset  the lines of the input as a dataset
     part_file     the output file of a part, which exists only when it is complete
     output        the output folder, its header and lock
+    part_source   the rows of a part, as an actor sees them
+    table_folder  the output folder of tables, with its files of Parquet
+    table_source  the rows of tables, as an actor sees them
+    plan          the input and the output, as the driver sees them
     part_sender   what each actor of a run does with the parts that it gets
     job           `run`: only positions in the input go through Ray, content does not
 

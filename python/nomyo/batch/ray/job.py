@@ -19,16 +19,16 @@ from ray.util.annotations import RayDeprecationWarning
 from nomyo._checks import check_int, check_number
 from nomyo._counts import total
 from nomyo.batch.client_options import BatchOptions
+from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.header import Header
-from nomyo.batch.input_lines import open_input
 from nomyo.batch.progress import Progress, guarded
 from nomyo.batch.ray.completions import Options, path_or_none, shows_actor_options
-from nomyo.batch.ray.line_dataset import ROWS_PER_BLOCK, dataset_of
-from nomyo.batch.ray.output import OutputFolder
+from nomyo.batch.ray.line_dataset import dataset_of
 from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.part_sender import PARTS_AT_ONCE, PartSender
-from nomyo.batch.ray.parts import Part, cut
+from nomyo.batch.ray.parts import Part
+from nomyo.batch.ray.plan import Plan, plan_of
 from nomyo.batch.runner import PATIENCE_S
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.summary import Summary
@@ -37,15 +37,16 @@ from nomyo.errors import BatchError
 
 @shows_actor_options
 def run(
-    input: str | os.PathLike[str],  # noqa: A002 - as `nomyo.batch.run` has it
+    input: Any,  # noqa: A002 - as `nomyo.batch.run` has it
     output_dir: str | os.PathLike[str],
     *,
+    data: DataOptions | None = None,
     actors: int = 2,
     concurrency: int = 32,
     rate: float | None = None,
     limits: Limits | None = None,
     token_rate: int | None = None,
-    rows_per_part: int = ROWS_PER_BLOCK,
+    rows_per_part: int | None = None,
     retry_errors: bool = False,
     max_retries: int = 2,
     patience: float = PATIENCE_S,
@@ -56,23 +57,28 @@ def run(
     progress: Progress | None = None,
     **client_options: Unpack[BatchOptions],
 ) -> Summary:
-    """Send every row of a file in OpenAI's batch format from the nodes of a Ray cluster.
+    """Send every row of a file in OpenAI's batch format, or of tables, from the nodes of a Ray cluster.
 
-    The rows are in `part-*.jsonl` of the output then, each once, in the order of the input if the files are read in
-    that of their names. Called once more with the same arguments, it goes on where it was interrupted.
+    The rows are in `part-*.jsonl` of the output then, or with their answers in `part-*.parquet`, each once, in the
+    order of the input if the files are read in that of their names. Called once more with the same arguments, it goes
+    on where it was interrupted.
 
     Uses the cluster that `ray.init` connected to, or what Ray starts by itself.
 
     Args:
-        input: A file of rows, which each node finds at this path; must not change until the batch is done.
+        input: A file of rows, which each node finds at this path; must not change until the batch is done. With `data`,
+            also a folder or a glob of files (Parquet, Arrow IPC, CSV, JSON lines), or a table that speaks the Arrow C
+            stream, of which the actors read a copy in the output.
         output_dir: A folder that each node finds at this path; made if it is not there.
+        data: How rows of a table become requests, and which columns the output has.
         actors: How many clients there are in the cluster.
         concurrency: Requests under way at once in each.
         rate: Requests a second, 0 for no limit. None takes that of `limits`.
         limits: The service's rules, which the whole cluster keeps for one API key. By default those of the public
             service at its address; elsewhere no rate, and a minute's pause for a 503.
         token_rate: Tokens a minute, which the whole cluster keeps for one API key; None takes those of `limits`.
-        rows_per_part: Rows of one file of the output, which one actor sends.
+        rows_per_part: Rows of one file of the output, which one actor sends. None takes 128 for requests in OpenAI's
+            format, and 1,024 for tables; fewer, if rows are large.
         retry_errors: Do rows once more whose outcome was an error in an earlier run.
         max_retries: Extra attempts after 500, 502, 504 and timeouts.
         patience: Seconds for which the router may be away, or refuse with 429 or 503, before the batch stops.
@@ -96,7 +102,7 @@ def run(
         TypeError, ValueError: An option is of the wrong type or out of range, or holds a secret.
         ray.exceptions.RayError: What goes wrong in the cluster.
     """
-    for name, count in (("actors", actors), ("concurrency", concurrency), ("rows_per_part", rows_per_part)):
+    for name, count in (("actors", actors), ("concurrency", concurrency)):
         check_int(name, count, 1)
     check_number("cpus_per_actor", cpus_per_actor, 0)
     progress = guarded(progress)
@@ -113,23 +119,25 @@ def run(
         seal_to_pem=None if seal is None else seal.pem,
         client_options=client_options,
     )
-    source, folder = Path(input).absolute(), Path(output_dir).absolute()
-    with open_input(source) as file:
-        survey, parts = cut(file, rows_per_part)
+    folder, locked = Path(output_dir).absolute(), client_options.get("secure_memory") == "require"
+    plan = plan_of(input, folder, data, rows_per_part, seal, locked=locked)
     sealed_for = None if seal is None else seal.fingerprint
-    header = Header(survey, ordered=True, sealed_for=sealed_for, rows_per_part=rows_per_part)
-    with OutputFolder(folder, header):
-        counts = _JobCounts(folder, parts, retry_errors=retry_errors)
+    header = Header(plan.survey, ordered=True, sealed_for=sealed_for, rows_per_part=plan.rows_per_part)
+    with plan.opened(header):
+        counts = _JobCounts(plan, retry_errors=retry_errors)
         last = len(counts.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
-        sender_arguments = os.fspath(source), os.fspath(folder), replace(options, last_parts=last), retry_errors
-        progress.begin(survey.rows, counts.rows, counts.failed)
+        sender_arguments = plan.source, os.fspath(plan.journals), replace(options, last_parts=last), retry_errors
+        if counts.left:
+            plan.begin()
+        progress.begin(plan.survey.rows, counts.rows, counts.failed)
         try:
             for outcome in _outcomes(counts.left, sender_arguments, actors=actors, cpus_per_actor=cpus_per_actor):
                 counts.add(outcome)
                 _report_rows(outcome, progress)
         finally:
             progress.end()
-    return counts.summary(survey.rows)
+        plan.end(counts.rows, counts.failed)
+    return counts.summary(plan.survey.rows)
 
 
 def _outcomes(
@@ -165,25 +173,25 @@ class _JobCounts:
     """How far a job is.
 
     Args:
-        folder: The output folder.
-        parts: The parts of the input.
+        plan: The input and the output.
         retry_errors: Whether parts with failed rows are sent once more.
     """
 
-    def __init__(self, folder: Path, parts: Iterable[Part], *, retry_errors: bool) -> None:
+    def __init__(self, plan: Plan, *, retry_errors: bool) -> None:
         self.left: list[Part] = []
         self.rows = self.failed = 0
         """Counts of the parts that are done."""
         self._done_before = 0
         self._tokens = [0, 0]
-        for part in parts:
-            marks = PartFile(folder, part).marks()
+        for part in plan.parts:
+            journal = PartFile(plan.journals, part)
+            marks = journal.marks()
             if marks is None:
                 self.left.append(part)
                 continue
             failed = sum(mark.failed for mark in marks)
             self._done_before += len(marks) - (failed if retry_errors else 0)
-            if failed and retry_errors:
+            if (failed and retry_errors) or not plan.source.is_complete(part, journal):
                 self.left.append(part)
             else:
                 self.rows += len(marks)

@@ -44,8 +44,13 @@ def read_lines(input: str | os.PathLike[str], *, rows_per_block: int = ROWS_PER_
 
 def dataset_of(parts: Iterable[Part]) -> Any:
     """Return a dataset of parts, in at most `MAX_BLOCKS` blocks, so that Ray has few to keep track of."""
-    rows = [asdict(part) for part in parts]
+    rows = dataset_rows(parts)
     return ray.data.from_items(rows, override_num_blocks=max(1, min(len(rows), MAX_BLOCKS)))
+
+
+def dataset_rows(parts: Iterable[Part]) -> list[dict[str, Any]]:
+    """Return parts as rows of a dataset."""
+    return [asdict(part) for part in parts]
 
 
 def parts_of(block: pa.Table) -> list[Part]:

@@ -24,18 +24,20 @@ class OutputFolder:
     Args:
         path: The folder. If it does not exist, it is made, accessible to its owner alone.
         header: What the job expects in the folder's header, or writes into a new one.
+        name: What messages call the output; None for the folder's own name.
 
     Raises:
         BatchError: The folder belongs to another batch, holds something else, or another job uses it.
         OSError: The folder cannot be made or written.
     """
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, *, name: str | None = None) -> None:
         self.path = path
+        self._name = name or path.name
         path.mkdir(mode=0o700, exist_ok=True)
         file = path / _HEADER
         if not file.exists() and any(path.iterdir()):
-            raise BatchError(f"{path.name} holds something else already: name another output")
+            raise BatchError(f"{self._name} holds something else already: name another output")
         self._lock = open_to_lock(file)
         try:
             self._take_lock()
@@ -53,17 +55,17 @@ class OutputFolder:
     def _take_lock(self) -> None:
         if try_lock(self._lock, self.path / _HEADER):
             return
-        raise BatchError(f"another job is working on {self.path.name}")
+        raise BatchError(f"another job is working on {self._name}")
 
     def _check_or_write(self, header: Header) -> None:
         with naming(self.path / _HEADER):
             begun = read_at(self._lock, MAX_BYTES, 0)
         if begun:
-            header.check(begun, self.path.name, _HEADER)
+            header.check(begun, self._name, _HEADER)
             return
         if any(file.name != _HEADER for file in self.path.iterdir()):
             raise BatchError(
-                f"{_HEADER} is empty, so the input of the rows in {self.path.name} is unknown: name another output"
+                f"{_HEADER} is empty, so the input of the rows in {self._name} is unknown: name another output"
             )
         with naming(self.path / _HEADER):
             write_all(self._lock, header.encoded())

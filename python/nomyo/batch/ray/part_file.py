@@ -70,6 +70,22 @@ class PartFile:
         ascending = all(before.line < after.line for before, after in pairwise(marks))
         return marks if ascending and len(marks) == len(found) == self._part.rows else None
 
+    def content(self) -> bytes:
+        """Return the finished file as it stands.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return self._finished.read_bytes()
+
+    def rows(self) -> dict[int, bytes]:
+        """Return the rows of the finished file, by their lines.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return self._rows_of([self._finished])
+
     def output_has_answers(self) -> bool:
         """Return whether any file of the output holds an answer."""
         for path in self._directory.glob("*.jsonl"):

@@ -18,8 +18,9 @@ from nomyo.batch.append_log import AppendLog
 from nomyo.batch.ray.completions import Completions, Options, Outcome
 from nomyo.batch.ray.line_dataset import parts_of
 from nomyo.batch.ray.part_file import PartFile
-from nomyo.batch.ray.parts import Part, rows_in
-from nomyo.batch.records import BadRow, Mark, Row, read_row
+from nomyo.batch.ray.part_source import PartRows, PartSource
+from nomyo.batch.ray.parts import Part
+from nomyo.batch.records import BadRow, Mark, Row
 from nomyo.errors import NomyoError
 
 PARTS_AT_ONCE: Final = 2
@@ -39,14 +40,14 @@ class PartSender:
     """The class of a job's actors: sends the parts that it is given, and returns counts.
 
     Args:
-        source: The path of the input.
-        folder: The path of the output folder.
+        source: The input.
+        folder: The path of the folder with the parts' journals.
         options: The options of the client.
         retry_errors: Whether rows that failed in an earlier run are sent once more.
     """
 
-    def __init__(self, source: str, folder: str, options: Options, retry_errors: bool) -> None:
-        self._source = Path(source)
+    def __init__(self, source: PartSource, folder: str, options: Options, retry_errors: bool) -> None:
+        self._source = source
         self._folder = Path(folder)
         self._options = options
         self._retry_errors = retry_errors
@@ -84,20 +85,23 @@ class _PartRun:
         self._file = file
         self._tokens = [0, 0]
 
-    async def counts(self, source: Path, part: Part, *, retry_errors: bool) -> dict[str, Any]:
-        """Send the part's missing rows; return the counts of the whole part."""
+    async def counts(self, source: PartSource, part: Part, *, retry_errors: bool) -> dict[str, Any]:
+        """Send the part's missing rows, and complete the part; return the counts of the whole part."""
         marks = await asyncio.to_thread(self._file.marks)
-        if marks is None or (retry_errors and any(mark.failed for mark in marks)):
-            await self._do(source, part, retry_errors=retry_errors)
+        is_sent = marks is not None and not (retry_errors and any(mark.failed for mark in marks))
+        if not is_sent or not await asyncio.to_thread(source.is_complete, part, self._file):
+            rows = await asyncio.to_thread(source.open, part)
+            if not is_sent:
+                await self._send_missing(rows, part, retry_errors=retry_errors)
+            await asyncio.to_thread(rows.complete, self._file)
             marks = await asyncio.to_thread(self._file.marks)
         return _counts(marks or [], self._tokens)
 
-    async def _do(self, source: Path, part: Part, *, retry_errors: bool) -> None:
+    async def _send_missing(self, rows: PartRows, part: Part, *, retry_errors: bool) -> None:
         kept = await asyncio.to_thread(self._file.kept, retry_errors=retry_errors)
-        content = await asyncio.to_thread(lambda: list(rows_in(source, part)))
-        rows = [read_row(line, text) for line, text in content if line not in kept]
+        requests = await asyncio.to_thread(rows.requests, kept)
         async with self._file.appending(part.rows) as file:
-            await self._send(rows, file)
+            await self._send(requests, file)
         if self._completions.failure is not None:
             raise self._completions.failure
         await asyncio.to_thread(self._file.finish)
