@@ -38,20 +38,15 @@ mod end_of_a_thread {
 #[cfg(target_os = "linux")]
 #[test]
 fn child_that_is_forked_inside_counts_itself_alone_and_comes_out() {
-    // SAFETY: the child makes no call but those below, and a child that hangs is ended by SIGALRM.
-    let child = within(|| unsafe { libc::fork() });
-    if child == 0 {
-        // SAFETY: as above.
-        unsafe { libc::alarm(10) };
-        let is_empty = STATE.load(Ordering::Relaxed) == 0;
-        let entered = within(|| STATE.load(Ordering::Relaxed) == 1);
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(i32::from(!(is_empty && entered))) };
+    use crate::os::fork_in_test::{Side, end_child, fork, has_passed};
+    match within(fork) {
+        Side::Child => {
+            let is_empty = STATE.load(Ordering::Relaxed) == 0;
+            let entered = within(|| STATE.load(Ordering::Relaxed) == 1);
+            end_child(is_empty && entered)
+        }
+        Side::Parent(child) => assert!(has_passed(child)),
     }
-    let mut status = -1;
-    // SAFETY: waits for the child that was just made.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert_eq!(status, 0);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub mod files;
 #[cfg(windows)]
 #[path = "files_windows.rs"]
 pub mod files;
+#[cfg(all(test, target_os = "linux"))]
+pub mod fork_in_test;
 mod hidden_pages;
 #[cfg(unix)]
 #[path = "links_unix.rs"]
