@@ -138,12 +138,16 @@ SPEED := .venv-speed
 SPEED_TESTS := client/test_async_connections client/test_dispose client/test_early_answers client/test_environment_certificates \
   client/test_silent_phases client/test_speed client/test_surplus_answers client/test_tls cli/test_chat_interactive router/test_router_command
 .PHONY: test-speed
-test-speed: build
-	test -d $(SPEED) || $(PYTHON) -m venv $(SPEED)
+test-speed: build $(SPEED)/ready
+	$(SPEED)/bin/python -m pytest -q -m 'not outside' $(SPEED_TESTS:%=tests/%.py)
+
+$(SPEED)/ready: locks/dev.txt locks/speed.txt | prerequisites
+	$(PYTHON) -m venv $(SPEED)
+	$(SPEED)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(SPEED)/bin/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
 	$(SPEED)/bin/python -m pip install --quiet --require-hashes --requirement locks/speed.txt
 	echo $(CURDIR)/python > "$$($(SPEED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nomyo.pth"
-	$(SPEED)/bin/python -m pytest -q -m 'not outside' $(SPEED_TESTS:%=tests/%.py)
+	touch $@
 
 # The wheel under newer versions of CPython: those of PYTHONS, or all that are found. By hand and before a release; some ten
 # minutes for each.
@@ -270,13 +274,16 @@ advisories: $(VENV)/ready
 release-check:
 	@PYTHONPATH=tools $(PYTHON) -m release check $(if $(TAG),--tag '$(TAG)')
 
-# The machine should have nothing else to do. Figures go into docs/: performance.json, the tables of performance.md, plots.
-bench: build reference $(BY_HAND)/ready
+# Prints every figure that README.md and docs/ quote, and writes them into docs/: performance.json, the tables of
+# performance.md, plots. The machine should have nothing else to do, for 25 minutes on two cores. PARTS="rows start" measures these
+# parts of benches/report.py alone, and takes the others from an earlier run at this commit. BENCH_SHORT=1 measures so little of
+# everything, in two minutes, that it shows only whether all parts work; it writes into target/bench-short.
+PARTS ?=
+bench: build reference ray $(BY_HAND)/ready $(SPEED)/ready
 	$(BIN)/python -m pip install --quiet --group bench
 	cargo run --release --locked --package nomyo-core --example arena_speed
 	$(BIN)/pytest benches --benchmark-only --benchmark-columns=min,median,ops --benchmark-json=target/micro.json
-	$(BIN)/python benches/report.py target/micro.json
-	PYTHONPATH=tests $(BIN)/python benches/translated.py
+	$(BIN)/python benches/report.py target/micro.json $(PARTS)
 
 # The protocol put together by hand, the other peer of the throughput run.
 $(BY_HAND)/ready: benches/by-hand-requirements.txt

@@ -1,7 +1,7 @@
-"""Single calls of the clients beside the same by hand: `python benches/client_calls.py`.
+"""Single calls of the clients beside the same by hand.
 
 Seal and open as operations of their own, and the way of work from an event loop to a thread and back. Each figure is
-the least of many turns that all take in one run, in microseconds; the last two are processor time of all threads.
+the least of many turns that all take in one run, in microseconds; handing over is processor time of all threads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import by_hand_client as by_hand
 from cryptography.hazmat.primitives import serialization
+from extent import extent
 from test_seal_open import SIZES, payload
 
 import nomyo
@@ -25,8 +26,9 @@ from nomyo.exchange.effects import Compute
 from nomyo.serve.router import RouterConfig, RunningRouter
 
 OPTIONS: dict[str, Any] = {"key_dir": None, "key_rotation_interval": 0}
-TURNS = 500
-HOPS = 8000
+TURNS = extent(500, 5)
+HOPS = extent(8000, 320)
+Figures = dict[str, dict[str, float]]
 
 
 async def least_us(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
@@ -43,14 +45,9 @@ async def least_us(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
     return least
 
 
-def told(what: str, figures: dict[str, float]) -> None:
-    """Print figures, and each but the last by the last."""
-    *_, last = figures.values()
-    print(f"{what:12}", *(f"{name} {figure:7.1f} ({figure / last:.3f})" for name, figure in figures.items()), sep="  ")
-
-
-async def seals(url: str) -> None:
-    """Print the time of sealing."""
+async def seals(url: str) -> Figures:
+    """Return the times of sealing, by size."""
+    figures = {}
     with nomyo.SyncSecureCompletionClient(url, True, **OPTIONS) as sync:
         async with nomyo.SecureCompletionClient(url, True, **OPTIONS) as client:
             pem = await client.fetch_server_public_key()
@@ -64,11 +61,13 @@ async def seals(url: str) -> None:
                     "async": lambda content=content: client.encrypt_payload(content),
                     "by hand": lambda content=content: by_hand.seal(content, key),
                 }
-                told(f"seal {size}", await least_us(calls))
+                figures[size] = await least_us(calls)
+    return figures
 
 
-async def opens(url: str) -> None:
-    """Print the time of opening."""
+async def opens(url: str) -> Figures:
+    """Return the times of opening, by size."""
+    figures = {}
     async with nomyo.SecureCompletionClient(url, True, **OPTIONS) as client:
         await client.generate_keys()
         pair = client._exchange._keys._pair
@@ -82,11 +81,12 @@ async def opens(url: str) -> None:
                 "async": lambda package=package: client.decrypt_response(package, "id"),
                 "bare RSA": lambda wrapped=wrapped: key.decrypt(wrapped, by_hand.OAEP),
             }
-            told(f"open {size}", await least_us(calls))
+            figures[size] = await least_us(calls)
+    return figures
 
 
-async def hops(at_once: int) -> None:
-    """Print the processor time of handing work that does nothing to a thread, and its outcome back."""
+async def hops(at_once: int) -> float:
+    """Return the processor time of handing work that does nothing to a thread, and its outcome back."""
     work = Compute(lambda: None)
 
     async def one() -> None:
@@ -98,18 +98,21 @@ async def hops(at_once: int) -> None:
         began = time.process_time()
         await asyncio.gather(*(one() for _ in range(at_once)))
         least = min(least, (time.process_time() - began) / (HOPS // at_once * at_once) * 1e6)
-    print(f"handing over, {at_once} at once: {least:.1f}")
+    return least
 
 
-async def main() -> None:
-    """Print all figures."""
+def measure() -> dict[str, Any]:
+    """Return all figures, in microseconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return asyncio.run(_measure())
+
+
+async def _measure() -> dict[str, Any]:
     with RunningRouter(RouterConfig(key_bits=4096)) as router:
-        await seals(router.url)
-        await opens(router.url)
-    for at_once in (1, 32):
-        await hops(at_once)
+        seal, opened = await seals(router.url), await opens(router.url)
+    return {"seal": seal, "open": opened, "handing over": {str(at_once): await hops(at_once) for at_once in (1, 32)}}
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    asyncio.run(main())
+    print(json.dumps(measure(), indent=1))

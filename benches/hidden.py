@@ -1,7 +1,7 @@
-"""What hidden memory costs: `python benches/hidden.py [SECONDS] [ROUNDS]`.
+"""What hidden memory costs.
 
 Two processes, one of which hides its memory, take turns. First each makes and drops memory of some sizes; the figure is
-the CPU time of one such operation. Then each sends requests, 32 at once, for so many seconds a round. A figure is the
+the CPU time of one such operation. Then each sends requests, 32 at once, for some seconds a round. A figure is the
 median of the rounds, and a cost that of the ratios within a round, so that other work on the machine takes from both
 alike.
 """
@@ -17,15 +17,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from evidence import FIGURES, ROUNDS, SECONDS, compared
+from extent import extent
 from replaying import HERE, Replay, replaying_server
 from throughput import run
 
 AT_ONCE = 32
-ALLOCATING_ROUNDS = 15
+ALLOCATING_ROUNDS = extent(15, 2)
 WAYS = {"locked": "0", "hidden": "1"}
 Rounds = dict[str, list[dict[str, Any]]]
 
@@ -35,9 +36,15 @@ def operations() -> dict[str, Callable[[], object]]:
     from nomyo import SecureBuffer, _core
 
     pem = bytes(_core.PrivateKey.generate(2048).to_pem())
-    large = b"x" * 600_000
+    large, kept = b"x" * 600_000, SecureBuffer(100)
+
+    def open_and_close() -> None:
+        with kept.unlocked():
+            pass
+
     return {
         "load and drop a key": lambda: _core.PrivateKey.from_pem(pem),
+        "open and close a buffer": open_and_close,
         "buffer, 100 B": lambda: SecureBuffer(100).close(),
         "buffer, 100 KB": lambda: SecureBuffer(100_000).close(),
         "buffer, compared with 600 KB": lambda: SecureBuffer(8) == large,
@@ -84,36 +91,30 @@ def allocating() -> Rounds:
     return {way: rounds[1:] for way, rounds in said.items()}  # the first warms up
 
 
-def sending(seconds: float, rounds: int, replay: Replay) -> Rounds:
+def sending(replay: Replay) -> Rounds:
     """Return what `load.py` says of each process, by round."""
     said: Rounds = {way: [] for way in WAYS}
-    for number in range(rounds):
+    for number in range(ROUNDS):
         for way in sorted(WAYS, reverse=bool(number % 2)):
             environment = {**replay.environment, "NOMYO_HIDE_MEMORY": WAYS[way]}
-            said[way].append(run("nomyo", replace(replay, environment=environment), AT_ONCE, seconds=seconds))
+            said[way].append(run("nomyo", replace(replay, environment=environment), AT_ONCE, seconds=SECONDS))
     return said
 
 
-def show(said: Rounds, *figures: str) -> None:
-    """Print the figures of both processes, and what hiding costs."""
-    for figure in figures:
-        ratios = [one[figure] / other[figure] - 1 for one, other in zip(said["hidden"], said["locked"], strict=True)]
-        locked, hidden = (median(one[figure] for one in said[way]) for way in WAYS)
-        print(f"{figure:30} {locked:10.3f} {hidden:10.3f}  {100 * median(ratios):+6.1f} %")
-
-
-def main(seconds: float = 4.0, rounds: int = 5) -> None:
-    """Print the figures as a table."""
-    print(f"{'':30} {'locked':>10} {'hidden':>10}")
-    said = allocating()
-    show(said, *said["locked"][0])
+def measure() -> dict[str, dict[str, float]]:
+    """Return the figures of both processes, and the changes by hiding."""
     key = rsa.generate_private_key(65537, 4096)
     with tempfile.TemporaryDirectory(dir=HERE) as name, replaying_server(Path(name), key) as replay:
-        show(sending(seconds, rounds, replay), "requests_per_s", "cpu_ms_per_request")
+        sent, allocated = sending(replay), allocating()
+    return {
+        way: compared(allocated[way], allocated["locked"], allocated[way][0])
+        | compared(sent[way], sent["locked"], FIGURES)
+        for way in WAYS
+    }
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["allocate"]:
         allocate()
     else:
-        main(*map(float, sys.argv[1:2]), *map(int, sys.argv[2:3]))
+        print(json.dumps(measure(), indent=1))

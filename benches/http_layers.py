@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
+from extent import extent
 from replaying import replaying_server
 
 from nomyo.exchange.effects import Request, Response
@@ -19,7 +20,7 @@ from nomyo.exchange.http.session import Session
 from nomyo.exchange.settings import Settings
 
 AT_ONCE = 32
-REQUESTS = 1500
+REQUESTS = extent(1500, 50)
 BODY = bytes(1800)
 HEADERS = {
     "X-Payload-ID": "0" * 36,

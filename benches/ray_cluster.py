@@ -1,4 +1,4 @@
-"""What a cluster costs and gives, on one machine: `.venv-ray/bin/python benches/ray_cluster.py` (Ray is there alone).
+"""What a cluster costs and gives, on one machine. What is measured runs in `.venv-ray`: Ray is there alone.
 
 A batch in one process beside one over 1 and 2 actors of a local Ray, against one server that replays an answer; the
 time until the first row, a turn of the cluster's rate, and memory. The machine should have nothing else to do.
@@ -16,29 +16,35 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROWS = 8000
-TURNS = 2000
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from extent import extent  # noqa: E402 - a module beside this one
+
+ROWS = extent(8000, 100)
+TURNS = extent(2000, 20)
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Please summarise the following sentence. " * 6}]}
 
 
-def main() -> None:
-    """Measure, each in a process of its own; print JSON."""
-    sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+def measure() -> list[dict[str, Any]]:
+    """Return the figures of each run, which has a process of its own."""
     from cryptography.hazmat.primitives.asymmetric import rsa
-    from replaying import replaying_server
+    from replaying import RAY, replaying_server
 
-    with tempfile.TemporaryDirectory() as name, replaying_server(Path(name), _key(rsa)) as replay:
+    key, figures = rsa.generate_private_key(65537, 4096), []
+    with tempfile.TemporaryDirectory() as name, replaying_server(Path(name), key) as replay:
         source = Path(name) / "in.jsonl"
         row = {"method": "POST", "url": "/v1/chat/completions", "body": BODY}
         source.write_text("".join(json.dumps({"custom_id": f"{n}", **row}) + "\n" for n in range(ROWS)))
         options = {"base_url": replay.url, "key_dir": str(replay.key_dir)}
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "NOMYO_API_KEY": "a-key"}
+        environment = {**replay.environment, **quiet, "PYTHONPATH": str(HERE.parent / "python")}
         for what in ("one_process", "cluster 1", "cluster 2", "turns", "imports"):
-            words = [sys.executable, "-W", "ignore", __file__, what, json.dumps(options), str(source)]
-            quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "NOMYO_API_KEY": "a-key"}
-            environment = {**replay.environment, **quiet, "PYTHONPATH": str(HERE.parent / "python")}
+            words = [str(RAY), "-W", "ignore", __file__, what, json.dumps(options), str(source)]
             said = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-            print(next(line for line in said.splitlines() if line.startswith("{")), flush=True)
+            figures.append(json.loads(next(line for line in said.splitlines() if line.startswith("{"))))
+            print(json.dumps(figures[-1]), file=sys.stderr)
+    return figures
 
 
 def one_process(options: dict[str, Any], source: Path) -> dict[str, Any]:
@@ -46,7 +52,7 @@ def one_process(options: dict[str, Any], source: Path) -> dict[str, Any]:
 
     began = time.perf_counter()
     nomyo.batch.run(source, source.with_suffix(".out"), **options)
-    return {"one process, rows/s": round(ROWS / (time.perf_counter() - began))}
+    return {"actors": 0, "rows/s": round(ROWS / (time.perf_counter() - began)), "memory, MiB": _memory_mib()}
 
 
 def cluster(options: dict[str, Any], source: Path, actors: int) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def cluster(options: dict[str, Any], source: Path, actors: int) -> dict[str, Any
         "rows/s": round(ROWS / took_s),
         "start of Ray, s": round(started - began, 1),
         "a job of one row, s": round(first - started, 1),
-        "memory of Ray's processes, MiB": _memory_mib(),
+        "memory, MiB": _memory_mib(),
     }
 
 
@@ -122,13 +128,9 @@ def _memory_mib() -> int:
     return total_kib // 1024
 
 
-def _key(rsa: Any) -> Any:
-    return rsa.generate_private_key(65537, 4096)
-
-
 if __name__ == "__main__":
     if len(sys.argv) == 1:
-        main()
+        print(json.dumps(measure(), indent=1))
     else:
         work, _, actors = sys.argv[1].partition(" ")
         arguments = (json.loads(sys.argv[2]), Path(sys.argv[3]), *([int(actors)] if actors else []))

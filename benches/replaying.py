@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from support.peer import seal_for  # noqa: E402 - the other side of the wire, as
 OURS = ROOT / ".venv/bin/python"
 REFERENCE = ROOT / ".venv-reference/bin/python"
 BY_HAND = ROOT / ".venv-by-hand/bin/python"
+SPEED = ROOT / ".venv-speed/bin/python"
+RAY = ROOT / ".venv-ray/bin/python"
 TEXT = "Please summarise the following sentence in a few words. " * 4
 ANSWER = {
     "id": "chatcmpl-1",
@@ -48,6 +50,14 @@ class Replay:
     url: str
     environment: dict[str, str]
     key_dir: Path
+    process: subprocess.Popen[str] = field(repr=False)
+
+    def hold(self, requests: int, seconds: int = 100) -> None:
+        """Have none of the next so many requests answered before all of them have arrived, or time has passed."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(requests, seconds, file=self.process.stdin, flush=True)
+        self.process.stdout.readline()
 
     def options(self, **more: Any) -> dict[str, Any]:
         """Return what a client of it is made with."""
@@ -55,8 +65,8 @@ class Replay:
 
 
 @contextmanager
-def replaying_server(directory: Path, key: rsa.RSAPrivateKey) -> Iterator[Replay]:
-    """Run the server, whose answers are sealed for one key."""
+def replaying_server(directory: Path, key: rsa.RSAPrivateKey, answer: Mapping[str, Any] = ANSWER) -> Iterator[Replay]:
+    """Run the server, whose answers are one, sealed for one key; an empty directory is for its files."""
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
     issued.private_key_pem.write_to_path(str(directory / "tls_key.pem"))
@@ -64,7 +74,7 @@ def replaying_server(directory: Path, key: rsa.RSAPrivateKey) -> Iterator[Replay
     (directory / "ca.pem").write_bytes(Path(certifi.where()).read_bytes() + authority.cert_pem.bytes())
     router = rsa.generate_private_key(65537, 4096)
     (directory / "router.pem").write_text(_public_pem(router))
-    (directory / "package.json").write_bytes(seal_for(_public_pem(key), ANSWER, outer={"processed_at": 1}))
+    (directory / "package.json").write_bytes(seal_for(_public_pem(key), answer, outer={"processed_at": 1}))
     _write_pair(directory / "client_keys", key)
     files = [str(directory / name) for name in ("tls.pem", "tls_key.pem", "router.pem", "package.json")]
     with subprocess.Popen(
@@ -74,7 +84,7 @@ def replaying_server(directory: Path, key: rsa.RSAPrivateKey) -> Iterator[Replay
         assert server.stdout is not None
         port = int(server.stdout.readline())
         environment = {**os.environ, "SSL_CERT_FILE": str(directory / "ca.pem")}
-        yield Replay(f"https://localhost:{port}", environment, directory / "client_keys")
+        yield Replay(f"https://localhost:{port}", environment, directory / "client_keys", server)
         server.stdin.close()
 
 

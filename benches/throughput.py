@@ -20,13 +20,14 @@ from typing import Any
 from by_hand_client import OAEP
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from extent import extent
 from replaying import BY_HAND, HERE, OURS, REFERENCE, TEXT, Replay, private_pem, replaying_server
 
 CLIENTS = {"nomyo": OURS, "by hand": BY_HAND, "nomyo 0.2.9": REFERENCE}
-CONCURRENCIES = (1, 8, 32, 128, 256)
-ROUNDS = 3
-SECONDS = 4.0
-REQUESTS_OF_MEMORY = 100_000
+CONCURRENCIES = extent((1, 8, 32, 128, 256), (1, 32))
+ROUNDS = extent(3, 1)
+SECONDS = extent(4.0, 1.0)
+REQUESTS_OF_MEMORY = extent(100_000, 500)
 NO_MORE: Mapping[str, Any] = {}
 
 

@@ -1,14 +1,13 @@
 """Requests through `nomyo proxy` in each form that it takes, in turn: what translating costs beside chat completions.
 
 A client asks for one answer after the other, and the forms take turns, so that whatever else the machine does falls on
-all of them alike. Of each form, it prints the median and the best rate over the rounds, and the processor time that the
-proxy needed for a request.
-
-    PYTHONPATH=tests .venv/bin/python benches/translated.py
+all of them alike. Each form has the median and the best rate over the rounds, and the processor time that the proxy
+needed for a request.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import time
@@ -16,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import replaying  # noqa: F401 - with it, the support of the tests can be imported
+from extent import extent
 
 from nomyo.serve.router.config import RouterConfig
 from nomyo.serve.router.running import RunningRouter
 from support.proxied import TOKEN, Proxy, proxy_process
 
-ROUNDS = 20
+ROUNDS = extent(20, 1)
 REQUESTS = 15
 TEXT = "What does it cost to say this in another form? " * 20
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -31,14 +32,13 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    """Print a table for whole answers, and one for streams."""
+def measure() -> dict[str, dict[str, dict[str, float]]]:
+    """Return the figures of each form, for whole answers and for streams."""
     with RunningRouter(RouterConfig(key_bits=2048)) as router, proxy_process(router.url, None) as proxy:
-        for stream in (False, True):
-            _table(proxy, stream=stream)
+        return {"whole": _figures(proxy, stream=False), "streamed": _figures(proxy, stream=True)}
 
 
-def _table(proxy: Proxy, *, stream: bool) -> None:
+def _figures(proxy: Proxy, *, stream: bool) -> dict[str, dict[str, float]]:
     rates: dict[str, list[float]] = {form: [] for form in FORMS}
     spent_s = dict.fromkeys(FORMS, 0.0)
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -51,13 +51,14 @@ def _table(proxy: Proxy, *, stream: bool) -> None:
                 if number:  # the first round warms up
                     rates[form].append(REQUESTS / (time.perf_counter() - began_at))
                     spent_s[form] += _processor_time_s(proxy.process.pid) - before_s
-    print("streams" if stream else "whole answers")
-    chat = rates["chat completions"]
-    for form, found in rates.items():
-        median, best = statistics.median(found), max(found)
-        share = f"{median / statistics.median(chat):.2f} and {best / max(chat):.2f} of chat completions"
-        each_ms = spent_s[form] / (ROUNDS * REQUESTS) * 1e3
-        print(f"  {form:17} median {median:6.1f}/s  best {best:6.1f}/s  {share};  proxy {each_ms:.2f} ms each")
+    return {
+        form: {
+            "median_per_s": statistics.median(found),
+            "best_per_s": max(found),
+            "proxy_cpu_ms": spent_s[form] / (ROUNDS * REQUESTS) * 1e3,
+        }
+        for form, found in rates.items()
+    }
 
 
 def _ask(client: httpx.Client, form: str, *, stream: bool) -> None:
@@ -73,4 +74,4 @@ def _processor_time_s(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(), indent=1))

@@ -2,14 +2,17 @@
 //!
 //! Usage: `replay CERT.pem KEY.pem PUBLIC_KEY.pem PACKAGE.json`. A GET is answered with the public key, a POST with the
 //! package, which was sealed beforehand for the one key pair that the clients use. Prints the port it listens on, and
-//! serves each connection in a thread until its standard input ends.
+//! serves each connection in a thread until its standard input ends. After a line with two numbers there, none of the next
+//! so many POSTs is answered before all of them have arrived, or so many seconds have passed: each is on a connection of
+//! its own.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -17,6 +20,32 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 struct Answers {
     public_key: Vec<u8>,
     package: Vec<u8>,
+    gate: Gate,
+}
+
+/// How many requests are waited for before any of them is answered.
+#[derive(Default)]
+struct Gate {
+    awaited: Mutex<(usize, Duration)>,
+    open: Condvar,
+}
+
+impl Gate {
+    fn close_for(&self, requests: usize, seconds: u64) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) =
+            (requests, Duration::from_secs(seconds));
+    }
+
+    fn arrive(&self) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        awaited.0 = awaited.0.saturating_sub(1);
+        let at_most = awaited.1;
+        let waited = self
+            .open
+            .wait_timeout_while(awaited, at_most, |awaited| awaited.0 > 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.0 = 0;
+        self.open.notify_all();
+    }
 }
 
 fn main() -> Result<(), Failure> {
@@ -25,17 +54,24 @@ fn main() -> Result<(), Failure> {
     let answers = Arc::new(Answers {
         public_key: response("text/plain", &fs::read(public_key)?),
         package: response("application/json", &fs::read(package)?),
+        gate: Gate::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
+    let shared = answers.clone();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (config, answers) = (config.clone(), answers.clone());
+            let (config, answers) = (config.clone(), shared.clone());
             // A connection that breaks concerns its client alone.
             thread::spawn(move || serve(stream, config, &answers).ok());
         }
     });
-    io::copy(&mut io::stdin(), &mut io::sink())?;
+    for line in io::stdin().lines() {
+        let line = line?;
+        let (requests, seconds) = line.split_once(' ').ok_or("two numbers are expected")?;
+        answers.gate.close_for(requests.parse()?, seconds.parse()?);
+        println!("closed");
+    }
     Ok(())
 }
 
@@ -55,7 +91,9 @@ fn tls(certificate: &str, key: &str) -> Result<ServerConfig, Failure> {
 
 fn response(content_type: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -68,7 +106,14 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, answers: &Answers) -> Res
         while let Some(length) = request_length(&received)? {
             let post = received.starts_with(b"POST");
             received.drain(..length);
-            stream.write_all(if post { &answers.package } else { &answers.public_key })?;
+            if post {
+                answers.gate.arrive();
+            }
+            stream.write_all(if post {
+                &answers.package
+            } else {
+                &answers.public_key
+            })?;
         }
         let count = stream.read(&mut piece)?;
         if count == 0 {
