@@ -135,6 +135,11 @@ def table_gets_its_answers_beside_its_rows() -> None:
     assert all(QUESTION in answer for answer in table["response"].to_pylist())
 
 
+def doctor_tells_what_this_machine_protects() -> None:
+    told = subprocess.run([sys.executable, "-m", "nomyo", "doctor", "--json"], stdout=subprocess.PIPE, check=True)
+    assert json.loads(told.stdout)
+
+
 def end_does_not_wait_for_a_key_that_is_generated() -> None:
     ended = subprocess.run([sys.executable, "-c", ENDS_DURING_KEY_GENERATION], stdout=subprocess.PIPE, check=True)
     waited_s = time.time() - float(ended.stdout)
@@ -158,6 +163,7 @@ TESTS = [
     audit_log_grows_by_a_line_for_each_request,
     batch_is_run_and_goes_on,
     table_gets_its_answers_beside_its_rows,
+    doctor_tells_what_this_machine_protects,
     end_does_not_wait_for_a_key_that_is_generated,
 ]
 
