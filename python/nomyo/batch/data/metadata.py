@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from nomyo._finite_json import ascii_json
 from nomyo.batch.data.answers import types_of
 from nomyo.batch.data.libraries import library
 from nomyo.batch.data.selection import Column
@@ -55,7 +56,7 @@ def _changed(value: bytes, change: Callable[[Any], Any]) -> bytes | None:
         told = change(json.loads(value))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return None if told is None else json.dumps(told).encode()
+    return None if told is None else ascii_json(told).encode()
 
 
 def _without_counted_index(metadata: Metadata) -> Metadata:

@@ -118,7 +118,7 @@ class TableFolder:
     def end(self, parts: Iterable[Part], counts: Mapping[str, int]) -> None:
         """Write the sign that all parts are there."""
         names = [_PART.format(part.line) for part in parts]
-        content = json.dumps({"nomyo_batch_parts": _FORMAT, **counts, "parts": names}).encode() + b"\n"
+        content = json.dumps({"nomyo_batch_parts": _FORMAT, **counts, "parts": names}, allow_nan=False).encode() + b"\n"
         path = self.path / _DONE
         if path.exists():
             replace(path, [content])

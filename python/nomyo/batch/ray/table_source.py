@@ -93,7 +93,9 @@ def _write(path: Path, content: bytes) -> None:
 
 def wanted_of(options: DataOptions) -> str:
     """Return what decides which columns an output has, beside those of the input."""
-    return json.dumps([None if options.columns is None else list(options.columns), options.seal_input_columns])
+    return json.dumps(
+        [None if options.columns is None else list(options.columns), options.seal_input_columns], allow_nan=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
