@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
 import nomyo.batch
 from nomyo.batch import DataOptions
 from nomyo.batch.data.answers import answer_of
+from nomyo.batch.data.arrow_files import arrow_reader
+from nomyo.batch.data.files import InputFile, known_format
+from nomyo.batch.data.tables import TableReader
+from nomyo.batch.data.text_files import text_reader
 from support.batch_scene import PromptNotingRouter
 
 ASKED = DataOptions(prompt_column="q", model="m")
@@ -79,3 +84,48 @@ def test_answers_that_are_nested_deeply_stand_in_the_output(levels: int) -> None
     found = answer_of(line.encode())
     assert found["response"] in ("x", None)
     assert (found["response"] is None) == (found["error"] is not None)
+
+
+def largest(batches: Any) -> int:
+    """Return the size in bytes of the largest batch, with every cell of its own."""
+    return max(sum(len(str(cell)) for column in batch.to_pydict().values() for cell in column) for batch in batches)
+
+
+@pytest.mark.parametrize("encoding", ["dictionary", "DELTA_BYTE_ARRAY"])
+def test_cells_that_parquet_stores_once_are_read_few_at_a_time(encoding: str, tmp_path: Path) -> None:
+    """Half a megabyte here; without bounds, a thousand rows of it are 5 GB."""
+    path = tmp_path / "in.parquet"
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), pa.array(["x" * (5 << 20)]))
+    if encoding == "dictionary":
+        pq.write_table(pa.table({"q": cells}), path, dictionary_pagesize_limit=1 << 30)
+    else:
+        plain = pa.table({"q": ["x" * (5 << 20)] * 30})
+        pq.write_table(plain, path, use_dictionary=False, column_encoding={"q": encoding}, compression="zstd")
+    assert path.stat().st_size < 1 << 20
+    reader = arrow_reader(InputFile(path, path.name, known_format(path)))
+    assert largest(reader.batches(reader.schema())) <= 64 << 20
+    assert sum(1 for _ in reader.records()) == reader.count()
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "view"])
+def test_cells_that_arrow_stores_once_are_read_few_at_a_time(kind: str, tmp_path: Path) -> None:
+    cells: Any = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), pa.array(["x" * (5 << 20)]))
+    if kind == "view":
+        views = pa.array(["x" * (5 << 20)], pa.string_view())
+        cells = pa.concat_arrays([views] * 100)
+    table = pa.table({"q": cells})
+    path = tmp_path / "in.arrow"
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    file = arrow_reader(InputFile(path, path.name, known_format(path)))
+    for reader in (TableReader(table), file):
+        assert largest(reader.batches(table.schema)) <= 5 << 20
+        assert sum(1 for _ in reader.records()) == 100
+
+
+def test_very_wide_rows_are_gathered_few_at_a_time(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(20_000)]
+    (tmp_path / "in.csv").write_text("\n".join([",".join(names), *["," * (len(names) - 1)] * 20]))
+    path = tmp_path / "in.csv"
+    reader = text_reader(InputFile(path, path.name, known_format(path)))
+    assert max(batch.num_rows for batch in reader.batches(reader.schema())) <= 4

@@ -11,6 +11,7 @@ Modules, from the ground up; each imports only from those above it:
     compressed   streams that are compressed with gzip or Zstandard
     files        the files of an input: one, a folder, a glob, or stdin
     records      a row of an input, with what is wrong with it
+    repeated_cells  how large a cell may be that is stored once and stands in many rows
     plain_values values of Arrow as JSON and CSV can hold them
     scalars      values of Arrow that Python's types cannot hold
     text_files   reads CSV, TSV and JSON lines

@@ -13,11 +13,15 @@ from nomyo.batch.data.compressed import DamagedFileError
 from nomyo.batch.data.files import InputFile
 from nomyo.batch.data.formats import PARQUET
 from nomyo.batch.data.libraries import library
-from nomyo.batch.data.records import NAME_NOT_UTF8, Record, names_of, rows_at_once
+from nomyo.batch.data.records import NAME_NOT_UTF8, TARGET_BYTES, Record, names_of, rows_at_once
+from nomyo.batch.data.repeated_cells import largest_in, largest_stored
 from nomyo.batch.data.scalars import UNFIT, scalar_value
 
 _MAGIC: Final = b"ARROW1"
 _BUFFER_BYTES: Final = 1 << 20
+_MOST_REPEATED_BYTES: Final = 64 << 20
+"""What rows of Parquet that are read at once may hold if all have the largest text of their dictionary: 64 rows, for
+dictionaries of the usual size."""
 
 
 def arrow_reader(file: InputFile) -> ParquetFile | ArrowFile:
@@ -69,12 +73,15 @@ class ParquetFile(_Batches):
             return int(parquet.metadata.num_rows)
 
     def _read(self, columns: Collection[str] | None) -> Iterator[Any]:
-        with self._opened() as parquet:
+        with self._file.opened() as file, _whole(self.name, PARQUET):
+            parquet = self._parquet(file)
             wanted = None if columns is None else [name for name in parquet.schema_arrow.names if name in columns]
             for number in range(parquet.num_row_groups):
                 group = parquet.metadata.row_group(number)
                 rows = rows_at_once(group.total_byte_size, group.num_rows)
-                yield from parquet.iter_batches(rows, [number], wanted, use_threads=False)
+                rows = min(rows, max(1, _MOST_REPEATED_BYTES // max(largest_stored(group, file, columns), 1)))
+                for batch in parquet.iter_batches(rows, [number], wanted, use_threads=False):
+                    yield from slices(batch)
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -155,6 +162,7 @@ def _whole(name: str, kind: str) -> Iterator[None]:
 def slices(batch: Any) -> Iterator[Any]:
     """Yield a batch in parts of a bounded size."""
     rows = rows_at_once(batch.nbytes, batch.num_rows)
+    rows = min(rows, max(1, TARGET_BYTES // max(largest_in(batch), 1)))
     for start in range(0, batch.num_rows, rows):
         yield batch.slice(start, rows)
 

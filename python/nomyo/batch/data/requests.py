@@ -118,9 +118,7 @@ def _messages(value: Any) -> list[Any]:
     if isinstance(value, str):
         value = parsed_json(value.encode(errors="surrogatepass"), parse_unique_json)
         if isinstance(value, str):
-            raise _FaultError(
-                value.replace("the line", "messages", 1)
-            )
+            raise _FaultError(value.replace("the line", "messages", 1))
     if isinstance(value, NotText):
         raise _FaultError("messages are not UTF-8")
     if not isinstance(value, list) or not value:

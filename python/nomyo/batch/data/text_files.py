@@ -25,6 +25,8 @@ from nomyo.batch.input_lines import MAX_LINE_BYTES, NumberedLines
 from nomyo.batch.records import BOM
 
 _ROWS_FOR_NAMES: Final = 100
+_CELL_BYTES: Final = 64
+"""About what a cell takes in memory beside its text."""
 _MOST_LEVELS: Final = 32
 """Of a type. Arrow's files hold 64 (`IpcWriteOptions`), Parquet's some 50."""
 
@@ -219,6 +221,7 @@ def _groups(records: Iterable[Record]) -> Iterator[list[Mapping[str, Any]]]:
     size_bytes = 0
     for record in records:
         rows.append(record.values)
+        size_bytes += _CELL_BYTES * len(record.values)
         size_bytes += sum(len(each) for each in record.values.values() if isinstance(each, str))
         if len(rows) == MOST_ROWS or size_bytes > TARGET_BYTES:
             yield rows
