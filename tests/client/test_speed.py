@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from nomyo.exchange.http import AsyncHttp
 from nomyo.exchange.http import connector as connector_module
 from nomyo.exchange.settings import Settings
 from support.raw_server import framed, raw_server
+from support.silent import serving
 from support.tls import Authority
 
 TIMEOUTS = Timeouts(10.0, 10.0, 10.0)
@@ -63,7 +66,49 @@ def test_fast_connector_makes_connections_with_tls_alone(tls: ssl.SSLContext, mo
             assert isinstance(outcome, Response)
             assert outcome.body == b"whole"
     assert len(loops) == 1
-    assert type(loops[0]) is asyncio.SelectorEventLoop  # the caller's own
+    assert loops[0].create_future.__self__.__class__ is asyncio.SelectorEventLoop  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("ends", ["at once", "within its answer"])
+def test_connection_that_ends_within_the_handshake_is_told_by_our_error_alone(
+    tls: ssl.SSLContext, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`make test-speed` sees it with aiofastnet itself."""
+
+    def talk(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65_536)
+        if ends != "at once":
+            connection.sendall(b"\x16\x03\x03\x00\x7a\x02")
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with serving(talk) as port:
+        (outcome,) = sent(f"https://127.0.0.1:{port}/", b"a")
+    assert isinstance(outcome, NetworkFailure)
+    assert not outcome.connected
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("fault", [ConnectionResetError, ConnectionResetError(), ValueError()])
+def test_faults_that_the_fast_connector_reports_reach_the_handler_but_for_that_of_a_handshake(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, fault: object
+) -> None:
+    async def connect(loop: asyncio.AbstractEventLoop, *_: object, sock: socket.socket, **__: object) -> object:
+        sock.close()
+        loop.call_exception_handler({"message": "", "exception": fault})
+        raise ConnectionResetError
+
+    async def send(url: str) -> list[object]:
+        reported: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        http = AsyncHttp(Settings(base_url=url))
+        await http.send(Request("POST", f"{url}x", {}, b"a", 1000, TIMEOUTS))
+        await http.aclose()
+        return reported
+
+    monkeypatch.setattr(connector_module, "_FAST_TLS", connect)
+    with serving(lambda _, __: None) as port:
+        reported = asyncio.run(send(f"https://127.0.0.1:{port}/"))
+    assert reported == ([] if fault is ConnectionResetError else [fault])
 
 
 def test_fast_connector_does_not_begin_tls_in_a_tunnel(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:

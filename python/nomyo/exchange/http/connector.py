@@ -30,6 +30,7 @@ _LINE_LIMITS: Final[dict[str, Any]] = {"max_line_size": HEAD_LIMIT_BYTES, "max_f
 _FIRST_FINAL: Final = 200
 _SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)
 _FAST_TLS: Final = tls_connector()
+_PROACTOR: Final = getattr(asyncio, "ProactorEventLoop", ())
 
 
 class Connector(aiohttp.TCPConnector):
@@ -69,18 +70,37 @@ class Connector(aiohttp.TCPConnector):
         """Leave the sockets to their own finalizers: without its loop, nothing can be closed in order."""
 
 
-class _FastLoop:
-    """A loop whose `create_connection` is aiofastnet's; whatever else is asked for is the loop's own."""
+class _OwnLoop:
+    """A loop of which all that is asked for is the caller's own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, connect: Callable[..., Any]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._connect = connect
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
+
+class _FastLoop(_OwnLoop):
+    """A loop whose `create_connection` is aiofastnet's."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connect: Callable[..., Any]) -> None:
+        super().__init__(loop)
+        self._connect = partial(connect, loop if isinstance(loop, _PROACTOR) else _QuietLoop(loop))
+
     async def create_connection(self, *args: Any, **options: Any) -> Any:
-        return await self._connect(self._loop, *args, **options)
+        return await self._connect(*args, **options)
+
+
+class _QuietLoop(_OwnLoop):
+    """The loop for aiofastnet. On Windows, that has to see the loop itself.
+
+    If a peer ends a connection within the handshake, aiofastnet 1.2.0 reports that to the loop's exception handler. It
+    passes a class instead of an exception, which logging cannot even print. Whoever connects gets the error anyway.
+    """
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if context.get("exception") is not ConnectionResetError:
+            self._loop.call_exception_handler(context)
 
 
 def _fast_twin(connector: Connector, connect: Callable[..., Any]) -> Connector:
