@@ -224,6 +224,11 @@ def test_output_that_is_something_else_is_refused_and_stays(
     refused(run, "in.parquet", "is a folder: name a file in it", noting, output="folder.jsonl")
     refused(run, "in.parquet", "the folder .*missing does not exist", noting, output="missing/out.jsonl")
     refused(run, "in.parquet", "the name of .*out.txt says no format", noting, output="out.txt")
+    (tmp_path / "folder").mkdir()
+    refused(run, "in.parquet", "is a folder: name a file in it", noting, output="folder")
+    own: dict[str, Any] = {"base_url": noting.url, "allow_http": True, "data": ASKED}
+    with pytest.raises(BatchError, match=r"missing\.parquet/ is a folder: name a file in it"):
+        nomyo.batch.run(tmp_path / "in.parquet", f"{tmp_path}/missing.parquet/", **own)
     (tmp_path / "mine.jsonl").write_text("mine")
     refused(run, "in.parquet", "mine.jsonl holds something else already", noting, output="mine.jsonl")
     (tmp_path / "out.jsonl.journal").write_text("mine")
@@ -233,6 +238,46 @@ def test_output_that_is_something_else_is_refused_and_stays(
     (tmp_path / "in.parquet.journal").write_bytes(b"")
     refused(run, "in.parquet", "the output must not be the input", noting, output="in.parquet")
     assert (tmp_path / "in.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "journal"),
+    [
+        ("parts", "parts/out.csv", None),
+        ("parts", "parts/deep/out.csv.gz", None),
+        ("parts/*.csv", "parts/out.csv", None),
+        ("parts/**/*.csv", "parts/deep/out.csv", None),
+        ("link", "parts/out.csv", None),
+        ("parts", "out.csv", "parts/answers.csv"),
+    ],
+)
+def test_output_that_would_be_a_part_of_the_input_is_refused(
+    given: str, output: str, journal: str | None, run: Any, noting: PromptNotingRouter, tmp_path: Path
+) -> None:
+    """Else the batch would do its work, and no later run could go on with it."""
+    (tmp_path / "parts" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("parts")
+    for name in ("a.csv", "deep/b.csv"):
+        (tmp_path / "parts" / name).write_text("q\nx\n")
+    data = DataOptions(prompt_column="q", model="m", journal=tmp_path / journal if journal else None)
+    refused(
+        run, given, "would be a part of the input from then on: name a place outside", noting, output=output, data=data
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [("parts", "parts/_out.jsonl"), ("parts/*.csv", "parts/deep/out.csv"), ("parts/*.csv", "parts/out.jsonl")],
+)
+def test_output_beside_the_input_may_have_a_name_that_it_passes_over(
+    given: str, output: str, noting: PromptNotingRouter, key_directory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "parts" / "deep").mkdir(parents=True)
+    (tmp_path / "parts" / "a.csv").write_text("q\nx\n")
+    own: dict[str, Any] = {"base_url": noting.url, "allow_http": True, "key_dir": key_directory, "data": ASKED}
+    for _ in range(2):
+        assert nomyo.batch.run(tmp_path / given, tmp_path / output, **own).succeeded == 1
+    assert noting.prompts == ["x"]
 
 
 def test_output_that_appears_meanwhile_is_not_replaced(run: Any, noting: PromptNotingRouter, tmp_path: Path) -> None:

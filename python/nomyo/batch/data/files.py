@@ -6,6 +6,7 @@ and Parquet and Arrow files within gzip or Zstandard. Such a copy holds content,
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import hashlib
 import os
@@ -125,6 +126,17 @@ def files_of(path: Path) -> list[InputFile]:
         return _of_one_format(found, path, path)
     open_input(path).close()
     return [InputFile(path, path.name, known_format(path))]
+
+
+def would_take(path: Path, output: Path) -> bool:
+    """Return whether a folder or a glob would have a file among the input's as soon as it is there."""
+    real = os.path.realpath(output)
+    if is_glob(path):
+        pattern = os.path.join(os.path.realpath(Path.cwd()), path)
+        deep = "**" in path.parts or real.count(os.sep) == pattern.count(os.sep)
+        return deep and fnmatch.fnmatchcase(real, pattern)
+    folder = os.path.realpath(path)
+    return path.is_dir() and Path(real).is_relative_to(folder) and _is_data(Path(real).relative_to(folder))
 
 
 def known_format(path: Path) -> Format:

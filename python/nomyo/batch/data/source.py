@@ -24,7 +24,7 @@ from nomyo.batch.data.arrow_files import arrow_reader
 from nomyo.batch.data.assembly import Assembly, Cancelled, columns_of
 from nomyo.batch.data.columns import check_alike
 from nomyo.batch.data.compressed import in_own_words
-from nomyo.batch.data.files import STREAM, InputFile, files_of, is_glob, known_format, stdin_file
+from nomyo.batch.data.files import STREAM, InputFile, files_of, is_glob, known_format, stdin_file, would_take
 from nomyo.batch.data.formats import JSONL, Format, format_of
 from nomyo.batch.data.journal_rows import JournalRows
 from nomyo.batch.data.options import DataOptions
@@ -57,6 +57,8 @@ def source_of(given: Any, output: str | os.PathLike[str] | None, options: DataOp
         ConfigurationError: pyarrow is needed, and is not installed.
     """
     path = Path(output) if output is not None else None
+    if output is not None and os.fspath(output).endswith(os.sep):  # which `Path` leaves out
+        raise _folder(output)
     if not is_path(given):
         if options is None or not options.asks:
             raise ValueError("data is needed, and says what the rows of a table ask: nomyo.batch.DataOptions")
@@ -166,14 +168,15 @@ class DataSource:
             raise ValueError(
                 f"{form.kind} says nothing of what its rows ask: prompt_column, messages_column or template is needed"
             )
-        for file in self._files:
-            for ours in (self._journal, self._output):
-                if ours is not None:
-                    refuse_own_files(ours, file.path)
+        for ours in (self._journal, self._output):
+            if ours is None or self.path is None:
+                continue
+            for file in self._files:
+                refuse_own_files(ours, file.path)
+            if would_take(self.path, ours):
+                raise ValueError(f"{ours} would be a part of the input from then on: name a place outside {self.path}")
 
     def _check_file(self, output: Path) -> None:
-        if output.is_dir():
-            raise BatchError(f"the output must be a file, and {output} is a folder: name a file in it")
         if not output.parent.is_dir():
             raise BatchError(f"the folder {output.parent} does not exist")
         self._output_exists = os.path.lexists(output)
@@ -316,7 +319,13 @@ class DataSource:
 
 def _output_format(output: Path | None) -> Format:
     """Return the format of an output; of stdout and a table, that of their rows."""
+    if output is not None and output.is_dir():
+        raise _folder(output)
     return Format(JSONL) if output is None or output == STREAM else known_format(output)
+
+
+def _folder(output: str | os.PathLike[str]) -> BatchError:
+    return BatchError(f"the output must be a file, and {os.fspath(output)} is a folder: name a file in it")
 
 
 def journal_of(output: Path) -> Path:
