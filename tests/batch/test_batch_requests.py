@@ -153,7 +153,7 @@ def test_output_has_the_columns_that_are_asked_for(run: Any, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("columns", "words"),
-    [(["respons"], "has 'respons'. Did you mean 'response'"), (["topic", "topic=number"], "two columns 'topic'")],
+    [(["respons"], "has 'respons'. Did you mean 'response'"), (["topic", "topic=number"], "would have 'topic' twice")],
 )
 def test_columns_that_cannot_be_had_are_refused_before_anything_is_sent(
     columns: list[str], words: str, run: Any, tmp_path: Path
@@ -165,7 +165,7 @@ def test_columns_that_cannot_be_had_are_refused_before_anything_is_sent(
 
 def test_input_with_a_column_of_the_answer_s_name_is_refused(run: Any, table: Path, tmp_path: Path) -> None:
     pq.write_table(pa.table({"question": ["a"], "response": ["old"]}), table)
-    with pytest.raises(ValueError, match=r"two columns 'response'.*reply=answer\.response"):
+    with pytest.raises(ValueError, match=r"would have 'response' twice.*reply=answer\.response"):
         run(tmp_path / "out.jsonl")
     output = tmp_path / "out.jsonl"
     assert run(output, columns=["response", "reply=answer.response"]) == ["response", "reply"]
@@ -188,6 +188,22 @@ def test_dry_run_shows_the_first_requests(table: Path) -> None:
     assert b"line 4: the prompt is null" in done.stdout
     told = json.loads(command(str(table), *options, "--json").stdout)
     assert told["first_requests"][0] == {"custom_id": "in.parquet:1", "body": body}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "the files of an input must be alike: column 'journal' is text in a.csv, and missing in b.csv"),
+        (["--columns", "q,q"], "--columns: the output would have 'q' twice"),
+    ],
+)
+def test_only_options_are_called_as_they_are_typed(options: list[str], words: str, tmp_path: Path) -> None:
+    """Not columns that are called as an option, nor words that an option is called by."""
+    (tmp_path / "a.csv").write_text("q,journal\nx,y\n")
+    (tmp_path / "b.csv").write_text("q\nx\n" if not options else "q,journal\nx,y\n")
+    done = command(str(tmp_path), "--prompt-column", "q", "--model", "m", "--dry-run", *options)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.decode().split())
 
 
 def test_stdin_to_stdout(router: Any, key_options: list[str], tmp_path: Path) -> None:

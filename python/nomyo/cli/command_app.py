@@ -188,7 +188,8 @@ def bad_option(error: ValueError | TypeError, names: Mapping[str, str]) -> typer
         names: The options whose name in the library differs, by that name.
     """
     options = _TYPED | {**names}
-    words = re.sub(rf"\b({'|'.join(options)})\b", lambda found: options[found[0]], str(error))
+    # Between quotation marks stands what the user named: a column may be called as an option.
+    words = re.sub(rf"(?<!['\w])({'|'.join(options)})(?!['\w])", lambda found: options[found[0]], str(error))
     return typer.BadParameter(re.sub(r"^timeout(?= must )", "--timeout", words))
 
 

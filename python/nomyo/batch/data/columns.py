@@ -71,7 +71,7 @@ def check_alike(readers: Sequence[Reader]) -> None:
         for name in [*wanted, *found]:
             if wanted.get(name) != found.get(name):
                 raise ValueError(
-                    f"the files of an input must have the same columns: {name!r} is {_words(wanted, name)} in"
+                    f"the files of an input must be alike: column {name!r} is {_words(wanted, name)} in"
                     f" {first.name}, and {_words(found, name)} in {other.name}"
                 )
 

@@ -67,7 +67,7 @@ def _refuse_repeated(columns: Sequence[Column]) -> None:
     for column in columns:
         if column.name in seen:
             raise ValueError(
-                f"columns: the output would have two columns {column.name!r}, one of the input and one of the answer:"
-                f" name what it shall have, as in 'question,reply={_OF_ANSWER}{column.of}'"
+                f"columns: the output would have {column.name!r} twice, of the input and of the answer: name what it"
+                f" shall have, as in 'question,reply={_OF_ANSWER}{column.of}'"
             )
         seen.add(column.name)
