@@ -171,18 +171,35 @@ def test_sealed_columns_may_have_any_type(run: Any, archive: Path, tmp_path: Pat
     assert opened.select(table.column_names).to_pylist() == table.to_pylist()
 
 
+REQUIRED = [pa.field("a", pa.int64(), nullable=False)]
+
+
 def test_values_that_the_output_lacks_are_told_by_their_column(
     run: Any, noting: PromptNotingRouter, tmp_path: Path
 ) -> None:
-    """Parquet has milliseconds, and this time is too far away for them."""
-    table = pa.table({"q": ["a", "b"], "x": pa.array([2**60, None], pa.timestamp("s"))})
-    words = r"^the column 'x' \(timestamp\[s\]\) has values that Parquet cannot hold: give the output another format"
+    """Here a null where the type says that none is."""
+    table = pa.table({"q": ["a", "b"], "x": pa.StructArray.from_arrays([pa.array([1, None])], fields=REQUIRED)})
+    words = (
+        r"^the column 'x' \(struct<a: int64 not null>\) has values that Parquet cannot hold: give the output another"
+    )
     with pytest.raises(nomyo.BatchError, match=words) as caught:
         run(table, "out.parquet")
     assert caught.value.__context__ is None
     assert not (tmp_path / "out.parquet").exists()
     assert pq.read_table(run(table, "out.parquet", columns=["q", "response"]))["response"].to_pylist() == ["a", "b"]
     assert sorted(noting.prompts) == ["a", "b"], "the answers are kept"
+
+
+@pytest.mark.parametrize("output", ["out.parquet", "out.arrow", "out.arrows"])
+def test_parts_of_a_column_may_be_required(output: str, run: Any) -> None:
+    """Although no null of such a column can be written, with which types are tried."""
+    parts = pa.StructArray.from_arrays([pa.array([1, 2])], fields=REQUIRED)
+    lists = pa.array([[{"a": 1}], [{"a": 2}]], pa.list_(pa.field("item", pa.struct(REQUIRED), nullable=False)))
+    written = run(pa.table({"q": ["a", "b"], "x": parts, "y": lists}), output)
+    table = pq.read_table(written) if output == "out.parquet" else None
+    if table is None:
+        table = (pa.ipc.open_file if output == "out.arrow" else pa.ipc.open_stream)(written).read_all()
+    assert table.select(["x", "y"]).to_pylist() == [{"x": {"a": n}, "y": [{"a": n}]} for n in (1, 2)]
 
 
 def test_dictionaries_that_differ_are_values_in_an_arrow_file(run: Any) -> None:

@@ -193,7 +193,7 @@ def _in_own_words(form: Format, write: Callable[[Any], None]) -> Callable[[Any],
         except pa.ArrowException:
             pass
         table = rows if isinstance(rows, pa.Table) else pa.table(rows)
-        unfit = _first_unfit(form, table)
+        unfit = next((name for name in table.column_names if not _can_write(form, table.select([name]))), None)
         named = "the output" if unfit is None else f"the column {unfit!r} ({_short(table.schema.field(unfit).type)})"
         raise BatchError(f"{named} has values that {form.kind} cannot hold: {_WHAT_TO_DO}")
 
@@ -212,28 +212,27 @@ def _can_write(form: Format, table: Any) -> bool:
 
 
 def check_types(form: Format, schema: Any) -> None:
-    """Refuse a column whose type a format cannot hold, by writing a row of nulls to memory.
+    """Refuse a column whose type a format cannot hold, by writing a null of each to memory.
 
     Raises:
         ValueError: There is one; the message names it, its type, and what to do.
     """
-    if form.is_text:
-        return
-    whole = _nulls(schema)
-    unfit = None if _can_write(form, whole) else _first_unfit(form, whole)
-    if unfit is not None:
-        found = _short(schema.field(unfit).type)
-        raise ValueError(f"{form.kind} has no type for the column {unfit!r}, which is {found}: {_WHAT_TO_DO}")
+    for each in () if form.is_text else schema:
+        if not _can_write(form, _sample(each)):
+            found = _short(each.type)
+            raise ValueError(f"{form.kind} has no type for the column {each.name!r}, which is {found}: {_WHAT_TO_DO}")
 
 
-def _first_unfit(form: Format, table: Any) -> str | None:
-    """Return the name of the first column that a format cannot hold; None if each alone fits."""
-    return next((name for name in table.column_names if not _can_write(form, table.select([name]))), None)
-
-
-def _nulls(schema: Any) -> Any:
+def _sample(field: Any) -> Any:
+    """Return a table of one column and one null, or without rows if a part of the column must not be null."""
     pa = library("pyarrow")
-    return pa.table([pa.nulls(1, each.type) for each in schema], schema=schema)
+    rows = 0 if _has_required_part(field.type) else 1
+    return pa.table([pa.nulls(rows, field.type)], schema=pa.schema([field]))
+
+
+def _has_required_part(found: Any) -> bool:
+    parts = [found.field(place) for place in range(found.num_fields)]
+    return any(not each.nullable or _has_required_part(each.type) for each in parts)
 
 
 def _short(found: Any) -> str:
