@@ -10,8 +10,9 @@ from typing import Any, Final
 from nomyo.batch.data.libraries import library
 from nomyo.batch.data.records import NOT_UTF8
 
-UNFIT: Final = (ValueError, OverflowError)
-"""What pyarrow raises for such values, and for text that is not UTF-8; its `ArrowInvalid` is a `ValueError`."""
+UNFIT: Final = (ValueError, OverflowError, KeyError)
+"""What pyarrow raises for such values, and for text that is not UTF-8; its `ArrowInvalid` is a `ValueError`.
+A time zone that this machine does not know is a `KeyError` for its releases 20 and later (`ZoneInfoNotFoundError`)."""
 _SECONDS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _BEYOND: Final = "<"  # how pyarrow begins to write a time that no calendar has
 
