@@ -16,12 +16,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memfd_secret is
 
 PROGRAM = """
 import json, warnings, nomyo
+key = nomyo._core.PrivateKey.from_pem(open({key!r}, "rb").read())
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     nomyo.harden_process(hide_memory=True)
-key = nomyo._core.PrivateKey.from_pem(open({key!r}, "rb").read())
+    nomyo.harden_process(hide_memory=True)
 buffer = nomyo.SecureBuffer(b"content")
-assert nomyo._core.open_package(nomyo._core.seal({{"a": 1}}, key.public_key), key)[0] == {{"a": 1}}
+later = nomyo._core.PrivateKey.from_pem(open({key!r}, "rb").read())
+for each in (key, later):
+    assert nomyo._core.open_package(nomyo._core.seal({{"a": 1}}, each.public_key), each)[0] == {{"a": 1}}
 assert buffer == b"content" and buffer.locked
 told = [nomyo.get_memory_protection_info().hidden, nomyo._core.refused_calls(), [str(each.message) for each in caught]]
 print(json.dumps(told))

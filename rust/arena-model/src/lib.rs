@@ -8,6 +8,7 @@
 //! - `os`: pages are counted and not mapped; a byte of model memory stands for every granule of a block, so that Loom
 //!   sees every access to it;
 //! - `arena/region` and `arena/heaps`: the statics, of which every execution gets fresh ones;
+//! - `arena/key_pages`: the pages of a private key, whose opening, use and closing Loom sees;
 //! - `arena/mapping`: refuses all requests;
 //! - `arena/whole`: the arena's work at a fork and at exit.
 //!
@@ -19,6 +20,9 @@
 #[path = "../../core/src/all_locks.rs"]
 mod all_locks;
 mod atomics;
+#[path = "../../core/src/error.rs"]
+#[allow(dead_code)]
+mod error;
 #[path = "../../core/src/exit.rs"]
 mod exit;
 #[path = "../../core/src/exiting.rs"]
@@ -43,12 +47,33 @@ mod sync;
 #[path = "../../core/src/uses.rs"]
 mod uses;
 
+use error::{Error, Result};
 use scene::{buffer, hidden, page_lock};
 
 #[path = "../../core/src/crypto"]
 #[allow(dead_code)]
 mod crypto {
     pub mod gate;
+    pub mod rsa {
+        mod closed;
+        pub use crate::scene::pkey;
+
+        /// A private key of the core, as far as it is about its pages.
+        pub struct PrivateKey(closed::ClosedPkey);
+
+        impl PrivateKey {
+            pub fn load() -> Self {
+                let closed = closed::ClosedPkey::load(|| Ok(pkey::Pkey::read()));
+                Self(closed.unwrap_or_else(|_| unreachable!("nothing is refused")))
+            }
+
+            pub fn use_once(&self) {
+                let used = self.0.with(pkey::Pkey::complete);
+                used.unwrap_or_else(|_| unreachable!("nothing is refused"));
+            }
+        }
+    }
+    pub use crate::scene::random;
 }
 
 /// The same modules as in `nomyo_core::arena`.
@@ -70,6 +95,7 @@ mod arena {
     #[path = "../../../core/src/arena/heap.rs"]
     pub mod heap;
     pub mod heaps;
+    pub mod key_pages;
     mod mapping;
     #[path = "../../../core/src/arena/pages.rs"]
     pub mod pages;
@@ -82,9 +108,12 @@ mod arena {
     pub mod supply;
     mod whole;
 
+    pub use heaps::without_keys;
+    pub use key_pages::KeyPages;
     pub use whole::{relock_inherited, wipe_all};
 }
 
 mod arena_models;
+mod key_models;
 mod process_models;
 mod use_models;

@@ -12,13 +12,13 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 /// How often threads lose the processor in one execution where they do not wait, at most.
-const PREEMPTIONS: usize = 3;
+pub const PREEMPTIONS: usize = 3;
 /// The same in models with many steps.
-const FEW_PREEMPTIONS: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const FEW_PREEMPTIONS: usize = 2;
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs `model` in every order with at most so many preemptions.
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 20_000;

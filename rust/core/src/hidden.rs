@@ -167,11 +167,12 @@ unsafe fn hide_everything() -> Result<()> {
 unsafe fn move_everything() -> io::Result<()> {
     // SAFETY: the caller's promise. What moves must be open.
     unsafe {
-        let moved = match buffer::open_all() {
+        let moved = match buffer::open_all() && arena::open_keys() {
             true => moving::move_all(&mut |visit| each_stretch(visit)),
             false => Err(io::ErrorKind::OutOfMemory.into()),
         };
         buffer::close_all();
+        arena::close_unused_keys();
         moved
     }
 }
@@ -217,7 +218,14 @@ fn window() -> (*mut u8, usize) {
 pub(crate) unsafe fn copy_for_child() {
     if arena::hiding() {
         // SAFETY: the caller's promise.
-        let copy = unsafe { copy_arena() };
+        let copy = unsafe {
+            let copy = match arena::open_keys() {
+                true => copy_arena(),
+                false => Err(io::ErrorKind::OutOfMemory.into()),
+            };
+            arena::close_unused_keys();
+            copy
+        };
         *COPY.lock() = copy.map_or(Copy::Failed, Copy::Made);
     }
 }
@@ -275,6 +283,7 @@ pub(crate) unsafe fn enter_child() {
             }
             offset += stretch.bytes;
         });
+        arena::close_unused_keys();
         if !buffer::replace_hidden() {
             os::die(LOST);
         }

@@ -16,6 +16,9 @@ use crate::sync::{AtomicU8, Ordering, SharedCell};
 /// How many units a chunk has: one for each bit of a map.
 pub const UNITS: usize = Map::BITS as usize;
 
+/// How many chunks the region has by default: 1 GiB of address space. It has fewer if the system gives less.
+pub const MOST_CHUNKS: usize = if usize::BITS == 64 { 4096 } else { 256 };
+
 /// Stands for no unit or no chunk, at the end of a list.
 pub const NONE: u32 = u32::MAX;
 

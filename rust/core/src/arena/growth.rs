@@ -38,10 +38,20 @@ impl Region {
 
     /// Opens a locked chunk of at least `least` units, as large as the budget allows.
     pub fn open_locked(&self, growth: &mut Growth, share: Share, least: usize) -> Option<u32> {
-        let unit = self.unit_bytes();
-        let most = self.usable_units * unit / self.page;
-        let pages = BUDGET.claim(share, most, self.pages_for(least))?;
-        let opened = self.open(growth, pages * self.page / unit, Some(share));
+        let most = self.usable_units * self.unit_bytes() / self.page;
+        self.open_claimed(growth, share, most, self.pages_for(least))
+    }
+
+    /// Opens a locked chunk of `most` pages, or of fewer, but no fewer than `least`.
+    pub fn open_claimed(
+        &self,
+        growth: &mut Growth,
+        share: Share,
+        most: usize,
+        least: usize,
+    ) -> Option<u32> {
+        let pages = BUDGET.claim(share, most, least)?;
+        let opened = self.open(growth, pages * self.page / self.unit_bytes(), Some(share));
         if opened.is_none() {
             BUDGET.give_back(share, pages);
         }

@@ -1,12 +1,15 @@
-//! The heaps: one for keys, and a few for everything else, to which threads are assigned.
+//! The heaps: one for keys, a few for everything else, to which threads are assigned, and one for each key in pages of
+//! its own.
 
 use super::budget::Share;
+use super::chunk::MOST_CHUNKS;
 use super::heap::Heap;
 use crate::spin::SpinLock;
 use crate::{Error, Result};
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ptr::{self, null, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// The most heaps for everything but keys.
 pub const MOST_GENERAL_HEAPS: usize = 4;
@@ -15,9 +18,16 @@ pub const MOST_GENERAL_HEAPS: usize = 4;
 /// some microseconds.
 pub const KEYS: usize = MOST_GENERAL_HEAPS;
 
-/// All heaps. The one for keys is the last.
-pub static HEAPS: [SpinLock<Heap>; MOST_GENERAL_HEAPS + 1] =
-    [const { SpinLock::new(Heap::new()) }; MOST_GENERAL_HEAPS + 1];
+/// The number by which all heaps go that belong to one private key each, see [`super::key_pages`]. The heap of this
+/// number is always empty, so what is asked of it goes the slow way, to the key's.
+pub const OWN: usize = KEYS + 1;
+
+/// All heaps but those of single keys.
+pub static HEAPS: [SpinLock<Heap>; OWN + 1] = [const { SpinLock::new(Heap::new()) }; OWN + 1];
+
+/// The heaps of single keys, by their chunks. A pointer is valid while its chunk has a block.
+static OWN_HEAPS: [AtomicPtr<SpinLock<Heap>>; MOST_CHUNKS] =
+    [const { AtomicPtr::new(null_mut()) }; MOST_CHUNKS];
 
 /// What the arena knows of a thread. It has no destructor, so that it stays usable while the thread ends.
 struct Thread {
@@ -25,6 +35,8 @@ struct Thread {
     heap: Cell<u8>,
     /// How many calls of [`with_keys`] are under way.
     keys: Cell<u32>,
+    /// The heap of a key that is being loaded; null if none is.
+    own: Cell<*const SpinLock<Heap>>,
     /// How many blocks it got in unlocked memory.
     unlocked_serves: Cell<u64>,
     /// The value of `unlocked_serves` when locked memory began to be required; `None` if it is not required.
@@ -36,6 +48,7 @@ thread_local! {
         Thread {
             heap: Cell::new(0),
             keys: Cell::new(0),
+            own: Cell::new(null()),
             unlocked_serves: Cell::new(0),
             required_since: Cell::new(None),
         }
@@ -47,13 +60,51 @@ thread_local! {
 pub fn current(general_heaps: usize) -> usize {
     THREAD.with(|thread| {
         if thread.keys.get() > 0 {
-            return KEYS;
+            return if thread.own.get().is_null() {
+                KEYS
+            } else {
+                OWN
+            };
         }
         match thread.heap.get() {
             0 => assign(&thread.heap, general_heaps),
             heap => usize::from(heap) - 1,
         }
     })
+}
+
+/// The heap that frees what lies in a chunk, by its owner.
+#[inline]
+pub fn heap_of(owner: usize, chunk: u32) -> &'static SpinLock<Heap> {
+    if owner != OWN {
+        return &HEAPS[owner];
+    }
+    // SAFETY: the key's heap lives as long as a block of its chunk does.
+    unsafe { &*OWN_HEAPS[chunk as usize].load(Ordering::Acquire) }
+}
+
+/// Notes the heap of a key's chunk. It must live until the chunk has no more blocks.
+pub fn set_own_heap(chunk: u32, heap: &SpinLock<Heap>) {
+    OWN_HEAPS[chunk as usize].store(ptr::from_ref(heap).cast_mut(), Ordering::Release);
+}
+
+/// The heap of the key that this thread is loading.
+pub fn own_heap() -> Option<&'static SpinLock<Heap>> {
+    // SAFETY: it is set while `in_own_heap` borrows it.
+    THREAD.with(|thread| unsafe { thread.own.get().as_ref() })
+}
+
+/// Runs `f` with this thread's allocations for keys taken from a heap of a key's own, as long as that has room.
+pub fn in_own_heap<T>(heap: &SpinLock<Heap>, f: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            THREAD.with(|thread| thread.own.set(null()));
+        }
+    }
+    THREAD.with(|thread| thread.own.set(heap));
+    let _leave = Leave;
+    with_keys(f)
 }
 
 /// Assigns this thread to another heap.
@@ -74,7 +125,7 @@ pub fn current_share() -> Share {
 
 /// Returns the share of the budget that a heap's chunks take.
 pub fn share_of(heap: usize) -> Share {
-    if heap == KEYS {
+    if heap >= KEYS {
         Share::Keys
     } else {
         Share::General
@@ -151,6 +202,18 @@ pub fn with_keys<T>(f: impl FnOnce() -> T) -> T {
     }
     THREAD.with(|thread| thread.keys.set(thread.keys.get() + 1));
     let _leave = Leave;
+    f()
+}
+
+/// Runs `f` with this thread's allocations taken from the share of everything but keys.
+pub(crate) fn without_keys<T>(f: impl FnOnce() -> T) -> T {
+    struct Return(u32);
+    impl Drop for Return {
+        fn drop(&mut self) {
+            THREAD.with(|thread| thread.keys.set(self.0));
+        }
+    }
+    let _return = Return(THREAD.with(|thread| thread.keys.replace(0)));
     f()
 }
 

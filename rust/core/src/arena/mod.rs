@@ -20,6 +20,8 @@
 //!   memory there.
 //! - Keys have a share of the budget that nothing else may take ([`with_keys`]). The rest serves all other blocks,
 //!   among them 128 KiB of scratch memory of AWS-LC's entropy source (no secret).
+//! - A private key lies in a chunk of its own, which is closed while nobody uses the key (`key_pages`), unless memory is
+//!   scarce.
 //! - Every thread takes from a heap, whose lock is usually free: two atomic instructions, no system call. There are
 //!   four such heaps, or fewer under a small budget (one for each MiB), so that little memory is not split up. Threads
 //!   are assigned to them in turn. If a thread finds its heap's lock held, it moves to a heap that is free and stays
@@ -47,6 +49,7 @@ mod heap;
 #[cfg(test)]
 mod heap_tests;
 mod heaps;
+mod key_pages;
 mod mapping;
 mod pages;
 mod region;
@@ -59,9 +62,11 @@ mod supply_tests;
 mod whole;
 
 pub(crate) use blocks::{put_any, resize_any, take_any};
+pub(crate) use heaps::without_keys;
 pub use heaps::{
     LockedRequired, check_required, locked_is_required, unlocked_serves_here, with_keys,
 };
+pub(crate) use key_pages::{KeyPages, close_unused as close_unused_keys, open_all as open_keys};
 pub(crate) use pages::{Kept, hide_from_now_on, hiding, open as open_pages};
 pub(crate) use spare::release as release_hidden;
 pub(crate) use stretch::Stretch;
@@ -162,6 +167,7 @@ pub fn status() -> Status {
     let page_size = os::page_size();
     let limit_applies = region::region().is_none_or(|region| region.limit_applies);
     let (used, idle) = blocks::used_and_idle();
+    let used = used + key_pages::in_use_bytes();
     Status {
         locked_bytes: BUDGET.claimed() * page_size,
         unlocked_bytes: BUDGET.unlocked_bytes().saturating_sub(idle),

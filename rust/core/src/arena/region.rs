@@ -9,7 +9,7 @@
 //! guard on either side. The bookkeeping lies in a mapping of its own.
 
 use super::budget::{BUDGET, SCARCE_BYTES};
-use super::chunk::{Chunk, Chunks, UNITS};
+use super::chunk::{Chunk, Chunks, MOST_CHUNKS, UNITS};
 use super::heaps;
 use crate::os;
 use crate::refused::Protection;
@@ -24,8 +24,6 @@ const UNIT_BYTES: usize = 2048;
 /// then.
 const SMALL_UNIT_BYTES: usize = 256;
 
-/// How many chunks the region has by default: 1 GiB of address space. It has fewer if the system gives less.
-const MOST_CHUNKS: usize = if usize::BITS == 64 { 4096 } else { 256 };
 const FEWEST_CHUNKS: usize = 16;
 
 /// The smallest region: the fewest chunks, the first guard, and room to begin at a multiple of a chunk's size.

@@ -44,6 +44,17 @@ impl Stretch {
 }
 
 impl Region {
+    /// Overwrites the blocks of an open chunk.
+    ///
+    /// # Safety
+    /// The caller must hold all locks, and nobody may rely on what lies in the blocks. The pages can be touched.
+    pub unsafe fn wipe(&self, chunk: u32) {
+        // Free units hold zeros, and reading them would take RAM for hidden pages that were never touched.
+        // SAFETY: the caller's promise; an open chunk is mapped.
+        unsafe { self.stretch(chunk) }
+            .each_used(|start, bytes| unsafe { os::wipe_touched(start, bytes) });
+    }
+
     /// The pages of an open chunk.
     ///
     /// # Safety

@@ -7,7 +7,9 @@ use super::budget::BUDGET;
 use super::chunk::chunk_of;
 use super::growth::GROWTH;
 use super::heap::{Heap, Lane};
-use super::heaps::{HEAPS, current, move_to_heap, note_unlocked_serve, share_of};
+use super::heaps::{
+    HEAPS, KEYS, OWN, current, heap_of, move_to_heap, note_unlocked_serve, own_heap, share_of,
+};
 use super::region::Region;
 use super::size::{Place, slot_size};
 use crate::spin::SpinGuard;
@@ -70,8 +72,19 @@ impl Region {
 
     /// Takes a place from anywhere, after this heap's locked chunks had no room.
     pub fn take_elsewhere(&self, heap: usize, place: Place) -> Option<usize> {
+        if heap == OWN {
+            return self.take_for_key(place);
+        }
         self.take_locked(heap, place)
             .or_else(|| self.take_unlocked(heap, place))
+    }
+
+    /// Takes a place from the pages of the key that is being loaded; if they are full, from those of all keys.
+    fn take_for_key(&self, place: Place) -> Option<usize> {
+        own_heap()
+            .and_then(|own| self.take_in(&mut own.lock(), Lane::Locked, place))
+            .or_else(|| self.take_from(KEYS, Lane::Locked, place))
+            .or_else(|| self.take_elsewhere(KEYS, place))
     }
 
     fn take_locked(&self, heap: usize, place: Place) -> Option<usize> {
@@ -128,7 +141,7 @@ impl Region {
     #[inline]
     pub fn give(&self, unit: u32, bytes: usize, put: impl FnOnce(&mut Heap) -> Lane) {
         let owner = self.chunks.owner(chunk_of(unit));
-        let mut heap = HEAPS[owner].lock();
+        let mut heap = heap_of(owner, chunk_of(unit)).lock();
         let lane = put(&mut heap);
         let surplus = heap.has_surplus(self.spare_chunks);
         drop(heap);

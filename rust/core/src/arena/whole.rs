@@ -6,13 +6,14 @@
 use super::budget::{BUDGET, Share};
 use super::growth::{GROWTH, Lock};
 use super::heap::Heap;
-use super::heaps::{HEAPS, share_of};
+use super::heaps::{HEAPS, OWN, heap_of, share_of};
+use super::key_pages;
 use super::mapping::{self, MAPPED_BYTES, MAPPINGS};
 use super::region::{Region, existing_region};
 use super::spare::SPARE;
 use super::stretch::Stretch;
-use crate::os;
 use crate::spin::SpinLock;
+use std::iter;
 use std::sync::atomic::Ordering;
 
 /// Locks the inherited pages that were locked in the parent, and counts all pages again.
@@ -26,6 +27,9 @@ pub unsafe fn relock_inherited() {
     // SAFETY: the caller's promise.
     unsafe { SPARE.held_value() }.forget();
     MAPPED_BYTES.store(0, Ordering::Relaxed);
+    // Only MLOCK_ONFAULT locks pages that cannot be touched (mlock2(2)).
+    // SAFETY: the caller's promise.
+    unsafe { key_pages::open_all() };
     // Keys come first, since the child may be allowed to lock less.
     for share in [Share::Keys, Share::General] {
         // SAFETY: the caller's promise.
@@ -36,6 +40,8 @@ pub unsafe fn relock_inherited() {
             mapping::relock_all(MAPPINGS.held_value(), share);
         }
     }
+    // SAFETY: as above.
+    unsafe { key_pages::close_unused() };
 }
 
 /// Overwrites all blocks.
@@ -45,6 +51,7 @@ pub unsafe fn relock_inherited() {
 pub unsafe fn wipe_all() {
     // SAFETY: the caller's promise.
     unsafe {
+        key_pages::wipe_all();
         mapping::wipe_all(MAPPINGS.held_value());
         if let Some(region) = existing_region() {
             wipe_chunks(region);
@@ -104,12 +111,10 @@ pub unsafe fn note_hidden() {
 unsafe fn wipe_chunks(region: &Region) {
     // SAFETY: the caller's promise; an open chunk is mapped.
     unsafe {
-        for chunk in region.open_chunks(GROWTH.held_value()) {
-            // Free units hold zeros, and reading them would take RAM for hidden pages that were never touched.
-            region
-                .stretch(chunk)
-                .each_used(|start, bytes| os::wipe_touched(start, bytes));
-        }
+        region
+            .open_chunks(GROWTH.held_value())
+            .filter(|chunk| region.chunks.owner(*chunk) != OWN)
+            .for_each(|chunk| region.wipe(chunk));
     }
 }
 
@@ -125,7 +130,13 @@ unsafe fn relock_chunks(region: &Region, share: Share) {
         let own = || unsafe { region.open_chunks(growth) }.filter(is_own);
         // SAFETY: the caller's promise.
         let lost = own().filter(|chunk| unsafe { region.relock(*chunk, share) } == Lock::Lost);
-        if lost.count() > 0 {
+        if number == OWN {
+            // Each chunk has a heap of its own, whose lock nobody holds: keys are loaded behind the gate.
+            lost.for_each(|chunk| {
+                let own = &mut heap_of(OWN, chunk).lock();
+                own.rebuild(&region.chunks, iter::once(chunk));
+            });
+        } else if lost.count() > 0 {
             // SAFETY: the caller's promise.
             unsafe { heap.held_value() }.rebuild(&region.chunks, own());
         }

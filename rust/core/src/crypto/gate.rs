@@ -7,9 +7,9 @@
 //! child then hangs when it draws random bytes, or in the destructor that AWS-LC runs in `exit(3)`.
 //!
 //! Promises:
-//! - A fork waits until no thread is inside, and no thread enters until the fork is done. An operation takes at most 2
-//!   ms, and a thread's first random bytes some 30 ms. Key generation leaves the gate between two candidates
-//!   ([`step_aside`]).
+//! - A fork waits until no thread is inside, and no thread enters until the fork is done. An operation with RSA-4096
+//!   takes at most 2 ms, loading such a key some 3 ms, and a thread's first random bytes some 30 ms. Key generation
+//!   leaves the gate between two candidates ([`step_aside`]).
 //! - A thread that was ever inside also ends inside: AWS-LC's destructor of its random state runs behind the gate. (Not
 //!   on Windows, which has no fork.)
 //! - At exit the gate closes for good ([`close_for_good`]). Only the thread that ends the process can still enter, and

@@ -58,9 +58,9 @@ pub use hidden_pages::{
     why_not_hidden, zeros_over,
 };
 pub use memory::{
-    address_space_limit, allow_access, can_lock, close_pages, deny_access, hide_from_dumps,
-    limit_applies, lock, lock_inherited, memlock_limit, open_pages, page_size, physical_bytes,
-    release, reserve, unlock, wipe_on_fork,
+    CLOSES_LOCKED_PAGES, address_space_limit, allow_access, can_lock, close_pages, deny_access,
+    hide_from_dumps, limit_applies, lock, lock_inherited, memlock_limit, open_pages, page_size,
+    physical_bytes, release, reserve, unlock, wipe_on_fork,
 };
 pub use plain_pages::PlainPages;
 pub use process::{

@@ -72,6 +72,9 @@ pub unsafe fn close_pages(ptr: *mut u8, len: usize) {
     }
 }
 
+/// Whether [`deny_access`] closes locked pages.
+pub const CLOSES_LOCKED_PAGES: bool = true;
+
 /// Makes open pages untouchable. They keep their content, stay locked, and still count as locked. Returns whether that
 /// worked.
 ///

@@ -108,6 +108,9 @@ pub unsafe fn close_pages(ptr: *mut u8, len: usize) {
     }
 }
 
+/// Whether [`deny_access`] closes locked pages.
+pub const CLOSES_LOCKED_PAGES: bool = false;
+
 /// Returns false: the pages stay as they are. `PAGE_NOACCESS` would unlock them (ntstatus.h, `STATUS_WAS_UNLOCKED`), and
 /// the lock is worth more.
 ///

@@ -7,10 +7,13 @@
 //! - All numbers of a private key lie in the arena, in the share that is reserved for keys. Every operation with them
 //!   is constant time, blinded, checked against faults (AWS-LC verifies each CRT result), and followed by a scrub of
 //!   the stack.
+//! - While no operation with a private key is under way, nothing can touch its numbers, if there is memory for pages of
+//!   its own (`closed`).
 //! - [`PrivateKey::unwrap`] never shows whether the padding was right: if not, it returns a random key, and opening
 //!   fails at the GCM tag, as it does after any other alteration.
 //! - In a forked child, whose pages are not locked, a private key cannot be used: [`Error::Forked`].
 
+mod closed;
 mod pkey;
 #[cfg(test)]
 mod wycheproof_tests;
@@ -18,6 +21,7 @@ mod wycheproof_tests;
 use crate::crypto::aead;
 use crate::{Error, Result, arena, armor, generation, stack};
 use aws_lc_sys as ffi;
+use closed::ClosedPkey;
 use pkcs8::der::Decode;
 use pkey::Pkey;
 use std::hash::{Hash, Hasher};
@@ -145,7 +149,7 @@ impl std::fmt::Debug for PublicKey {
 
 /// An RSA key pair whose private half exists in the arena only, and is wiped when dropped.
 pub struct PrivateKey {
-    pkey: Pkey,
+    pkey: ClosedPkey,
     public: PublicKey,
     /// The count of forks when it was made: a forked child has another.
     generation: u64,
@@ -157,7 +161,8 @@ impl PrivateKey {
         if !GENERATED_BITS.contains(&bits) {
             return Err(Error::Value("a key pair has 2048, 3072 or 4096 bits"));
         }
-        with_key_memory(|| Self::from_pkey(Pkey::generate(bits)?))
+        // It is made in the memory of all keys, which is open as long as that takes, and then loaded like any other.
+        with_key_memory(|| Self::load(&Pkey::generate(bits)?.private_der()?))
     }
 
     /// Reads an unencrypted PKCS#8 structure (RFC 5958) in DER.
@@ -168,15 +173,7 @@ impl PrivateKey {
             if info.algorithm.oid != RSA_ENCRYPTION {
                 return Err(Error::Key("expected an RSA private key"));
             }
-            let pkey = Pkey::parse_private(der)
-                .ok_or(Error::Key("the RSA private key is damaged or inconsistent"))?;
-            acceptable_bits(&pkey)?;
-            if !pkey.has_primes() {
-                return Err(Error::Key(
-                    "expected an RSA private key with its two primes",
-                ));
-            }
-            Self::from_pkey(pkey)
+            Self::load(der)
         })
     }
 
@@ -193,7 +190,7 @@ impl PrivateKey {
     /// Returns unencrypted PKCS#8 in DER, in the arena.
     pub fn pkcs8_der(&self) -> Result<Vec<u8>> {
         self.check_process()?;
-        with_key_memory(|| self.pkey.private_der())
+        with_key_memory(|| self.pkey.with(Pkey::private_der))
     }
 
     /// Unwraps an AES key that [`PublicKey::wrap`] wrapped.
@@ -212,7 +209,8 @@ impl PrivateKey {
     fn unwrap_or_random(&self, wrapped: &[u8]) -> Result<aead::Key> {
         let mut message = vec![0; self.public.modulus_len()];
         let mut key = aead::Key::random()?;
-        let (answer, len) = self.pkey.oaep_decrypt(wrapped, &mut message)?;
+        let decrypt = |pkey: &Pkey| pkey.oaep_decrypt(wrapped, &mut message);
+        let (answer, len) = self.pkey.with(decrypt)?;
         // Without a branch: the random key is replaced by the unwrapped one if the answer is 1 and the length right.
         let is_good = mask_if_zero((answer ^ 1) as usize | (len ^ aead::KEY_BYTES));
         for (byte, unwrapped) in key.as_bytes_mut().iter_mut().zip(&message) {
@@ -221,8 +219,9 @@ impl PrivateKey {
         Ok(key)
     }
 
-    fn from_pkey(pkey: Pkey) -> Result<Self> {
-        let public = PublicKey::from_der(&pkey.public_der()?)?;
+    fn load(der: &[u8]) -> Result<Self> {
+        let pkey = ClosedPkey::load(|| acceptable(der))?;
+        let public = PublicKey::from_der(&pkey.with(Pkey::public_der)?)?;
         Ok(Self {
             pkey,
             public,
@@ -251,6 +250,18 @@ fn mask_if_zero(value: usize) -> u8 {
     let value = std::hint::black_box(value);
     let nonzero = ((value | value.wrapping_neg()) >> (usize::BITS - 1)) as u8;
     std::hint::black_box(nonzero.wrapping_sub(1))
+}
+
+fn acceptable(der: &[u8]) -> Result<Pkey> {
+    let pkey = Pkey::parse_private(der)
+        .ok_or(Error::Key("the RSA private key is damaged or inconsistent"))?;
+    acceptable_bits(&pkey)?;
+    match pkey.has_primes() {
+        true => Ok(pkey),
+        false => Err(Error::Key(
+            "expected an RSA private key with its two primes",
+        )),
+    }
 }
 
 fn acceptable_bits(pkey: &Pkey) -> Result<u32> {

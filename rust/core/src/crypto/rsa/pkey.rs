@@ -79,6 +79,23 @@ impl Pkey {
         Ok(pkey)
     }
 
+    /// Makes the state that AWS-LC keeps of errors in this thread.
+    pub(super) fn prepare_thread() {
+        gate::within(clear_errors);
+    }
+
+    /// Has AWS-LC make everything that it keeps for a private key, by an operation with it (`freeze_private_key` and
+    /// `rsa_blinding_get` in crypto/fipsmodule/rsa/rsa_impl.c).
+    pub(super) fn complete(&self) -> Result<()> {
+        let mut wrapped = vec![0; self.bits().div_ceil(8) as usize];
+        self.oaep_encrypt(&[0; 32], &mut wrapped)?;
+        let mut message = vec![0; wrapped.len()];
+        match self.oaep_decrypt(&wrapped, &mut message)? {
+            (1, 32) => Ok(()),
+            _ => Err(Error::Crypto),
+        }
+    }
+
     pub(super) fn bits(&self) -> u32 {
         // SAFETY: the key is live and RSA.
         unsafe { ffi::RSA_bits(self.rsa()) }
