@@ -38,6 +38,69 @@ def test_reset_is_a_duration_or_seconds(text: str, seconds: float) -> None:
     }
 
 
+DATE = {"date": "Tue, 01 Dec 2020 12:00:00 GMT"}  # long ago by this machine's clock: the server's counts
+AT_NOON = 1606824000
+
+
+@pytest.mark.parametrize(
+    ("said", "stated"),
+    [
+        pytest.param(headers(limit=14400, remaining=3, reset="2m59.56s"), Stated(14400, 3, 179_560_000_000), id="Groq"),
+        pytest.param(
+            {f"{name}-minute": text for name, text in headers(limit=30, remaining=2, reset="9.5").items()},
+            Stated(30, 2, 9_500_000_000),
+            id="Cerebras",
+        ),
+        pytest.param(
+            {
+                "anthropic-ratelimit-requests-limit": "50",
+                "anthropic-ratelimit-requests-remaining": "4",
+                "anthropic-ratelimit-requests-reset": "2020-12-01T12:00:30Z",
+            },
+            Stated(50, 4, 30 * SECOND_NS),
+            id="Anthropic",
+        ),
+        pytest.param(
+            {"x-ratelimit-key-limit-requests": "70", "x-ratelimit-team-limit-requests": "60"},
+            Stated(60, None, None),
+            id="LiteLLM",
+        ),
+        pytest.param(
+            {"x-ratelimit-limit": "9", "x-ratelimit-remaining": "1", "x-ratelimit-reset": "5"},
+            Stated(None, 1, 5 * SECOND_NS),
+            id="gateway",
+        ),
+        pytest.param(
+            {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{AT_NOON + 7}"},
+            Stated(None, 0, 7 * SECOND_NS),
+            id="seconds since 1970",
+        ),
+        pytest.param(
+            {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{AT_NOON + 7}000"},
+            Stated(None, 0, 7 * SECOND_NS),
+            id="milliseconds",
+        ),
+        pytest.param(
+            {"ratelimit-remaining": "0", "ratelimit-reset": "5"}, Stated(None, 0, 5 * SECOND_NS), id="draft of the IETF"
+        ),
+        pytest.param(
+            headers(limit=90) | {"anthropic-ratelimit-requests-limit": "8"}, Stated(8, None, None), id="strictest"
+        ),
+    ],
+)
+def test_services_spell_their_limits_in_many_ways(said: dict[str, str], stated: Stated) -> None:
+    assert dict(stated_in(said | DATE)) == {"requests": stated}
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2020-12-01T11:59:59Z", "2020-12-01T13:00:01Z", "2020-12-01T25:00:00Z", "2020-12-01T12:00:30", "2020-12-01",
+     f"{AT_NOON - 1}", f"{AT_NOON}00000", "9999999999999", "12:00:30"],
+)  # fmt: skip
+def test_moments_that_passed_or_are_none_or_far_away_are_ignored(moment: str) -> None:
+    assert dict(stated_in(headers(remaining=0, reset=moment) | DATE)) == {}
+
+
 WRONG = ["-1", "nan", "NaN", "inf", "1e3", "many", "", "9" * 11, "9" * 400, "1, 1", "0x10", "1.5", "\u0661"]
 
 
@@ -133,6 +196,15 @@ def test_batch_keeps_to_headers_that_are_stricter(
     began = time.monotonic()
     summary = runner(source, output, faulty_router.url, key_directory, concurrency=1)()
     assert summary.failed == 0
+    assert time.monotonic() - began >= (len(EXPECTED) - 2) / 10
+
+
+def test_batch_keeps_to_headers_in_other_spellings(
+    faulty_router: FaultyRouter, source: Path, output: Path, key_directory: Path
+) -> None:
+    told(faulty_router, **{"anthropic-ratelimit-requests-limit": "600"})
+    began = time.monotonic()
+    assert runner(source, output, faulty_router.url, key_directory, concurrency=1)().failed == 0
     assert time.monotonic() - began >= (len(EXPECTED) - 2) / 10
 
 

@@ -12,6 +12,7 @@ Modules, from the ground up; each imports only from those above it:
     trace              the debug log: sizes, times, statuses
     tracebacks         clears local variables from the tracebacks of errors that leave the package
     retries            backoff and `Retry-After`: whether and how long to wait before the next attempt
+    limit_headers      headers in which services state their limits, in all their spellings
     own_names          gives a public class the methods of its private base under its own name
     redaction          hides credentials in a text, whatever escapes it spells them with
     html_text          the text of a page in HTML

@@ -67,11 +67,15 @@ def in_seconds(retry_after: str | None, date: str | None) -> str | None:
     if _SECONDS.fullmatch(retry_after):
         return retry_after
     moment_s = _moment(retry_after)
-    return None if moment_s is None else str(max(0, math.ceil(moment_s - _now_s(date))))
+    return None if moment_s is None else str(max(0, math.ceil(moment_s - now_s(date))))
 
 
-def _now_s(date: str | None) -> float:
-    """Return the time by the server's clock; by this machine's, which is exact, if the two agree."""
+def now_s(date: str | None) -> float:
+    """Return the seconds since 1970, by the server's clock; by this machine's, which is exact, if the two agree.
+
+    Args:
+        date: The `Date` header of the server's answer.
+    """
     here_s = time.time()
     there_s = None if date is None else _moment(date)
     return here_s if there_s is None or abs(there_s - here_s) <= CLOCKS_AGREE_S else there_s

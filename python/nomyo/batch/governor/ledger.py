@@ -11,10 +11,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from nomyo.exchange.limit_headers import KINDS
+
 from .limits import MAX_PAUSE_S, SECOND_NS, Limits
 from .pace import Burst, Pace
 from .pauses import MAX_CREDIT, MAX_STRIKES, Pause
-from .rate_headers import KINDS, LONGEST_RESET_NS, Advice
+from .rate_headers import LONGEST_RESET_NS, Advice
 from .token_pace import LONGEST_DEBT_NS, Charge, TokenPace
 
 RECHECK_NS: Final = 10 * SECOND_NS

@@ -1,9 +1,10 @@
 """Rate headers of answers, as many services send them: a governor keeps to them if they are stricter than its limits.
 
-`x-ratelimit-limit-requests`, `-remaining-requests` and `-reset-requests`, and the same of `tokens` (OpenAI's
-documentation, "Rate limits", "Rate limits in headers"). A limit is taken for one of a minute, as most of
+`x-ratelimit-limit-requests`, `-remaining-requests` and `-reset-requests`, the same of `tokens`, and other spellings of
+these (`exchange.limit_headers`). A limit is taken for one of a minute, as most of
 these are; a day's limit is no stricter if it is taken for a minute's. What remains may be sent before the reset; all
-else waits for the reset. A reset is `1s`, `6m0s`, `20ms`, or a number of seconds.
+else waits for the reset. A reset is `1s`, `6m0s`, `20ms`, or a number of
+seconds.
 
 A value that has none of these forms (text, a negative number), or is larger than `MAX_FIGURE`, is ignored, and so is a
 reset of more than an hour: a service that means it refuses the next request, and says until when (`Retry-After`).
@@ -16,13 +17,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from nomyo.exchange.limit_headers import KINDS, as_of_openai
+
 from .limits import SECOND_NS
 
 LONGEST_RESET_NS: Final = 3600 * SECOND_NS
 KEPT_NS: Final = 600 * SECOND_NS
 """A limit holds for this long after the last answer that stated it."""
 MINUTE_NS: Final = 60 * SECOND_NS
-KINDS: Final = ("requests", "tokens")
 MAX_FIGURE: Final = 10**9
 _FIGURE: Final = re.compile(r"[0-9]{1,10}")
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,9})?")
@@ -47,6 +49,7 @@ class Stated:
 
 def stated_in(headers: Mapping[str, str]) -> Iterator[tuple[str, Stated]]:
     """Yield what headers say, by kind. Names are in lower case."""
+    headers = as_of_openai(headers)
     for kind in KINDS:
         limit, remaining = (_figure(headers.get(f"x-ratelimit-{name}-{kind}")) for name in ("limit", "remaining"))
         stated = Stated(limit or None, remaining, _reset_ns(headers.get(f"x-ratelimit-reset-{kind}")))

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..effects import Request, Response
+from ..limit_headers import DATE, NAMES
 from ..protocol import ERROR_LIMIT_BYTES
 from ..retries import in_seconds
 from .credentials import credentials_in
@@ -26,11 +27,7 @@ INTERIM_LIMIT = 100
 """How many interim answers (1xx) may come before the final one: servers send one or two, or one every few seconds."""
 NO_WHOLE_ANSWER = "the connection ended without a whole answer in HTTP"
 """Also said if what came is not HTTP at all: only the libraries' own words, which change, tell the two apart."""
-RATE_HEADERS = frozenset(
-    f"x-ratelimit-{figure}-{kind}".encode()
-    for figure in ("limit", "remaining", "reset")
-    for kind in ("requests", "tokens")
-)
+RATE_HEADERS = frozenset(name.encode() for name in NAMES)
 _RATE_HEADER_LIMIT = 40
 _NO_RATE_HEADERS: Mapping[str, str] = {}
 _SWITCHING = 101
@@ -71,7 +68,7 @@ class Body:
         _check_end(status, fields)
         self._status = status
         self._retry_after = _retry_after(fields, raw_headers)
-        self._rate_headers = _NO_RATE_HEADERS if RATE_HEADERS.isdisjoint(fields) else _rate_headers(fields)
+        self._rate_headers = _NO_RATE_HEADERS if RATE_HEADERS.isdisjoint(fields) else _rate_headers(fields, raw_headers)
         self._limit_bytes = request.response_limit_bytes if status == 200 else ERROR_LIMIT_BYTES
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._chunks: list[bytes] = []
@@ -168,14 +165,19 @@ def _retry_after(fields: Fields, raw_headers: RawHeaders) -> str | None:
     asked = _value(fields, b"retry-after")
     if asked is None:
         return None
-    # A server that stands before the application puts its own Date before the application's.
+    return in_seconds(asked, _date(raw_headers))
+
+
+def _date(raw_headers: RawHeaders) -> str | None:
+    """Return the answer's date: a server that stands before the application puts its own before the application's."""
     dates = [value for name, value in raw_headers if name.lower() == b"date"]
-    return in_seconds(asked, dates[-1].decode("latin-1") if dates else None)
+    return dates[-1].decode("latin-1") if dates else None
 
 
-def _rate_headers(fields: Fields) -> Mapping[str, str]:
-    """Return the headers that state the service's limits; none that is longer than such a header is."""
+def _rate_headers(fields: Fields, raw_headers: RawHeaders) -> Mapping[str, str]:
+    """Return the headers that state the service's limits, and the date; none that is longer than such a header is."""
     stated = {name.decode(): _value(fields, name) or "" for name in RATE_HEADERS & fields.keys()}
+    stated[DATE] = _date(raw_headers) or ""
     return {name: value for name, value in stated.items() if len(value) <= _RATE_HEADER_LIMIT}
 
 
