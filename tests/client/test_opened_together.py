@@ -50,6 +50,17 @@ def test_small_answers_that_wait_are_opened_together(key: _core.PrivateKey, grou
     assert groups == [4, 2]
 
 
+def test_answers_of_which_something_is_kept_are_opened_by_more_at_a_time(
+    key: _core.PrivateKey, groups: list[int]
+) -> None:
+    """What they leave is kept at once, and keeping takes longer than what one of them leaves."""
+    package = _core.seal(ANSWER, key.public_key)
+    with crypto_threads(1) as threads:
+        outcomes = run_behind_one_that_is_held(threads, *(opening(package, key, keep=list) for _ in range(10)))
+    assert [outcome[0]["id"] for outcome in outcomes] == ["a"] * 10
+    assert groups == [8, 2]
+
+
 def test_answer_that_waits_alone_is_opened_alone(key: _core.PrivateKey, groups: list[int]) -> None:
     with crypto_threads(1) as threads:
         outcome = asyncio.run(threads.do(opening(_core.seal(ANSWER, key.public_key), key)))

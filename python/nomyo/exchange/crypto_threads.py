@@ -28,6 +28,8 @@ from .loop_local import LoopLocal
 
 _MOST_TOGETHER: Final = 4
 """More save little, and the first waits until the last is open."""
+_MOST_KEPT_TOGETHER: Final = 8
+"""To keep something of a group, a thread lets go of the GIL once more, and has to get it back from the event loop."""
 _MOST_BYTES_TOGETHER: Final = 32 * 1024
 """Of their packages: the texts are in locked memory at the same time."""
 
@@ -132,7 +134,8 @@ class CryptoThreads:
     def _other_than_joined(self, group: list[Job]) -> Job | None:
         """Add answers that wait to a small one, until something else comes out of the queue; return that."""
         size_bytes = 0 if group[0].work.together is None else len(group[0].work.together.package)
-        most = min(_MOST_TOGETHER, 1 + self._waiting.qsize() // self._most)  # the other threads get their share
+        most = _MOST_TOGETHER if group[0].work.keep is None else _MOST_KEPT_TOGETHER
+        most = min(most, 1 + self._waiting.qsize() // self._most)  # the other threads get their share
         while size_bytes and len(group) < most:
             job = self._next_waiting()
             if job is None or job.work.together is None:
