@@ -5,6 +5,8 @@ Needs the extra: `pip install 'nomyo[ray]'`. In a checkout, after `make setup ra
 
 The file and the folder must be at the same paths on every node. The API key is each node's own: NOMYO_API_KEY where
 Ray is started, or a file. Started once more after an interruption, it goes on.
+
+With `--prompt-column`, the input is a table: Parquet, Arrow, CSV or JSON lines, or a folder or glob of such files.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ def main() -> int:
         summary = nomyo.batch.ray.run(
             options.input,
             options.output_dir,
+            data=_data(options),
             actors=options.actors,
             concurrency=options.concurrency,
             rate=options.rate,
@@ -45,10 +48,19 @@ def main() -> int:
     return 3 if summary.failed else 0
 
 
+def _data(options: argparse.Namespace) -> nomyo.batch.DataOptions | None:
+    """Return what the rows of a table ask; None for requests in OpenAI's batch format."""
+    if options.prompt_column is None:
+        return None
+    return nomyo.batch.DataOptions(prompt_column=options.prompt_column, model=options.model)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", help="requests in OpenAI's batch format")
-    parser.add_argument("output_dir", help="gets part-*.jsonl")
+    parser.add_argument("input", help="requests in OpenAI's batch format, or a table")
+    parser.add_argument("output_dir", help="gets part-*.jsonl, or part-*.parquet for a table")
+    parser.add_argument("--prompt-column", help="the column of a table with the prompts")
+    parser.add_argument("--model", help="the model that the rows of a table ask")
     parser.add_argument("--address", help="of the cluster; without, Ray starts one on this machine")
     parser.add_argument("--actors", type=int, default=2, help="clients in the cluster")
     parser.add_argument("--concurrency", type=int, default=32, help="requests under way in each")

@@ -193,7 +193,11 @@ def _table_of(folder: Path, opened: Path, archive: Path, seal: str | None) -> pa
 
 
 @pytest.mark.parametrize(
-    "checks", ["check_rows.py", "check_parts.py", "check_cluster.py", "check_tables.py", "check_pipeline.py"]
+    "checks",
+    [
+        *("check_rows.py", "check_parts.py", "check_cluster.py"),
+        *("check_tables.py", "check_budget.py", "check_pipeline.py"),
+    ],
 )
 def test_all_of_it_holds_with_ray(checks: str) -> None:
     printed = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", f"{CLUSTER}/{checks}")

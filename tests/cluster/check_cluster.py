@@ -16,6 +16,7 @@ import nomyo.batch
 import nomyo.batch.ray as cluster_batch
 from cluster.one_machine import CLIENT, nomyo_batch
 from nomyo import _core
+from nomyo.batch import Budget
 from nomyo.batch.governor import Limits
 from nomyo.batch.ray.completions import Options
 from nomyo.batch.ray.part_sender import PartSender
@@ -107,6 +108,23 @@ def test_rows_that_failed_are_done_once_more_on_demand(
     assert (summary.succeeded, summary.failed, summary.done_before) == (25, 1, 24)
 
 
+def test_actors_keep_one_budget_together(tmp_path: Path, router: PromptNotingRouter) -> None:
+    rows = [request(number) for number in range(24)]
+    for row in rows:
+        row["body"]["max_tokens"] = 4
+    source = write_input(tmp_path / "in.jsonl", rows)
+    options: dict[str, Any] = {"actors": 2, "rows_per_part": 6, "concurrency": 2}
+    metrics = tmp_path / "metrics.json"
+    first = _run(source, tmp_path / "out", router, budget=Budget(max_tokens=80), metrics_file=metrics, **options)
+    assert first.limit == "the budget of 80 tokens"
+    assert 80 - 3 * 10 <= first.prompt_tokens + first.completion_tokens <= 80
+    figures = json.loads(metrics.read_bytes())
+    assert (figures["state"], figures["rows_done"]) == ("stopped", first.succeeded)
+    assert figures["batch_prompt_tokens"] == first.prompt_tokens
+    last = _run(source, tmp_path / "out", router, budget=Budget(max_tokens=10_000), **options)
+    assert (last.succeeded, last.done_before, last.limit) == (24, first.succeeded, None)
+
+
 def test_another_input_is_refused(source: Path, tmp_path: Path, router: PromptNotingRouter) -> None:
     _run(source, tmp_path / "out", router)
     write_input(source, [request(1)])
@@ -149,7 +167,7 @@ def test_job_that_had_to_stop_sends_no_more(
     def stop(*_: object) -> None:
         raise BatchError("stop")
 
-    monkeypatch.setattr("nomyo.batch.ray.job._JobCounts.add", stop)
+    monkeypatch.setattr("nomyo.batch.ray.job.JobCounts.add", stop)
     router.prompts.clear()
     router.delay_s = 0.3
     with pytest.raises(BatchError, match="stop") as caught:

@@ -84,7 +84,7 @@ def test_finished_part_has_each_row_once_in_order(tmp_path: Path) -> None:
 class _Generous:
     """Answers each row, with the largest counts that are figures."""
 
-    failure = None
+    failure = limit = None
 
     async def outcome(self, row: Row) -> Outcome:
         return Outcome(_row(row.line), (2**53, 2**53))

@@ -20,7 +20,6 @@ import pytest
 import nomyo.batch
 import nomyo.batch.ray as cluster_batch
 from cluster.one_machine import CLIENT
-from cluster.without_cluster import WITHOUT_CLUSTER
 from nomyo import _core
 from nomyo.batch import DataOptions
 from nomyo.batch.data.formats import PARQUET, Format
@@ -52,10 +51,9 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(request: pytest.FixtureRequest) -> None:
     if "_cluster" not in request.fixturenames:
-        for name, value in WITHOUT_CLUSTER.items():
-            monkeypatch.setattr(name, value)
+        request.getfixturevalue("_without_cluster")
 
 
 @pytest.fixture(autouse=True)

@@ -33,3 +33,11 @@ def router() -> Iterator[PromptNotingRouter]:
 def source(tmp_path: Path) -> Path:
     rows = [request(number) for number in range(1, 26)]
     return write_input(tmp_path / "in.jsonl", [*rows[:12], b"{", b"", *rows[12:]])
+
+
+@pytest.fixture
+def _without_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cluster.without_cluster import WITHOUT_CLUSTER  # which imports Ray
+
+    for name, value in WITHOUT_CLUSTER.items():
+        monkeypatch.setattr(name, value)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from nomyo._counts import total
 from nomyo._finite_json import ascii_json
 from nomyo.batch.budget import Spending, Tokens, added
-from nomyo.batch.done_lines import DoneLines
 from nomyo.batch.error_codes import ErrorCodes
 from nomyo.batch.records import code_of
 from nomyo.batch.verdict import Reasons
@@ -42,6 +41,18 @@ _HELP: Final = {
 }
 
 
+class Done(Protocol):
+    """What is done of a batch."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that have an outcome."""
+
+    @property
+    def failed(self) -> int:
+        """Rows of these whose outcome is an error."""
+
+
 class RunFigures:
     """Counts the rows of a run, their tokens and their errors.
 
@@ -51,7 +62,7 @@ class RunFigures:
         spending: What the batch has taken.
     """
 
-    def __init__(self, rows: int, done: DoneLines, spending: Spending) -> None:
+    def __init__(self, rows: int, done: Done, spending: Spending) -> None:
         self._rows = rows
         self._done = done
         self._spending = spending
@@ -69,6 +80,14 @@ class RunFigures:
         if failure is not None:
             self.reasons.add(failure)
             self._codes.add(code_of(failure))
+
+    def add_counted(self, tokens: Tokens, codes: Mapping[str, int], reasons: Mapping[str, int]) -> None:
+        """Count rows that were done elsewhere: their tokens, and their errors by code and by reason."""
+        self.tokens = added(self.tokens, tokens)
+        for code, rows in codes.items():
+            self._codes.add(code, rows)
+        for reason, rows in reasons.items():
+            self.reasons.add_counted(reason, rows)
 
     def end(self, *, failed: bool) -> None:
         """Set the state in which the run has ended."""

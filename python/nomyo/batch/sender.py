@@ -67,6 +67,7 @@ class Sender:
             it.
         address: The router's address, for messages.
         budget: What all rows may take.
+        spending: Counts what they take, in place of `budget`.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class Sender:
         server_key: Callable[[], Awaitable[bool]] | None = None,
         address: str = "the router",
         budget: Budget | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._create = create
         self._admission = admission
         self._meter = TokenMeter(admission)
-        self.spending = Spending(budget or Budget())
+        self.spending = spending or Spending(budget or Budget())
         self._router_is_alive = router_is_alive
         self._max_retries = max_retries
         self._patience_s = patience_s
@@ -126,7 +128,10 @@ class Sender:
         if isinstance(row, BadRow):
             raise row
         with self._until_stopped():
-            reserved = await self.spending.reserve(lambda: self._meter.estimate.of(row.body))
+            try:
+                reserved = await self.spending.reserve(lambda: self._meter.estimate.of(row.body))
+            except BatchError as error:  # nobody knows what is left of the budget
+                self._give_up(error)
         if reserved is None:
             self.stop_at_limit()
             raise NotSent

@@ -105,9 +105,12 @@ class Reasons:
 
     def add(self, error: Exception) -> None:
         """Count a row that failed."""
-        reason = _reason(error)
+        self.add_counted(_reason(error), 1)
+
+    def add_counted(self, reason: str, rows: int) -> None:
+        """Count rows that failed elsewhere for a reason."""
         known = reason in self._counts or len(self._counts) < _MOST_REASONS
-        self._counts[reason if known else _OTHER_REASONS] += 1
+        self._counts[reason if known else _OTHER_REASONS] += rows
 
     def most_frequent_first(self) -> tuple[tuple[str, int], ...]:
         """Return the reasons, each with the number of rows."""

@@ -20,6 +20,7 @@ Modules, from the ground up; each imports only from those above it:
 
     node_secrets  reads the API key and the password on each node, and refuses them as arguments
     rate          the governor in an actor of its own, and the admission that asks it
+    spending      the budget of a job in an actor of its own, and the spending that asks it
     rows          reads requests from Arrow blocks, and writes answers into blocks of one schema
     completions   a client and its sender in an actor; `SecureCompletions` for `map_batches`
     parts         cuts the input into parts of whole lines
@@ -31,6 +32,8 @@ Modules, from the ground up; each imports only from those above it:
     table_source  the rows of tables, as an actor sees them
     plan          the input and the output, as the driver sees them
     part_sender   what each actor of a run does with the parts that it gets
+    job_counts    how far a job is
+    job_metrics   its metrics file
     job           `run`: only positions in the input go through Ray, content does not
 
 See docs/ray.md.

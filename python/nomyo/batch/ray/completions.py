@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from typing import Any, Final, Unpack
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from nomyo import _core
 from nomyo._checks import check_int, check_number
 from nomyo._create_request import prepare
 from nomyo._warn import log_named
+from nomyo.batch.budget import Budget, Spending
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import name_of
@@ -21,8 +23,10 @@ from nomyo.batch.governor.limits import limits_at
 from nomyo.batch.ray.node_secrets import REFUSED, check_options, with_secrets
 from nomyo.batch.ray.rate import ClusterRate
 from nomyo.batch.ray.rows import answers_of, rows_of
-from nomyo.batch.records import BadRow, Row, answered, failed, tokens_of
+from nomyo.batch.ray.spending import ClusterSpending
+from nomyo.batch.records import UNWRITABLE, BadRow, Row, answered, failed, is_success, read_mark, tokens_of
 from nomyo.batch.router_check import check_router, router_is_alive, server_key_known
+from nomyo.batch.row_tokens import RowTokens, row_tokens
 from nomyo.batch.runner import PATIENCE_S
 from nomyo.batch.sealed import Seal
 from nomyo.batch.sender import NotSent, Sender
@@ -57,6 +61,12 @@ class Options:
     key_password_file: str | None = None
     seal_to_pem: str | None = None
     """The public key that rows are sealed for."""
+    budget: Budget = field(default_factory=Budget)
+    """What the whole job may take."""
+    earlier: RowTokens = field(default_factory=RowTokens)
+    """What the rows of earlier runs took."""
+    ledger: Any = None
+    """The actor that keeps the budget; None if there is nothing to count."""
     last_parts: bool = False
     """Whether all remaining parts of the job are under way at once."""
     client_options: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +89,8 @@ class Outcome:
     """The row of the output."""
     tokens: tuple[int, int] = (0, 0)
     """The tokens of the prompt and of the answer, as the router counts them."""
+    failure: Exception | None = field(default=None, repr=False)
+    """Why the row failed; None if it has an answer."""
     held_back: APIError | None = field(default=None, repr=False)
     """A refusal that may be the account's fault, and is written only after a later answer, or at the end."""
 
@@ -107,7 +119,11 @@ class Completions:
             report=_LOG.warning,
             server_key=lambda: server_key_known(self._client),
             address=settings.base_url,
+            spending=_spending(options),
         )
+        self._sender.begin_with(options.earlier)
+        self._counts_tokens = options.budget.counts
+        self._until_deadline = ExitStack()
         self._sender.all_begun = lambda: options.last_parts and not self._slots.locked()
         self._seal = _seal(options)
         self._check = asyncio.Lock()
@@ -118,6 +134,11 @@ class Completions:
         """Why no more rows are sent; None while they are."""
         return self._sender.failure
 
+    @property
+    def limit(self) -> str | None:
+        """The budget or deadline because of which no more rows are sent, in words; None while they are."""
+        return self._sender.spending.reached if self._sender.stopping and self.failure is None else None
+
     async def check_router(self) -> None:
         """Check before the first row what would fail for every row, once; see `nomyo.batch.router_check`.
 
@@ -127,7 +148,10 @@ class Completions:
         async with self._check:
             if self._checked:
                 return
-            self._sender.reached = await check_router(self._client)
+            spending = self._sender.spending
+            self._until_deadline.enter_context(spending.until_deadline(self._sender.stop_at_limit))
+            with suppress(NotSent):
+                self._sender.reached = await self._sender.unless_stopped(lambda: check_router(self._client))
             self._checked = True
 
     async def outcome(self, row: Row | BadRow) -> Outcome | None:
@@ -139,19 +163,29 @@ class Completions:
                 return None
             except Exception as error:  # noqa: BLE001 - it is the row's outcome
                 held_back = error.with_traceback(None) if self._sender.may_be_account_fault(error) else None
-                return replace(self._outcome(failed(row.line, row.custom_id, error)), held_back=held_back)
+                return self._outcome(failed(row.line, row.custom_id, error), error, held_back=held_back)
         assert isinstance(row, Row)
-        return self._outcome(answered(row, response), tokens_of(response))
+        return self._outcome(answered(row, response), UNWRITABLE, tokens=tokens_of(response))
 
     def stop_if_account_at_fault(self, refusals: Sequence[APIError], *, earlier_answers: bool) -> None:
         """Stop at the end of a part's rows if the account may be at fault; see `Sender`."""
         self._sender.stop_if_account_at_fault(refusals, earlier_answers=earlier_answers)
 
-    def _outcome(self, row: bytes, tokens: tuple[int, int] = (0, 0)) -> Outcome:
-        return Outcome(row if self._seal is None else self._seal(row), tokens)
+    def _outcome(self, row: bytes, error: Exception, **more: Any) -> Outcome:
+        """Return the outcome of a row; its failure is the error, if the row says so."""
+        failure = None if is_success(row) else error
+        return Outcome(row if self._seal is None else self._sealed(row, self._seal), failure=failure, **more)
+
+    def _sealed(self, row: bytes, seal: Seal) -> bytes:
+        mark = read_mark(row)
+        assert mark is not None
+        return seal(row, row_tokens(row, mark) if self._counts_tokens and not mark.failed else None)
 
     async def aclose(self) -> None:
         """Close the client."""
+        self._until_deadline.close()
+        if isinstance(self._sender.spending, ClusterSpending):
+            self._sender.spending.close()
         await self._client.aclose()
 
 
@@ -238,6 +272,12 @@ class SecureCompletions:
 def path_or_none(path: str | os.PathLike[str] | None) -> str | None:
     """Return a path as text."""
     return None if path is None else os.fspath(path)
+
+
+def _spending(options: Options) -> Spending:
+    if options.ledger is None:
+        return Spending(options.budget)
+    return ClusterSpending(options.budget, options.ledger)
 
 
 def _seal(options: Options) -> Seal | None:

@@ -17,22 +17,23 @@ from ray.data import ActorPoolStrategy
 from ray.util.annotations import RayDeprecationWarning
 
 from nomyo._checks import check_int, check_number
-from nomyo._counts import total
+from nomyo.batch.budget import Budget, checked_budget
 from nomyo.batch.client_options import BatchOptions
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.governor import Limits
 from nomyo.batch.header import Header
 from nomyo.batch.progress import Progress, guarded
 from nomyo.batch.ray.completions import Options, path_or_none, shows_actor_options
+from nomyo.batch.ray.job_counts import JobCounts
+from nomyo.batch.ray.job_metrics import kept_current_beside, metrics_of
 from nomyo.batch.ray.line_dataset import dataset_of
-from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.part_sender import PARTS_AT_ONCE, PartSender
 from nomyo.batch.ray.parts import Part
-from nomyo.batch.ray.plan import Plan, plan_of
+from nomyo.batch.ray.plan import plan_of
+from nomyo.batch.ray.spending import ledger_actor, spent_of
 from nomyo.batch.runner import PATIENCE_S
 from nomyo.batch.seal_key import seal_to
 from nomyo.batch.summary import Summary
-from nomyo.errors import BatchError
 
 
 @shows_actor_options
@@ -46,6 +47,7 @@ def run(
     rate: float | None = None,
     limits: Limits | None = None,
     token_rate: int | None = None,
+    budget: Budget | None = None,
     rows_per_part: int | None = None,
     retry_errors: bool = False,
     max_retries: int = 2,
@@ -55,6 +57,7 @@ def run(
     api_key_file: str | os.PathLike[str] | None = None,
     key_password_file: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    metrics_file: str | os.PathLike[str] | None = None,
     **client_options: Unpack[BatchOptions],
 ) -> Summary:
     """Send every row of a file in OpenAI's batch format, or of tables, from the nodes of a Ray cluster.
@@ -77,6 +80,8 @@ def run(
         limits: The service's rules, which the whole cluster keeps for one API key. By default those of the public
             service at its address; elsewhere no rate, and a minute's pause for a 503.
         token_rate: Tokens a minute, which the whole cluster keeps for one API key; None takes those of `limits`.
+        budget: What the job may take as a whole, over all its runs, in tokens, money and time. The actors keep it
+            together; the deadline is that of their own clocks.
         rows_per_part: Rows of one file of the output, which one actor sends. None takes 128 for requests in OpenAI's
             format, and 1,024 for tables; fewer, if rows are large.
         retry_errors: Do rows once more whose outcome was an error in an earlier run.
@@ -89,6 +94,8 @@ def run(
         key_password_file: Holds the password of the key pair in `key_dir`, on each node.
         progress: An object with the methods of `nomyo.batch.Progress`, which is told how many rows are done, some parts
             at a time. The actors report pauses in the log `nomyo.batch.ray`.
+        metrics_file: A file for the figures of the run, here, as `nomyo.batch.run` writes it; rows count when their
+            part is done, or the job ends.
         client_options: As `SecureCompletionClient` takes them, with `base_url` for its `router_url`; but `timeout` is
             600 s by default.
 
@@ -105,13 +112,14 @@ def run(
     for name, count in (("actors", actors), ("concurrency", concurrency)):
         check_int(name, count, 1)
     check_number("cpus_per_actor", cpus_per_actor, 0)
-    progress = guarded(progress)
+    progress, budget = guarded(progress), checked_budget(budget)
     seal = seal_to(encrypt_to, {"key_dir": None, "key_rotation_dir": None, **client_options})
     options = Options(
         requests_at_once=concurrency,
         rate=rate,
         limits=limits,
         token_rate=token_rate,
+        budget=budget,
         max_retries=max_retries,
         patience=patience,
         api_key_file=path_or_none(api_key_file),
@@ -123,21 +131,28 @@ def run(
     plan = plan_of(input, folder, data, rows_per_part, seal, locked=locked)
     sealed_for = None if seal is None else seal.fingerprint
     header = Header(plan.survey, ordered=True, sealed_for=sealed_for, rows_per_part=plan.rows_per_part)
+    metrics = metrics_of(metrics_file, input, folder)
     with plan.opened(header):
-        counts = _JobCounts(plan, retry_errors=retry_errors)
+        counts = JobCounts(plan, budget, retry_errors=retry_errors)
+        ledger = ledger_actor(budget, counts.earlier.total) if budget.counts and counts.left else None
         last = len(counts.left) <= actors * PARTS_AT_ONCE  # all of them are begun at once
-        sender_arguments = plan.source, os.fspath(plan.journals), replace(options, last_parts=last), retry_errors
+        options = replace(options, last_parts=last, earlier=counts.earlier, ledger=ledger)
+        sender_arguments = plan.source, os.fspath(plan.journals), options, retry_errors
         if counts.left:
             plan.begin()
         progress.begin(plan.survey.rows, counts.rows, counts.failed)
         try:
-            for outcome in _outcomes(counts.left, sender_arguments, actors=actors, cpus_per_actor=cpus_per_actor):
-                counts.add(outcome)
-                _report_rows(outcome, progress)
+            with kept_current_beside(metrics, counts.figures, progress.tell):
+                for outcome in _outcomes(counts.left, sender_arguments, actors=actors, cpus_per_actor=cpus_per_actor):
+                    if ledger is not None:
+                        counts.spending.spent = spent_of(ledger)
+                    counts.add(outcome, progress)
         finally:
             progress.end()
-        plan.end(counts.rows, counts.failed)
-    return counts.summary(plan.survey.rows)
+        summary = counts.summary()
+        if not summary.left:
+            plan.end(counts.rows, counts.failed)
+    return summary
 
 
 def _outcomes(
@@ -160,55 +175,3 @@ def _outcomes(
         )
     outcomes: Iterable[Mapping[str, Any]] = done.iter_rows()
     return outcomes
-
-
-def _report_rows(done: Mapping[str, Any], progress: Progress) -> None:
-    """Report the rows of a part one by one, as `Progress` expects; the first has the tokens of all."""
-    tokens = total(done["prompt_tokens"], done["completion_tokens"])
-    for number in range(done["rows"]):
-        progress.row(failed=number < done["failed"], tokens=0 if number else tokens)
-
-
-class _JobCounts:
-    """How far a job is.
-
-    Args:
-        plan: The input and the output.
-        retry_errors: Whether parts with failed rows are sent once more.
-    """
-
-    def __init__(self, plan: Plan, *, retry_errors: bool) -> None:
-        self.left: list[Part] = []
-        self.rows = self.failed = 0
-        """Counts of the parts that are done."""
-        self._done_before = 0
-        self._tokens = [0, 0]
-        for part in plan.parts:
-            journal = PartFile(plan.journals, part)
-            marks = journal.marks()
-            if marks is None:
-                self.left.append(part)
-                continue
-            failed = sum(mark.failed for mark in marks)
-            self._done_before += len(marks) - (failed if retry_errors else 0)
-            if (failed and retry_errors) or not plan.source.is_complete(part, journal):
-                self.left.append(part)
-            else:
-                self.rows += len(marks)
-                self.failed += failed
-
-    def add(self, done: Mapping[str, Any]) -> None:
-        """Count a part that an actor has finished.
-
-        Raises:
-            BatchError: The actor had to stop.
-        """
-        if done["failure"] is not None:
-            raise BatchError(done["failure"])
-        self.rows += done["rows"]
-        self.failed += done["failed"]
-        self._tokens = list(map(total, self._tokens, (done["prompt_tokens"], done["completion_tokens"])))
-
-    def summary(self, rows: int) -> Summary:
-        """Return the state of the batch."""
-        return Summary(rows, self.rows - self.failed, self.failed, self._done_before, *self._tokens)

@@ -86,6 +86,17 @@ class PartFile:
         """
         return self._rows_of([self._finished])
 
+    def kept_marks(self, *, retry_errors: bool) -> list[Mark]:
+        """Return the marks of the rows that `kept` would keep, and change nothing."""
+        marks = [read_mark(row) for row in self.kept_rows()]
+        return [mark for mark in marks if mark is not None and not (mark.failed and retry_errors)]
+
+    def kept_rows(self) -> list[bytes]:
+        """Return the rows of the part that are done, whether it is finished or not."""
+        if not (self._unfinished.exists() or self._finished.exists()):
+            return []
+        return list(self._rows().values())
+
     def output_has_answers(self) -> bool:
         """Return whether any file of the output holds an answer."""
         for path in self._directory.glob("*.jsonl"):

@@ -7,6 +7,7 @@ text.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -15,22 +16,28 @@ import pyarrow as pa
 
 from nomyo._counts import total
 from nomyo.batch.append_log import AppendLog
+from nomyo.batch.error_codes import ErrorCodes
 from nomyo.batch.ray.completions import Completions, Options, Outcome
 from nomyo.batch.ray.line_dataset import parts_of
 from nomyo.batch.ray.part_file import PartFile
 from nomyo.batch.ray.part_source import PartRows, PartSource
 from nomyo.batch.ray.parts import Part
-from nomyo.batch.records import BadRow, Mark, Row
+from nomyo.batch.records import BadRow, Mark, Row, code_of
+from nomyo.batch.verdict import Reasons
 from nomyo.errors import NomyoError
 
 PARTS_AT_ONCE: Final = 2
 """Parts under way in an actor: while the last rows of one part are awaited, the next part has begun."""
 _DONE: Final = pa.schema(
     [
+        ("line", pa.int64()),
         ("rows", pa.int64()),
         ("failed", pa.int64()),
         ("prompt_tokens", pa.int64()),
         ("completion_tokens", pa.int64()),
+        ("codes", pa.string()),
+        ("reasons", pa.string()),
+        ("limit", pa.string()),
         ("failure", pa.string()),
     ]
 )
@@ -72,9 +79,9 @@ class PartSender:
                 self._source, part, retry_errors=self._retry_errors
             )
         except (NomyoError, ValueError, TypeError) as error:
-            return _counts([], failure=str(error))
+            return _counts(part, [], failure=str(error))
         except OSError as error:
-            return _counts([], failure=f"a file cannot be used on one of the nodes: {error.strerror}")
+            return _counts(part, [], failure=f"a file cannot be used on one of the nodes: {error.strerror}")
 
 
 class _PartRun:
@@ -84,6 +91,8 @@ class _PartRun:
         self._completions = completions
         self._file = file
         self._tokens = [0, 0]
+        self._codes = ErrorCodes()
+        self._reasons = Reasons()
 
     async def counts(self, source: PartSource, part: Part, *, retry_errors: bool) -> dict[str, Any]:
         """Send the part's missing rows, and complete the part; return the counts of the whole part."""
@@ -91,20 +100,24 @@ class _PartRun:
         is_sent = marks is not None and not (retry_errors and any(mark.failed for mark in marks))
         if not is_sent or not await asyncio.to_thread(source.is_complete, part, self._file):
             rows = await asyncio.to_thread(source.open, part)
-            if not is_sent:
-                await self._send_missing(rows, part, retry_errors=retry_errors)
-            await asyncio.to_thread(rows.complete, self._file)
-            marks = await asyncio.to_thread(self._file.marks)
-        return _counts(marks or [], self._tokens)
+            if is_sent or await self._send_missing(rows, part, retry_errors=retry_errors):
+                await asyncio.to_thread(rows.complete, self._file)
+            marks = await asyncio.to_thread(self._file.kept_marks, retry_errors=False)
+        told = {"codes": json.dumps(self._codes), "reasons": json.dumps(dict(self._reasons.most_frequent_first()))}
+        return _counts(part, marks or [], self._tokens, limit=self._completions.limit, **told)
 
-    async def _send_missing(self, rows: PartRows, part: Part, *, retry_errors: bool) -> None:
+    async def _send_missing(self, rows: PartRows, part: Part, *, retry_errors: bool) -> bool:
+        """Send the rows that are not done; return whether the part is finished, or a limit ended the job before."""
         kept = await asyncio.to_thread(self._file.kept, retry_errors=retry_errors)
         requests = await asyncio.to_thread(rows.requests, kept)
         async with self._file.appending(part.rows) as file:
             await self._send(requests, file)
         if self._completions.failure is not None:
             raise self._completions.failure
+        if self._completions.limit is not None and len(self._file.kept_rows()) < part.rows:
+            return False
         await asyncio.to_thread(self._file.finish)
+        return True
 
     async def _send(self, rows: Iterable[Row | BadRow], file: AppendLog) -> None:
         sent = [asyncio.create_task(self._completions.outcome(row)) for row in rows]
@@ -117,8 +130,7 @@ class _PartRun:
                 if outcome.held_back is not None:
                     held_back.append(outcome)
                     continue
-                await file.append(outcome.row)
-                self._tokens = list(map(total, self._tokens, outcome.tokens))
+                await self._write(outcome, file)
             await self._end_with(held_back, file)
         finally:
             for each in sent:
@@ -131,15 +143,27 @@ class _PartRun:
             answers = await asyncio.to_thread(self._file.output_has_answers)
             self._completions.stop_if_account_at_fault(refusals, earlier_answers=answers)
         for outcome in held_back if self._completions.failure is None else []:
-            await file.append(outcome.row)
+            await self._write(outcome, file)
+
+    async def _write(self, outcome: Outcome, file: AppendLog) -> None:
+        await file.append(outcome.row)
+        self._tokens = list(map(total, self._tokens, outcome.tokens))
+        if outcome.failure is not None:
+            self._codes.add(code_of(outcome.failure))
+            self._reasons.add(outcome.failure)
 
 
-def _counts(marks: list[Mark], tokens: Iterable[int] = (0, 0), failure: str | None = None) -> dict[str, Any]:
+def _counts(part: Part, marks: list[Mark], tokens: Iterable[int] = (0, 0), **told: str | None) -> dict[str, Any]:
     prompt, completion = tokens
     return {
+        "line": part.line,
         "rows": len(marks),
         "failed": sum(mark.failed for mark in marks),
         "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "failure": failure,
+        "codes": "{}",
+        "reasons": "{}",
+        "limit": None,
+        "failure": None,
+        **told,
     }

@@ -93,7 +93,7 @@ class ClusterRate:
             BatchError: The governor cannot be asked.
         """
         async with self._queue if self._limits.in_line else nullcontext():
-            self._settled = await _answer(self._governor.acquire.remote(self._limits))
+            self._settled = await answer_of(self._governor.acquire.remote(self._limits))
 
     @property
     def counts_tokens(self) -> bool:
@@ -108,7 +108,7 @@ class ClusterRate:
         """
         charge: Charge
         async with self._queue:
-            answer = await _answer(self._governor.acquire_tokens.remote(self._limits, tokens))
+            answer = await answer_of(self._governor.acquire_tokens.remote(self._limits, tokens))
         self._settled, charge = answer
         return charge
 
@@ -133,16 +133,22 @@ class ClusterRate:
         if not isinstance(error, APIError):
             return 0.0
         self._settled = False
-        paused_s: float = await _answer(self._governor.note.remote(self._limits, error.status_code, error.retry_after))
+        noting = self._governor.note.remote(self._limits, error.status_code, error.retry_after)
+        paused_s: float = await answer_of(noting)
         return paused_s
 
 
-async def _answer(call: Awaitable[Any]) -> Any:
+async def answer_of(call: Awaitable[Any], kept: str = "the rate of the cluster") -> Any:
+    """Return what an actor answers.
+
+    Raises:
+        BatchError: It cannot be asked; the message says what it keeps.
+    """
     try:
         return await call
     except ray.exceptions.RayError:
         pass  # Ray's message may be long, and its cause holds frames
-    raise BatchError("the actor that keeps the rate of the cluster cannot be asked")
+    raise BatchError(f"the actor that keeps {kept} cannot be asked")
 
 
 def governor_actor(name: str) -> Any:
