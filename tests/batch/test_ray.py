@@ -101,6 +101,23 @@ def test_no_row_is_lost_or_doubled_where_a_node_dies(kind: str, tmp_path: Path) 
         assert 0 < len(prompts) - ROWS <= 2 * 8  # what was under way in the actor that died, and no more
 
 
+def test_no_row_of_a_table_is_lost_or_doubled_where_a_node_dies(tmp_path: Path) -> None:
+    source, output, seen = tmp_path / "in.parquet", tmp_path / "out", tmp_path / "seen"
+    questions = [f"prompt {number} é" for number in range(ROWS)]
+    pq.write_table(pa.table({"id": range(ROWS), "question": questions}), source)
+    with PromptNotingRouter(delay_s=0.1) as router, _noted_to(seen, router):
+        printed = run_python(f"{CLUSTER}/killed_node.py", "tables", router.url, str(source), str(output), str(seen))
+        prompts = router.prompts
+
+    assert any("MapWorker" in name for name in _report(printed)["killed"])
+    rows = pq.read_table(output)
+    assert rows["id"].to_pylist() == list(range(ROWS))
+    assert rows["response"].to_pylist() == questions
+    assert (output / "_SUCCESS").exists()
+    assert set(prompts) == set(questions)
+    assert 0 < len(prompts) - ROWS <= 2 * 8  # what was under way in the actor that died, and no more
+
+
 def test_rate_holds_over_the_cluster_while_the_node_that_keeps_it_dies(tmp_path: Path) -> None:
     source = write_input(tmp_path / "in.jsonl", [request(number) for number in range(1, 101)])
     moments, limits = tmp_path / "moments", {"requests_per_s": 20}
