@@ -319,6 +319,14 @@ def test_other_input_or_question_is_refused(table_file: Path, tmp_path: Path, ro
     assert router.prompts == []
 
 
+def test_output_that_would_become_input_is_refused(tmp_path: Path, router: PromptNotingRouter) -> None:
+    folder = _folder(tmp_path / "in")
+    for given in (folder, folder / "**" / "*.parquet"):
+        with pytest.raises(ValueError, match="would be a part of the input"):
+            _run(given, folder / "out", router)
+    assert not (folder / "out").exists()
+
+
 def test_input_in_the_output_is_refused(tmp_path: Path, router: PromptNotingRouter) -> None:
     (tmp_path / "out").mkdir()
     pq.write_table(TABLE, tmp_path / "out" / "in.parquet")

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from nomyo._checks import check_int
 from nomyo.batch.data.assembly import columns_of, input_schema
-from nomyo.batch.data.files import STREAM
+from nomyo.batch.data.files import STREAM, would_take
 from nomyo.batch.data.formats import PARQUET, Format
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.data.outputs import BatchWriter, check_types
@@ -124,9 +124,12 @@ class _TablePlan:
 
     def _refuse_own_files(self) -> None:
         own = Path(os.path.realpath(self._folder.path))
-        for path in self._input.paths:
-            if own in Path(os.path.realpath(path)).parents:
-                raise ValueError(f"the input must not lie in the output, as {path} does")
+        for file in self._input.paths:
+            if own in Path(os.path.realpath(file)).parents:
+                raise ValueError(f"the input must not lie in the output, as {file} does")
+        path, folder = self._input.path, self._folder.path
+        if path is not None and would_take(path, folder / "part.parquet"):
+            raise ValueError(f"{folder} would be a part of the input from then on: name a place outside {path}")
 
     @contextmanager
     def opened(self, header: Header) -> Iterator[None]:
