@@ -202,6 +202,27 @@ def test_glob_and_folder_without_files_are_refused(run: Any, noting: PromptNotin
     refused(run, "nothing.parquet", "No such file", noting)
 
 
+def test_json_lines_without_a_row_are_no_fault(run: Any, noting: PromptNotingRouter, tmp_path: Path) -> None:
+    """Whoever writes many parts leaves some empty."""
+    (tmp_path / "parts").mkdir()
+    for name, text in (("a", ""), ("b", '{"q": "one"}\n'), ("c", "\n")):
+        (tmp_path / "parts" / f"{name}.jsonl").write_text(text)
+    assert [row["response"] for row in run("parts")] == ["one"]
+    (tmp_path / "empty.jsonl").write_text("\n")
+    assert run("empty.jsonl", "none.jsonl") == []
+    (tmp_path / "parts" / "b.jsonl").write_text('{"Q": "one"}\n')
+    with pytest.raises(ValueError, match="has no column 'q'"):
+        run("parts", "other.jsonl")
+    assert noting.prompts == ["one"]
+
+
+def test_first_row_of_a_file_without_a_header_is_cut_in_the_error(
+    run: Any, noting: PromptNotingRouter, tmp_path: Path
+) -> None:
+    (tmp_path / "in.csv").write_text(f"7,{'word ' * 8}{CANARY}\n8,other\n")
+    refused(run, "in.csv", r"has no column 'q'; it has '7', 'word word word word word word word word '\.\.\.$", noting)
+
+
 def test_files_that_differ_are_refused(run: Any, noting: PromptNotingRouter, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     parquet(tmp_path / "parts" / "a.parquet", q=["a"], n=[1])

@@ -32,7 +32,7 @@ from nomyo.batch.data.outputs import BatchWriter, check_types, output_stream
 from nomyo.batch.data.records import Reader
 from nomyo.batch.data.requests import Requests
 from nomyo.batch.data.tables import TableReader, is_path, table_of
-from nomyo.batch.data.text_files import JsonLines, text_reader
+from nomyo.batch.data.text_files import JsonLines, first_names, text_reader
 from nomyo.batch.done_lines import DoneLines
 from nomyo.batch.input_lines import Survey
 from nomyo.batch.records import BadRow, Row, read_row
@@ -216,15 +216,21 @@ class DataSource:
     def _check_columns(self) -> None:
         if len(self.readers) > 1 and not self._is_json:
             check_alike(self.readers)
+        names = None if self._requests is None else self._names()
+        if self._requests is None or names is None:
+            return
         first = self.readers[0]
-        if self._requests is not None:
-            names = first.names()
-            self._requests.check(first, names, typed=not self._is_text)
-            # Of JSON lines some may have other names, which are known when all were read.
-            columns = columns_of(self._options, names, sealed=self._sealed)
-            seals_input = self._sealed and self._options.seal_input_columns
-            if not (self._form.is_text or self._is_json or seals_input):
-                check_types(self._form, BatchWriter(columns, first.schema()).schema)
+        self._requests.check(first, names, typed=not self._is_text)
+        # Of JSON lines some may have other names, which are known when all were read.
+        columns = columns_of(self._options, names, sealed=self._sealed)
+        seals_input = self._sealed and self._options.seal_input_columns
+        if not (self._form.is_text or self._is_json or seals_input):
+            check_types(self._form, BatchWriter(columns, first.schema()).schema)
+
+    def _names(self) -> list[str] | None:
+        """Return the names of the columns; of JSON lines those of the first rows, or None without a row."""
+        files = [reader for reader in self.readers if isinstance(reader, JsonLines)]
+        return first_names(files) if files else self.readers[0].names()
 
     @property
     def _is_json(self) -> bool:

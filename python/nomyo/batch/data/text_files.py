@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 
 from nomyo._finite_json import text_json
@@ -51,7 +51,7 @@ class JsonLines:
 
     def names(self) -> list[str]:
         """Return the names that the first hundred rows have."""
-        return list(dict.fromkeys(name for row in islice(self.records(), _ROWS_FOR_NAMES) for name in row.values))
+        return first_names([self]) or []
 
     def count(self) -> int:
         """Return the number of lines that are not blank."""
@@ -68,6 +68,12 @@ class JsonLines:
     def batches(self, schema: Any) -> Iterator[Any]:
         """Yield all rows as record batches."""
         return batches_of(self.records(), schema)
+
+
+def first_names(files: Sequence[JsonLines]) -> list[str] | None:
+    """Return the names that the first hundred rows of some files have; None if the files have no row."""
+    rows = list(islice(chain.from_iterable(file.records() for file in files), _ROWS_FOR_NAMES))
+    return list(dict.fromkeys(name for row in rows for name in row.values)) if rows else None
 
 
 def names_in_json(files: Sequence[JsonLines]) -> list[str]:
