@@ -277,8 +277,8 @@ release-check:
 
 # Prints every figure that README.md and docs/ quote, and writes them into docs/: performance.json, the tables of
 # performance.md, plots. The machine should have nothing else to do, for 25 minutes on two cores. PARTS="rows start" measures these
-# parts of benches/report.py alone, and takes the others from an earlier run at this commit. BENCH_SHORT=1 measures so little of
-# everything, in two minutes, that it shows only whether all parts work; it writes into target/bench-short.
+# parts of benches/report.py alone, and takes the others from an earlier run at this commit. BENCH_SHORT=1 measures so little, in
+# some minutes, that it shows only whether all parts work; it writes into target/bench-short.
 PARTS ?=
 bench: build reference ray $(BY_HAND)/ready $(SPEED)/ready
 	$(BIN)/python -m pip install --quiet --group bench

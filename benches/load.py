@@ -51,7 +51,7 @@ async def run(job: dict[str, Any]) -> dict[str, Any]:
     return {
         **taken,
         # Without heartbeats, which take some of the loop's time.
-        "loop_ms_per_request": (await load(ask, at_once, min(seconds, 2.0), most))["loop_ms_per_request"],
+        "loop_ms_per_request": (await load(ask, at_once, min(seconds, 1.0), most))["loop_ms_per_request"],
         "stall_p99_ms": late[int(len(late) * 0.99)] * 1e3,
         "stall_longest_ms": late[-1] * 1e3,
         "rss_kib": rss_kib,
