@@ -161,6 +161,10 @@ fn threads_that_use_one_buffer_never_find_it_closed() {
 #[test]
 fn forked_child_closes_what_it_inherits() {
     passes("child_that_forks_with_closed_and_open_buffers");
+}
+
+#[test]
+fn forked_child_closes_what_it_inherits_hidden() {
     passes("child_that_hides_and_forks_with_closed_and_open_buffers");
 }
 

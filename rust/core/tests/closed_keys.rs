@@ -283,8 +283,12 @@ fn child_that_reads_a_key() {
 }
 
 #[test]
-fn forked_child_and_hidden_memory_keep_keys_closed() {
+fn forked_child_keeps_keys_closed() {
     passes("child_that_forks_with_a_key");
+}
+
+#[test]
+fn hidden_memory_keeps_keys_closed() {
     passes("child_that_hides_and_forks_with_a_key");
 }
 
