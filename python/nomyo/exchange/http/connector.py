@@ -18,6 +18,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.helpers import set_exception
 from aiohttp.http import RawResponseMessage
 
 from ..._speed import tls_connector
@@ -143,6 +144,12 @@ class AnswerProtocol(ResponseHandler):
             self.close()
         else:
             super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End the answer under way. If that ends with its connection, aiohttp would take it for whole after a reset."""
+        if exc is not None and self._payload is not None and not self._payload.is_eof():
+            set_exception(self._payload, aiohttp.ClientOSError(*exc.args), exc)
+        super().connection_lost(exc)
 
     def _has_something(self) -> bool:
         if self._socket is None:

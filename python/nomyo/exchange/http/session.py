@@ -264,6 +264,9 @@ async def _read(request: Request, protocol: AnswerProtocol, address: _Address, p
         while not content.at_eof():
             if not body.take(await content.readany()):
                 break
+        cut_short = content.exception()
+        if cut_short is not None:
+            raise cut_short
     return body.response()
 
 
