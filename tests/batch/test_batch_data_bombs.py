@@ -17,6 +17,7 @@ from nomyo.batch.data.answers import answer_of
 from nomyo.batch.data.arrow_files import arrow_reader
 from nomyo.batch.data.files import InputFile, known_format
 from nomyo.batch.data.tables import TableReader
+from nomyo.batch.data.template import Template, TemplateFaultError
 from nomyo.batch.data.text_files import text_reader
 from support.batch_scene import PromptNotingRouter
 
@@ -129,3 +130,31 @@ def test_very_wide_rows_are_gathered_few_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     reader = text_reader(InputFile(path, path.name, known_format(path)))
     assert max(batch.num_rows for batch in reader.batches(reader.schema())) <= 4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{% for i in range(10**9) %}x{% endfor %}", "OverflowError"),
+        ("{% for i in range(99999) %}{% for k in range(99999) %}{% endfor %}{% endfor %}", "more than 1,000,000 steps"),
+        ("{% for a in q %}{% for b in q %}{% for c in q %}{% endfor %}{% endfor %}{% endfor %}", "1,000,000 steps"),
+        (
+            "{% set s %}{% for i in range(2000) %}{% for k in range(2000) %}{% endfor %}{% endfor %}{% endset %}",
+            "steps",
+        ),
+        ("{% for i in range(20000) %}{{ q }}{% endfor %}", "more than 10,485,760 characters"),
+        ("{{ missing }}", "UndefinedError"),
+    ],
+)
+def test_templates_that_would_not_end_fail_on_their_row(text: str, words: str) -> None:
+    template = Template(text, "t.j2")
+    for _ in range(2):
+        with pytest.raises(TemplateFaultError, match=words):
+            template({"q": "x" * 1000})
+
+
+def test_loops_of_templates_are_as_jinja_has_them() -> None:
+    text = "{% for a in l %}{{ loop.index }}/{{ loop.length }}{{ '.' if loop.last }}{% else %}none{% endfor %}"
+    template = Template(text, "t.j2")
+    assert (template({"l": ["x", "y"]}), template({"l": []})) == ("1/22/2.", "none")
+    assert template.variables == {"l"}
