@@ -83,6 +83,7 @@ soak: build
 	$(BIN)/python tests/support/soak.py
 	NOMYO_HIDE_MEMORY=1 $(BIN)/python tests/support/soak.py
 	$(BIN)/python tests/support/batch_scale.py
+	PYTHONPATH=tests $(BIN)/python benches/batch_tables.py
 	$(BIN)/python tests/support/amplified.py
 	NOMYO_SOAK_REQUESTS=2000 NOMYO_SOAK_BATCHES=10 $(BIN)/python -m pytest -q -p no:benchmark \
 	  tests/keys/test_rotation_under_load.py tests/batch/test_batch_resume.py -k 'rotate or killed'
