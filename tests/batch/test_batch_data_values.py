@@ -208,6 +208,23 @@ def test_dictionaries_that_differ_are_values_in_an_arrow_file(run: Any) -> None:
     assert pa.ipc.open_file(output).read_all()["x"].to_pylist() == ["a", "b", "c", "d"]
 
 
+WORDS = pa.dictionary(pa.int8(), pa.string())
+WITHIN = {
+    "list": (pa.list_(WORDS), lambda word: [word, None]),
+    "large": (pa.large_list(WORDS), lambda word: [word]),
+    "struct": (pa.struct([("a", WORDS), pa.field("b", pa.list_(WORDS), nullable=False)]), lambda w: {"a": w, "b": [w]}),
+    "map": (pa.map_(pa.string(), WORDS), lambda word: [("k", word)]),
+}
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_dictionaries_within_a_column_may_differ_in_an_arrow_file(name: str, run: Any) -> None:
+    found, value = WITHIN[name]
+    parts = [pa.array([value(word)], found) for word in "abc"]
+    output = run(pa.table({"q": ["1", "2", "3"], "x": pa.chunked_array(parts)}), "out.arrow")
+    assert pa.ipc.open_file(output).read_all()["x"].to_pylist() == [value(word) for word in "abc"]
+
+
 def test_files_may_differ_in_whether_values_may_be_null(run: Any, tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     for name, value, nullable in (("a", 1, False), ("b", None, True)):

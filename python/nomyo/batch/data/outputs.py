@@ -243,11 +243,32 @@ def _short(found: Any) -> str:
 
 def _without_dictionaries(schema: Any) -> Any:
     """Return a schema with values in place of dictionaries: a file of Arrow has one a column, batches more."""
-    pa = library("pyarrow")
     for place, each in enumerate(schema):
-        if pa.types.is_dictionary(each.type):
-            schema = schema.set(place, each.with_type(each.type.value_type))
+        if _has_dictionary(each.type):
+            schema = schema.set(place, _of_values(each))
     return schema
+
+
+def _has_dictionary(found: Any) -> bool:
+    parts = (found.field(place).type for place in range(found.num_fields))
+    return bool(library("pyarrow").types.is_dictionary(found)) or any(map(_has_dictionary, parts))
+
+
+def _of_values(field: Any) -> Any:
+    """Return a field with values in place of dictionaries; those within rarer types stay."""
+    pa = library("pyarrow")
+    found = field.type
+    if pa.types.is_dictionary(found):
+        return _of_values(field.with_type(found.value_type))
+    if pa.types.is_struct(found):
+        return field.with_type(pa.struct([_of_values(found.field(place)) for place in range(found.num_fields)]))
+    if pa.types.is_map(found):
+        key, item = _of_values(found.key_field), _of_values(found.item_field)
+        return field.with_type(pa.map_(key, item, found.keys_sorted))
+    for is_such, make in ((pa.types.is_list, pa.list_), (pa.types.is_large_list, pa.large_list)):
+        if is_such(found):
+            return field.with_type(make(_of_values(found.value_field)))
+    return field
 
 
 class _Groups:
