@@ -166,7 +166,10 @@ def batch(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Count rows, and show the first bad ones; of a table, also three requests."),
+        typer.Option(
+            "--dry-run",
+            help="Count rows, show bad ones and, of a table, three requests; estimate tokens, cost and time.",
+        ),
     ] = False,
     table: TableOptions,
     router: RouterOptions,
