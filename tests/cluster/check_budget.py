@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from cluster.one_machine import CLIENT
 from cluster.without_cluster import LocalHandle
 from nomyo import _core
 from nomyo.batch import Budget
+from nomyo.batch.ray.rate import ClusterGovernor, ClusterRate
 from nomyo.batch.ray.spending import SILENT_S, ClusterLedger, ClusterSpending
 from nomyo.batch.report import report_on
 from nomyo.errors import BatchError
 from support.batch_scene import PromptNotingRouter, Told, request, write_input
+from support.faults import FaultyRouter
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
@@ -138,6 +141,23 @@ def test_metrics_file_in_the_output_is_refused(source: Path, tmp_path: Path, rou
     with pytest.raises(ValueError, match="metrics_file must not lie in the output"):
         _run(source, tmp_path / "out", router, metrics_file=tmp_path / "out" / "metrics.json")
     assert not (tmp_path / "out").exists()
+
+
+def test_actors_keep_to_the_rate_headers_of_answers(
+    source: Path, tmp_path: Path, faulty_router: FaultyRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    governor = ClusterGovernor()
+    monkeypatch.setattr("nomyo.batch.ray.completions.ClusterRate", ClusterRate)
+    monkeypatch.setattr("nomyo.batch.ray.rate.governor_actor", lambda name: LocalHandle(governor))
+    faulty_router.change = lambda body: body
+    faulty_router.change_headers = {"x-ratelimit-limit-requests": "600"}
+    began = time.monotonic()
+    options: dict[str, Any] = {"base_url": faulty_router.url, "rows_per_part": 10, "concurrency": 1, **CLIENT}
+    assert cluster_batch.run(source, tmp_path / "out", **options).succeeded == 25
+    assert time.monotonic() - began >= 23 / 10
+    [known] = [each._known for each in governor._governors.values()]
+    assert known is not None
+    assert "requests" in known.advice
 
 
 class _Clock:

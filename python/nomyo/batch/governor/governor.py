@@ -33,7 +33,7 @@ from nomyo.exchange.tracebacks import clears_traceback
 from .clock import Clock, SystemClock
 from .ledger import Ledger
 from .limits import SECOND_NS, Limits
-from .rate_headers import MAX_FIGURE, Advice, Stated, stated_in
+from .rate_headers import MAX_FIGURE, Advice, Stated, closed_s, stated_in
 from .shared_file import BusyError, ProcessMemory, SharedFile, default_directory
 from .token_pace import Charge
 
@@ -231,8 +231,7 @@ class Governor:
             return 0.0
         self._heeded = stated
         self._change_if_possible(lambda _: None)
-        requests = stated.get("requests")
-        return (requests.reset_ns or 0) / SECOND_NS if requests is not None and requests.remaining == 0 else 0.0
+        return closed_s(stated)
 
     def _check_loop(self) -> None:
         """Refuse a second event loop. asyncio's own lock would only do so if two tasks happen to wait for it."""

@@ -57,6 +57,12 @@ def stated_in(headers: Mapping[str, str]) -> Iterator[tuple[str, Stated]]:
             yield kind, stated
 
 
+def closed_s(stated: Mapping[str, Stated]) -> float:
+    """Return the seconds for which headers allow no request, from what they say by kind."""
+    requests = stated.get("requests")
+    return (requests.reset_ns or 0) / SECOND_NS if requests is not None and requests.remaining == 0 else 0.0
+
+
 def _figure(text: str | None) -> int | None:
     if text is None or not _FIGURE.fullmatch(text.strip()):
         return None

@@ -35,6 +35,7 @@ from nomyo.errors import APIError, BatchError, DisposedError
 from nomyo.exchange.settings import DEFAULT_BASE_URL, PATIENT_TIMEOUT_S
 from nomyo.exchange.signatures import shows_options
 from nomyo.exchange.tracebacks import clears_traceback
+from nomyo.responses import ChatCompletionResponse
 
 _LOG: Final = log_named("nomyo.batch.ray")
 shows_actor_options: Final = shows_options(
@@ -111,7 +112,7 @@ class Completions:
         rate = ClusterRate(name_of(settings.base_url, settings.api_key or ""), limits)
         self._slots = asyncio.Semaphore(options.requests_at_once)
         self._sender = Sender(
-            lambda body: self._client.send(prepare(body, None, None, {})[0]),
+            self._create,
             rate,
             lambda: router_is_alive(self._client),
             max_retries=options.max_retries,
@@ -128,6 +129,13 @@ class Completions:
         self._seal = _seal(options)
         self._check = asyncio.Lock()
         self._checked = False
+
+    async def _create(self, body: dict[str, Any]) -> ChatCompletionResponse:
+        call = prepare(body, None, None, {})[0]
+        try:
+            return await self._client.send(call)
+        finally:
+            self._sender.heed(call.rate_headers)
 
     @property
     def failure(self) -> BatchError | None:

@@ -12,7 +12,7 @@ that dies while it waits costs one turn. Without a limit there are no turns, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import ray
 
 from nomyo.batch.governor import Governor, Limits
 from nomyo.batch.governor.clock import Clock
+from nomyo.batch.governor.rate_headers import closed_s, stated_in
 from nomyo.batch.governor.shared_file import ProcessMemory
 from nomyo.batch.governor.token_pace import Charge
 from nomyo.errors import APIError, BatchError, NomyoError, RateLimitError, ServiceUnavailableError
@@ -57,6 +58,10 @@ class ClusterGovernor:
         """Correct a charge by the tokens that an answer took."""
         self._governor(limits).used(charge, tokens)
 
+    async def heed(self, limits: Limits, headers: Mapping[str, str]) -> None:
+        """Keep to what an answer's headers say of the service's limits, where that is stricter."""
+        self._governor(limits).heed(headers)
+
     async def answered(self, limits: Limits) -> None:
         """Record an answer, which clears earlier refusals."""
         self._governor(limits).answered()
@@ -85,6 +90,7 @@ class ClusterRate:
         self._governor = governor_actor(name)
         self._queue = asyncio.Lock()
         self._settled = False
+        self._told_of_tokens = False
 
     async def acquire(self) -> None:
         """Wait until one more request may be sent; first come, first served within this actor.
@@ -97,8 +103,8 @@ class ClusterRate:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether there is a rate of tokens."""
-        return self._limits.tokens_per_min is not None
+        """Whether there is a rate of tokens, of its own or by the service's headers."""
+        return self._limits.tokens_per_min is not None or self._told_of_tokens
 
     async def acquire_tokens(self, tokens: int) -> Charge:
         """Wait until a request of so many tokens may be sent; return what it was charged with.
@@ -117,6 +123,19 @@ class ClusterRate:
         if self.counts_tokens:
             with suppress(ray.exceptions.RayError):
                 self._governor.used.remote(self._limits, charge, tokens)
+
+    def heed(self, headers: Mapping[str, str]) -> float:
+        """Tell the governor what an answer's headers say of limits; return for how many seconds they allow no request.
+
+        Does not wait for it.
+        """
+        stated = dict(stated_in(headers))
+        if not stated:
+            return 0.0
+        self._told_of_tokens = self._told_of_tokens or "tokens" in stated
+        with suppress(ray.exceptions.RayError):
+            self._governor.heed.remote(self._limits, dict(headers))
+        return closed_s(stated)
 
     def answered(self) -> None:
         """Tell the governor of an answer, unless that would change nothing. Does not wait for it."""
