@@ -53,11 +53,27 @@ def loop_factory() -> Callable[[], AbstractEventLoop] | None:
 
 
 def tls_connector() -> Callable[..., Any] | None:
-    """Return aiofastnet's `create_connection`, which takes the loop first; None without it."""
+    """Return aiofastnet's `create_connection`, which takes the loop first; None if it is missing or cannot work."""
     connector: Callable[..., Any] | None = _attribute_of(TLS, "create_connection")
-    if connector is not None:
-        import_module("encodings.ascii")  # as its first connection would, where a fork could interrupt it
+    if connector is None or not _has_temporary_directory():
+        return None
+    import_module("encodings.ascii")  # as its first connection would, where a fork could interrupt it
     return connector
+
+
+def _has_temporary_directory() -> bool:
+    """Return whether there is a directory for temporary files.
+
+    aiofastnet decodes the certificate of each connection by way of one (`_decode_certificate` of its 1.2). If it cannot
+    make the file, the handshake neither ends nor fails, and the connection waits for its timeout.
+    """
+    import tempfile  # aiohttp, whose connections these are, has imported it
+
+    try:
+        tempfile.gettempdir()
+    except OSError:
+        return False
+    return True
 
 
 def _attribute_of(library: str, name: str) -> Any:

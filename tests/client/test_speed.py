@@ -166,6 +166,24 @@ print("encodings.ascii" in sys.modules)
     assert said.stdout == "True\n"
 
 
+def test_fast_connector_is_not_used_without_a_directory_for_temporary_files(tmp_path: Path) -> None:
+    """aiofastnet decodes a certificate by way of such a file: without one, connections would wait for their timeout."""
+    (tmp_path / "aiofastnet.py").write_text("def create_connection(): ...")
+    program = """
+import sys, tempfile
+
+def gettempdir():
+    raise FileNotFoundError(2, "No usable temporary directory found")
+
+tempfile.gettempdir = gettempdir
+sys.path.insert(0, sys.argv[1])
+from nomyo.exchange.http import connector
+print(connector._FAST_TLS)
+"""
+    said = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert said.stdout == "None\n"
+
+
 def test_command_runs_in_the_loop_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
