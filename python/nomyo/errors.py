@@ -58,8 +58,8 @@ class APIError(NomyoError):
         error_details: The error body, parsed to a depth of 100. If the body was not JSON, its text (4,096 characters at
             most); None if there was no body. `[API key]` and `[credentials]` replace those of the request that the
             server quoted.
-        retry_after: The seconds that the server's `Retry-After` header asks for, as text. A date is converted by the
-            answer's own `Date`. None if the server sent no such header.
+        retry_after: The seconds that the server's `retry-after-ms` or `Retry-After` header asks for, as text. A date
+            is converted by the answer's own `Date`. None if the server sent no such header.
         sent: True if this is the answer to a prompt; False if only the router's key was asked for.
     """
 

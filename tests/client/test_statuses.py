@@ -103,6 +103,32 @@ def test_retry_after_lengthens_the_wait(
     assert sleeps == [wait_s]
 
 
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after-ms": "20.5", "retry-after": "2"}, 1.0),
+        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "-1500", "retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "1500, 1500", "retry-after": "2"}, 2.0),
+    ],
+)
+def test_retry_after_in_milliseconds_counts_first(
+    twin: Twin,
+    faulty_router: FaultyRouter,
+    key_directory: Path,
+    sleeps: list[float],
+    headers: dict[str, str],
+    wait_s: float,
+) -> None:
+    faulty_router.answers.append(Answer(429, headers=headers))
+
+    twin.call(twin.chat(faulty_router.url, key_dir=key_directory).create, model="m", messages=MESSAGES)
+
+    assert sleeps == [wait_s]
+
+
 def test_retry_after_as_a_date_lengthens_the_wait(
     twin: Twin, faulty_router: FaultyRouter, key_directory: Path, sleeps: list[float]
 ) -> None:

@@ -137,6 +137,12 @@ def test_retry_after_of_the_upstream_is_passed_on_as_a_number(
         assert send(router.url, chat()).headers.get("retry-after") == passed_on
 
 
+def test_milliseconds_of_the_upstream_are_passed_on_as_whole_seconds(backend: Backend) -> None:
+    backend.answer = lambda: JSONResponse({}, status_code=429, headers={"retry-after-ms": "2300"})
+    with router_before(backend.url) as router:
+        assert send(router.url, chat()).headers["retry-after"] == "3"
+
+
 def test_retry_after_of_the_upstream_as_a_date_is_passed_on_as_a_number(backend: Backend) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
     backend.answer = lambda: JSONResponse({}, status_code=503, headers={"Retry-After": date})

@@ -3,7 +3,7 @@
 There are `max_retries` extra attempts, after 1 s, 2 s, 4 s, ... A `Retry-After` header (RFC 9110, section 10.2.3:
 seconds or a date) lengthens the wait; if it asks for more than a minute, there is no further attempt. A date comes from
 the server's clock, and the clock of this machine may be wrong: what counts is its distance from the answer's own
-`Date`.
+`Date`. `retry-after-ms`, which OpenAI and Azure send beside it, is the same wait in milliseconds, and more exact.
 """
 
 from __future__ import annotations
@@ -56,13 +56,17 @@ def parse_retry_after(value: str | None) -> float | None:
     return float(value)
 
 
-def in_seconds(retry_after: str | None, date: str | None) -> str | None:
-    """Return the value of a Retry-After header in seconds; None if it is neither seconds nor a date.
+def in_seconds(retry_after: str | None, date: str | None, milliseconds: str | None = None) -> str | None:
+    """Return the seconds that an answer asks to wait for; None if it says neither a number nor a date.
 
     Args:
-        retry_after: The header's value.
-        date: The `Date` header of the same answer; if there is none, this machine's clock counts.
+        retry_after: The value of its Retry-After header.
+        date: Its `Date` header; if there is none, this machine's clock counts.
+        milliseconds: The value of its `retry-after-ms` header, which counts first.
     """
+    milliseconds = (milliseconds or "").strip()
+    if _SECONDS.fullmatch(milliseconds):
+        return f"{float(milliseconds) / 1000:.3f}"
     retry_after = (retry_after or "").strip()
     if _SECONDS.fullmatch(retry_after):
         return retry_after

@@ -162,10 +162,10 @@ def _check_end(status: int, fields: Fields) -> None:
 
 def _retry_after(fields: Fields, raw_headers: RawHeaders) -> str | None:
     """Return the seconds that the answer asks to wait for, as decimal figures; None if it asks for none."""
-    asked = _value(fields, b"retry-after")
-    if asked is None:
+    asked, milliseconds = _value(fields, b"retry-after"), _value(fields, b"retry-after-ms")
+    if asked is milliseconds is None:
         return None
-    return in_seconds(asked, _date(raw_headers))
+    return in_seconds(asked, _date(raw_headers), milliseconds)
 
 
 def _date(raw_headers: RawHeaders) -> str | None:

@@ -126,6 +126,7 @@ def _refusal_for(response: httpx.Response) -> Refusal:
 
 
 def _retry_after_s(response: httpx.Response) -> int | None:
-    asked = in_seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
+    stated = (response.headers.get(name) for name in ("Retry-After", "Date", "retry-after-ms"))
+    asked = in_seconds(*stated)
     seconds = parse_retry_after(asked)
     return None if seconds is None else min(math.ceil(seconds), _MAX_RETRY_AFTER_S)
