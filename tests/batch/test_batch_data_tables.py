@@ -100,6 +100,15 @@ def test_sealed_table(run: Any, archive: Path, noting: PromptNotingRouter, key_d
     assert summary.table.column_names == ["sealed", "failed", "sealed_input"]
 
 
+class RayDataset:
+    """Has the name and the look of a data set of Ray, which is not installed here."""
+
+    __module__ = "ray.data.dataset"
+
+    def to_arrow_refs(self) -> list[str]:
+        return [CANARY]
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
@@ -118,6 +127,7 @@ def test_sealed_table(run: Any, archive: Path, noting: PromptNotingRouter, key_d
         (Unfit(), TypeError, r"Unfit, which does not stream a whole table with columns \(Arrow\w+\)\."),
         (TABLE.schema, TypeError, r"it is pyarrow\.lib\.Schema\."),
         (pa.RecordBatchReader.from_batches(TABLE.schema, broken()), TypeError, r"whole table with columns \(\w+\)\."),
+        (RayDataset(), TypeError, r"write_parquet\(FOLDER\), and give that; or, .*concat_tables\(.*to_arrow_refs\(\)"),
         (TABLE.rename_columns(["id", "id"]), nomyo.BatchError, "same name for two columns"),
         (pa.table({"question": [1]}), ValueError, "must be text, and it is int64"),
         (pa.table({"questions": ["a"]}), ValueError, r"no column 'question'\. Did you mean 'questions'\?"),

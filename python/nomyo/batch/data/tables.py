@@ -84,6 +84,11 @@ def _streamed(given: Any) -> Any:
 
 
 def _wanted(given: object, fault: str) -> str:
+    if type(given).__module__.startswith("ray.data."):
+        return (
+            "a Dataset of Ray is in the memory of a cluster: write it with write_parquet(FOLDER), and give that; or, if"
+            " this machine's memory holds it, give pyarrow.concat_tables(ray.get(dataset.to_arrow_refs()))"
+        )
     return (
         f"the input must be a path, or a table that speaks the Arrow C stream ({_STREAM}), as those of pyarrow, polars,"
         " pandas and DuckDB do, or a Dataset of pyarrow or Hugging Face; it is"
