@@ -74,6 +74,27 @@ def test_output_of_a_batch_that_is_no_file_is_told(output: str) -> None:
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["batch", "in.jsonl", "-o", "new.jsonl/"], "--output"),
+        (["batch", "in.jsonl", "-onew.parquet/"], "--output"),
+        (["batch", "in.jsonl", "--output=directory/new//"], "--output"),
+        (["batch", "in.jsonl", "-o", "new.parquet", "--journal", "new/"], "--journal"),
+        (["batch", "in.jsonl", "-o", "new.jsonl", "--metrics-file", "new.prom/"], "--metrics-file"),
+        (["batch", "open", "out.jsonl", "-o", "new.jsonl/"], "--output"),
+        (["chat", "--model", "m", "Hello", "--audit-log", "new.log/"], "--audit-log"),
+    ],
+)
+def test_name_of_a_folder_is_no_file_to_write(words: list[str], option: str) -> None:
+    before = sorted(os.listdir())
+    done = run_here(*words)
+    assert (done.returncode, done.stdout, sorted(os.listdir())) == (2, "", before)
+    said = " ".join(done.stderr.split())
+    assert f"{option} must be a file, and new" in said or f"{option} must be a file, and directory/new//" in said
+    assert "is the name of a folder" in said
+
+
 def test_program_is_told_of_an_output_that_is_none(unused_port: int, key_directory: Path) -> None:
     options: dict[str, Any] = {
         "base_url": f"http://127.0.0.1:{unused_port}",

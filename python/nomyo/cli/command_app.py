@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from nomyo import _core
 from nomyo._terminal_text import visible_line
-from nomyo.cli.path_arguments import refuse_empty_paths
+from nomyo.cli.path_arguments import refuse_empty_paths, refuse_folder_names
 from nomyo.cli.plain_values import read_plain_values
 from nomyo.cli.router_options import RouterOptions, with_default_file
 from nomyo.cli.streams import is_stdout_error, write_failure_as_json, write_stderr
@@ -97,6 +97,7 @@ def manual(
             given = list(args)
             rest = super().parse_args(ctx, with_default_file(args))
             refuse_empty_paths(self.params, ctx.params, given)
+            refuse_folder_names(self.params, ctx.params, given)
             return rest
 
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
