@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from nomyo import _core
 from nomyo.batch import DataOptions
 from nomyo.batch.data.formats import PARQUET, Format
 from nomyo.batch.data.opening import SealedTable
+from nomyo.batch.ray.table_folder import TableFolder
 from nomyo.batch.report import report_on
 from nomyo.errors import BatchError
 from support.batch_scene import PromptNotingRouter, request, write_input
@@ -220,6 +222,32 @@ def test_second_call_makes_what_is_missing_and_nothing_else(
     assert sorted(router.prompts) == ["prompt 23 é", "prompt 24 é", "prompt 25 é"]
     assert pq.read_table(tmp_path / "out") == whole
     assert (tmp_path / "out" / "_SUCCESS").exists()
+
+
+def test_what_actors_read_is_for_the_owner_alone_and_gone_at_the_end_of_the_call(
+    tmp_path: Path, router: PromptNotingRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(TABLE, tmp_path / "out", router)
+    job = tmp_path / "out" / "_journal" / "job"
+    job.mkdir()
+    (job / "table.arrows").write_bytes(b"left by a killed call")
+    (tmp_path / "out" / NAMES[0]).unlink()
+    seen: list[tuple[set[int], bool]] = []
+    write = TableFolder.write_part
+
+    def write_part(folder: TableFolder, *arguments: Any) -> None:
+        modes = {path.stat().st_mode & 0o77 for path in (job, *job.iterdir())}
+        seen.append((modes, (tmp_path / "out" / "_SUCCESS").exists()))
+        write(folder, *arguments)
+
+    monkeypatch.setattr(TableFolder, "write_part", write_part)
+    before = os.umask(0)
+    try:
+        _run(TABLE, tmp_path / "out", router)
+    finally:
+        os.umask(before)
+    assert seen == [({0}, False)]
+    assert not job.exists()
 
 
 def test_part_that_is_older_than_its_journal_is_made_again(
