@@ -23,7 +23,7 @@ from nomyo.batch.ray.output import OutputFolder
 from nomyo.batch.ray.part_source import LineSource, PartSource
 from nomyo.batch.ray.parts import MAX_PART_BYTES, Part, cut
 from nomyo.batch.ray.table_folder import TableFolder
-from nomyo.batch.ray.table_source import TableSource, wanted_of, write_asked, write_table
+from nomyo.batch.ray.table_source import TableSource, wanted_of, write_job, write_table
 from nomyo.batch.sealed import Seal
 
 TABLE_ROWS_PER_PART: Final = 1024
@@ -140,13 +140,13 @@ class _TablePlan:
     def _leave_for_actors(self) -> None:
         job, options = self._folder.job, self._options
         if self._input.path is not None:
-            write_asked(job, options, self._input.path, self.survey, self._schema)
+            write_job(job, options, self._input.path, self.survey, self._schema)
             return
         path = write_table(job, self._input.table)
         copy = DataSource(path, None, options, called=_TABLE)
         copy.check_input()
         with closing(copy):
-            write_asked(job, options, path, copy.open(lambda: False), self._schema, _TABLE)
+            write_job(job, options, path, copy.open(lambda: False), self._schema, _TABLE)
 
     def begin(self) -> None:
         self._folder.begin()

@@ -31,7 +31,7 @@ from nomyo.batch.records import BadRow, Row
 from nomyo.batch.sealed import Seal
 from nomyo.errors import BatchError
 
-_ASKED: Final = "asked.json"
+_JOB: Final = "job.json"
 _TEMPLATE: Final = "template"
 _SCHEMA: Final = "columns"
 _TABLE: Final = "table.arrows"
@@ -46,26 +46,26 @@ _OF_OPTIONS: Final = (
 )
 
 
-def write_table(job: Path, table: Any) -> Path:
+def write_table(folder: Path, table: Any) -> Path:
     """Copy a table for the actors, in clear; return where it lies.
 
     Raises:
         OSError: The disk is full or fails.
     """
-    path, form = job / _TABLE, Format(ARROW, is_stream=True)
+    path, form = folder / _TABLE, Format(ARROW, is_stream=True)
     with output_stream(path, form, exists=False) as stream, batch_sink(stream, form, table.schema) as write:
         for batch in table.to_batches():
             write(batch)
     return path
 
 
-def write_asked(
-    job: Path, options: DataOptions, path: Path, survey: Survey, schema: Any, called: str | None = None
+def write_job(
+    folder: Path, options: DataOptions, path: Path, survey: Survey, schema: Any, called: str | None = None
 ) -> None:
     """Leave for the actors what rows ask.
 
     Args:
-        job: The folder.
+        folder: The folder that the actors read.
         options: What each row asks.
         path: The input, which each node finds there.
         survey: What identifies it.
@@ -75,15 +75,15 @@ def write_asked(
     Raises:
         OSError: The disk is full or fails.
     """
-    asked = {name: getattr(options, name) for name in _OF_OPTIONS}
-    asked["columns"] = None if options.columns is None else list(options.columns)
-    asked["parameters"] = dict(options.parameters)
+    given = {name: getattr(options, name) for name in _OF_OPTIONS}
+    given["columns"] = None if options.columns is None else list(options.columns)
+    given["parameters"] = dict(options.parameters)
     text = options.template_text()
     known = {"path": str(path), "called": called, "rows": survey.rows, "sha256": survey.sha256}
-    content = {"options": asked, "input": known, "template": text is not None}
-    _write(job / _ASKED, json.dumps(content, allow_nan=False).encode())
-    _write(job / _TEMPLATE, (text or "").encode())
-    _write(job / _SCHEMA, schema.serialize().to_pybytes())
+    content = {"options": given, "input": known, "template": text is not None}
+    _write(folder / _JOB, json.dumps(content, allow_nan=False).encode())
+    _write(folder / _TEMPLATE, (text or "").encode())
+    _write(folder / _SCHEMA, schema.serialize().to_pybytes())
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -99,7 +99,7 @@ def wanted_of(options: DataOptions) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Job:
     """What an actor read in the folder of the job."""
 
     options: DataOptions
@@ -122,7 +122,7 @@ class TableSource:
         self.wanted = wanted
         self._seal_to_pem = seal_to_pem
         self._locked_required = locked_required
-        self._asked: _Asked | None = None
+        self._job: _Job | None = None
 
     @property
     def folder(self) -> TableFolder:
@@ -136,8 +136,8 @@ class TableSource:
             BatchError: The input was changed, or is another one on this node.
             OSError, ValueError: It cannot be used.
         """
-        asked = self._read()
-        return _TablePart(self, part, asked, asked.portions.take(part.line, part.rows))
+        job = self._read()
+        return _TablePart(self, part, job, job.portions.take(part.line, part.rows))
 
     def is_complete(self, part: Part, journal: PartFile) -> bool:
         """Return whether the part's file is there, and made of this journal."""
@@ -154,37 +154,37 @@ class TableSource:
             return None
         return Seal(_core.PublicKey.from_pem(self._seal_to_pem), locked_required=self._locked_required)
 
-    def _read(self) -> _Asked:
+    def _read(self) -> _Job:
         with _READING:
-            if self._asked is None:
-                self._asked = _read_asked(self.folder.job)
-            return self._asked
+            if self._job is None:
+                self._job = _read_job(self.folder.job)
+            return self._job
 
 
 _READING: Final = threading.Lock()
 """A lock of the process, because one that belongs to a source could not travel."""
 
 
-def _read_asked(job: Path) -> _Asked:
-    content = json.loads((job / _ASKED).read_bytes())
-    template = job / _TEMPLATE if content["template"] else None
+def _read_job(folder: Path) -> _Job:
+    content = json.loads((folder / _JOB).read_bytes())
+    template = folder / _TEMPLATE if content["template"] else None
     options = DataOptions(template=template, **content["options"])
     known = content["input"]
-    schema = pa.ipc.read_schema(pa.py_buffer((job / _SCHEMA).read_bytes()))
+    schema = pa.ipc.read_schema(pa.py_buffer((folder / _SCHEMA).read_bytes()))
     source = DataSource(Path(known["path"]), None, options, called=known["called"])
     source.check_input()
     survey = source.open(lambda: False)
     if (survey.rows, survey.sha256) != (known["rows"], known["sha256"]):
         source.close()
         raise BatchError("the input was changed, or is another one on one of the nodes")
-    return _Asked(options, Portions(source, schema), schema)
+    return _Job(options, Portions(source, schema), schema)
 
 
 @dataclass(frozen=True, slots=True)
 class _TablePart:
     source: TableSource
     part: Part
-    asked: _Asked
+    job: _Job
     portion: Portion
 
     def requests(self, done: Container[int]) -> list[Row | BadRow]:
@@ -204,10 +204,10 @@ class _TablePart:
             Assembly(
                 self.portion.readers,
                 rows,
-                self.asked.options,
+                self.job.options,
                 self.source.seal,
                 lambda: False,
-                schema=self.asked.schema,
+                schema=self.job.schema,
                 first=self.part.line,
                 metadata=metadata,
             ).write(stream, Format(PARQUET))
