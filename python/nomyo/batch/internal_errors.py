@@ -43,7 +43,7 @@ def no_caller_fault() -> Iterator[None]:
 def raise_alone(error: Exception) -> NoReturn:
     """Raise an error without the one that is being handled as its context, which may hold content.
 
-    Where a context manager's block failed, Python sets the context again after the manager's `except` has ended.
+    If the block of a context manager failed, Python sets the context again when the manager's `except` ends.
     """
     try:
         raise error

@@ -77,7 +77,7 @@ def _open_now(
 
 
 async def finish(source: Source, seal: Seal | None) -> Any:
-    """Have the source make what the caller wants. If this is cancelled, it is waited for, since it uses the journal."""
+    """Have the source write its output, or return its table. If this is cancelled, wait until it leaves the journal."""
     cancelled = threading.Event()
     finishing = in_thread(source.finish, seal, cancelled.is_set)
     try:

@@ -50,7 +50,7 @@ class Done(Protocol):
 
     @property
     def failed(self) -> int:
-        """Rows of these whose outcome is an error."""
+        """How many of these have an error."""
 
 
 class RunFigures:

@@ -1,13 +1,13 @@
-"""Headers in which services state their limits: the spellings that there are, read as OpenAI's.
+"""Headers in which services state their limits. All spellings become OpenAI's.
 
 - OpenAI, Groq, Azure, LiteLLM: `x-ratelimit-limit-requests`, `-remaining-requests`, `-reset-requests`, and the same of
   `tokens` (OpenAI's documentation, "Rate limits", "Rate limits in headers").
 - Cerebras: the same with `-minute` at the end.
 - Anthropic: `anthropic-ratelimit-requests-limit` and so on (Anthropic's API reference, "Rate limits", "Response
-  headers"). What is said of input and output tokens apart is not read: `tokens` states the strictest of them.
+  headers"). Separate limits of input and output tokens are not read: `tokens` states the strictest.
 - LiteLLM, of the limits of a key, a user or a team: `x-ratelimit-key-limit-requests` and so on.
 - Gateways in front of vLLM and others, of requests: `x-ratelimit-remaining` and `-reset`, and `ratelimit-remaining` and
-  `-reset` (drafts of draft-ietf-httpapi-ratelimit-headers). Their limit is not read: nobody knows for which time it is.
+  `-reset` (drafts of draft-ietf-httpapi-ratelimit-headers). Their limit is not read: its period is unknown.
 
 A reset that is a moment (RFC 3339; seconds or milliseconds since 1970) counts from the answer's own `Date`.
 """
@@ -52,7 +52,7 @@ NAMES: Final = frozenset(
 
 
 def as_of_openai(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return what headers say of limits under the names that OpenAI has for it.
+    """Return the limits that headers state, under OpenAI's names.
 
     Of several limits, the strictest is returned, and of several windows the first that has a remainder and its reset. A
     reset that is a moment becomes the seconds until then; one that has passed is left out.

@@ -11,7 +11,7 @@ Modules, from the ground up; each imports only from those above it:
     compressed   streams that are compressed with gzip or Zstandard
     files        the files of an input: one, a folder, a glob, or stdin
     records      a row of an input, with what is wrong with it
-    repeated_cells  how large a cell may be that is stored once and stands in many rows
+    repeated_cells  the size of the largest text that a file stores once for many rows
     plain_values values of Arrow as JSON and CSV can hold them
     scalars      values of Arrow that Python's types cannot hold
     text_files   reads CSV, TSV and JSON lines
@@ -22,7 +22,7 @@ Modules, from the ground up; each imports only from those above it:
     requests     makes a request of a row
     answers      the columns of an answer, from its row in the journal
     selection    which columns the output has, and under which names
-    metadata     what files say of themselves, as far as it is true of an output
+    metadata     the metadata of an input that an output keeps
     journal_rows finds rows of a journal by their numbers
     sealed_columns  seals the columns of the input, and opens them
     outputs      writes rows with their answers, in each format

@@ -40,7 +40,7 @@ def answer_of(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
         return {"custom_id": _text(row.get("custom_id")), "error": _error(row), **_of_body(_body(row))}
-    except (RecursionError, ValueError):  # the one who wrote the row had more of the stack
+    except (RecursionError, ValueError):  # whoever wrote the row had more of the stack
         pass
     return {**dict.fromkeys(FIELDS), "error": _TOO_DEEP}
 

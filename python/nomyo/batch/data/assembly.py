@@ -60,7 +60,7 @@ class Assembly:
         cancelled: Returns True if nobody needs the result any more; then `Cancelled` is raised.
         schema: The columns of the whole input; None if they are to be found.
         first: The number of the first row in the whole input.
-        metadata: What a file of Parquet or Arrow says of itself, beside what it has of the input.
+        metadata: Of a file of Parquet or Arrow, beside what it keeps of the input's.
     """
 
     def __init__(

@@ -129,7 +129,7 @@ def files_of(path: Path) -> list[InputFile]:
 
 
 def would_take(path: Path, output: Path) -> bool:
-    """Return whether a folder or a glob would have a file among the input's as soon as it is there."""
+    """Return whether an input that is a folder or a glob would have an output as one of its files."""
     real = os.path.realpath(output)
     if is_glob(path):
         pattern = os.path.join(os.path.realpath(Path.cwd()), path)
@@ -156,7 +156,7 @@ def stdin_file(folder: Path | None, ended: Callable[[], bool]) -> InputFile:
 
     Args:
         folder: Where the copy is made.
-        ended: Returns True if the run was stopped. What was read is not all then, and is dropped.
+        ended: Returns True if the run was stopped. Then the copy is dropped, because it is not whole.
 
     Raises:
         ValueError: There is no stdin.
@@ -179,7 +179,7 @@ def _stdin_pieces(stdin: Any, ended: Callable[[], bool]) -> Iterator[bytes]:
 
 
 def _is_ready(stdin: Any) -> bool:
-    """Wait a moment for what can be read; whether it came."""
+    """Wait a moment for bytes to read; return whether there are some, or the end."""
     if os.name == "nt":  # where select(2) is for sockets alone
         return True
     try:

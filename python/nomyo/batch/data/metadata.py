@@ -1,4 +1,4 @@
-"""What files and tables say of themselves beside their columns, as far as it is true of an output, too.
+"""The metadata of files and tables of Arrow that an output keeps: as far as it is true of the output, too.
 
 Kept are what pandas notes of its index and columns, the features of Hugging Face's `datasets`, and whatever its writer
 wrote under other keys; except for keys with which other programs describe all columns: Spark and Avro would not see
@@ -26,16 +26,16 @@ _TEXT: Final = ("unicode", "string", "empty")
 
 
 def shared_metadata(schemas: Sequence[Any]) -> Metadata:
-    """Return what all files of an input say alike. An index that pandas counts is that of one file, and is left out."""
+    """Return the metadata that all files of an input share, but no index that pandas counts: that is one file's."""
     first, *others = [_without_counted_index(schema.metadata or {}) for schema in schemas]
     return {key: value for key, value in first.items() if all(each.get(key) == value for each in others)}
 
 
 def kept_metadata(metadata: Metadata | None, columns: Sequence[Column]) -> Metadata | None:
-    """Return what is true of an output.
+    """Return the metadata that an output keeps; None if it keeps none.
 
     Args:
-        metadata: What the input says.
+        metadata: That of the input.
         columns: The columns of the output.
     """
     if not metadata or all(column.from_answer for column in columns):
@@ -51,7 +51,7 @@ def kept_metadata(metadata: Metadata | None, columns: Sequence[Column]) -> Metad
 
 
 def _changed(value: bytes, change: Callable[[Any], Any]) -> bytes | None:
-    """Return JSON with a change; None if it has not the form that it should, or nothing is left of it."""
+    """Return JSON with a change; None if it has another form than expected, or nothing is left of it."""
     try:
         told = change(json.loads(value))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -183,7 +183,7 @@ def _raw_sink(
 
 
 def _in_own_words(form: Format, write: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a function that writes rows, and says which column cannot be written. Arrow's words may show cells."""
+    """Return a function that writes rows, and whose error names the column. Arrow's own words may show cells."""
     pa = library("pyarrow")
 
     def call(rows: Any) -> None:
@@ -236,7 +236,7 @@ def _has_required_part(found: Any) -> bool:
 
 
 def _short(found: Any) -> str:
-    """Return a type in words, of which some have a name for each of a thousand fields."""
+    """Return a type in words, cut: a type may have the names of a thousand fields."""
     words = str(found)
     return words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}..."
 

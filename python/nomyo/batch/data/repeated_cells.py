@@ -1,4 +1,4 @@
-"""How large a cell may be that is stored once and stands in many rows: a few hundred kilobytes may hold terabytes so.
+"""The size of the largest text that a file stores once for many rows: so a few hundred kilobytes may hold terabytes.
 
 Arrow's dictionaries hold each text once, and so do the dictionary pages of Parquet. In a column of Parquet with the
 encoding DELTA_BYTE_ARRAY, a text is what it does not share with the one before it (Apache Parquet, Encodings.md).
@@ -36,7 +36,7 @@ def _largest_text(values: Any) -> int:
 
 
 def largest_stored(group: Any, file: BinaryIO, columns: Collection[str] | None) -> int:
-    """Return what no text of a row group that is stored once exceeds, in bytes; 0 if none is.
+    """Return a bound, in bytes, on each text that a row group stores once for many rows; 0 if it stores none so.
 
     Args:
         group: What Parquet's metadata has of the row group.

@@ -1,4 +1,4 @@
-"""How far a job is: what was done before, what is left, and what came of the parts since."""
+"""How far a job is: rows that earlier calls did, parts that are left, and the outcomes of parts that were sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an actor finds the rows of a part, and what it makes of their answers."""
+"""The rows of a part, as an actor reads them, and the file that it makes of their answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PartRows(Protocol):
         """
 
     def complete(self, journal: PartFile) -> None:
-        """Make of a finished journal what the caller wants.
+        """Make the part's file from its finished journal.
 
         Raises:
             OSError: The disk is full or fails. The journal has all rows.
@@ -43,7 +43,7 @@ class PartSource(Protocol):
         """
 
     def is_complete(self, part: Part, journal: PartFile) -> bool:
-        """Return whether all that the caller wants was made of a part's finished journal."""
+        """Return whether the part's file is there, and made from its finished journal."""
 
 
 @dataclass(frozen=True, slots=True)

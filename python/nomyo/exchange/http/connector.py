@@ -72,7 +72,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 class _OwnLoop:
-    """A loop of which all that is asked for is the caller's own."""
+    """Passes everything on to the caller's loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -135,7 +135,7 @@ class AnswerProtocol(ResponseHandler):
         self._is_at_rest = True
 
     def is_connected(self) -> bool:
-        """Return whether a request may be sent: not if something came since the last answer, or the end."""
+        """Return whether a request may be sent: not if bytes, or the end, came after the last answer."""
         return super().is_connected() and not (self._is_at_rest and self._has_something())
 
     def data_received(self, data: bytes) -> None:

@@ -149,7 +149,7 @@ class Tls:
             view = view[self._done(partial(self._tls.write, view), due, is_answered) :]
 
     def has_something(self) -> bool:
-        """Return whether something came, or the end; not for what is TLS's own, such as session tickets."""
+        """Return whether data or the end has come. TLS's own messages, such as session tickets, do not count."""
         if not (self._tls.pending() or self._incoming.pending or self._below.has_something()):
             return False
         try:
