@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -16,6 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nomyo.batch import DataOptions
+from nomyo.batch.data import files
+from nomyo.batch.data.files import StoppedError
+from nomyo.batch.data.source import DataSource
 from support.batch_scene import PromptNotingRouter, command, size_bytes, whole_rows
 from support.process import unmeasured
 from support.waiting import until
@@ -174,6 +179,41 @@ def test_signal_while_stdin_is_read_ends_the_batch(
     assert noting.prompts == []
     assert size_bytes(journal) == 0
     assert not [path for path in tmp_path.iterdir() if path.name not in ("journal", "journal.batch")]
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.csv", "in.jsonl.gz", "in.arrow", "in.parquet"])
+@pytest.mark.parametrize("looks", [1, 4])
+def test_input_is_not_read_to_its_end_for_a_cancelled_run(
+    name: str, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_CHUNK_BYTES", 16)
+    write(tmp_path / name)
+    asked = []
+    source = DataSource(tmp_path / name, tmp_path / "out.jsonl", DataOptions(prompt_column="q", model="m"))
+    source.check_input()
+
+    def cancelled() -> bool:
+        asked.append(None)
+        return len(asked) >= looks
+
+    with pytest.raises(StoppedError):
+        source.open(cancelled)
+    assert len(asked) == looks
+
+
+def write(path: Path) -> None:
+    """Write a file in the format that its name says."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({"q": PROMPTS}), path)
+    elif path.suffix == ".arrow":
+        with pa.ipc.new_file(path, pa.schema({"q": pa.string()})) as file:
+            for prompt in PROMPTS:
+                file.write_batch(pa.record_batch({"q": [prompt]}))
+    elif path.suffix == ".csv":
+        path.write_text("\n".join(["q", *PROMPTS]))
+    else:
+        lines = "".join(json.dumps({"q": prompt}) + "\n" for prompt in PROMPTS).encode()
+        path.write_bytes(gzip.compress(lines, 0) if path.suffix == ".gz" else lines)
 
 
 def test_second_process_on_a_journal_is_refused(

@@ -110,7 +110,7 @@ class ArrowFile(_Batches):
 
     def count(self) -> int:
         """Read the file; return the number of rows."""
-        return sum(batch.num_rows for batch in self._read(None))
+        return sum(batch.num_rows for batch in self._file.until_cancelled(self._read(None)))
 
     def _read(self, columns: Collection[str] | None) -> Iterator[Any]:
         with self._opened() as source:

@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from nomyo.batch.data.compressed import decompressed
 from nomyo.batch.data.formats import JSONL, NAMES, Format, format_of
 from nomyo.batch.input_lines import open_input
 from nomyo.errors import BatchError
 
+_T = TypeVar("_T")
 STREAM: Final = Path("-")
 _CHUNK_BYTES: Final = 1 << 20
 _LOOK_S: Final = 0.25
@@ -45,6 +46,8 @@ class InputFile:
     format: Format
     copy: BinaryIO | None = field(default=None, repr=False)
     """The nameless copy that is read in its place."""
+    cancelled: Callable[[], bool] = field(default=lambda: False, repr=False)
+    """Returns True if nobody needs any more what the file is read for."""
     _state: tuple[int, int, int] | None = None
 
     @contextmanager
@@ -82,12 +85,23 @@ class InputFile:
         with self.opened() as file, decompressed(file, self.format.compression, self.name) as content:
             yield content
 
+    def until_cancelled(self, parts: Iterable[_T]) -> Iterator[_T]:
+        """Yield what a whole pass over the file takes apart.
+
+        Raises:
+            StoppedError: Nobody needs it any more.
+        """
+        for part in parts:
+            if self.cancelled():
+                raise StoppedError("stopped while the input was read: nothing was sent")
+            yield part
+
     def digest(self) -> tuple[int, bytes]:
         """Return the file's size in bytes and its SHA-256."""
         found = hashlib.sha256()
         size_bytes = 0
         with self.opened() as file:
-            while piece := file.read(_CHUNK_BYTES):
+            for piece in self.until_cancelled(_pieces(file)):
                 found.update(piece)
                 size_bytes += len(piece)
         return size_bytes, found.digest()
@@ -97,8 +111,12 @@ class InputFile:
         if self.format.compression is None or self.format.is_text:
             return
         with self.content() as content:
-            self.copy = nameless_copy(iter(partial(content.read, _CHUNK_BYTES), b""), folder)
+            self.copy = nameless_copy(self.until_cancelled(_pieces(content)), folder)
         self.format = replace(self.format, compression=None)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(file.read, _CHUNK_BYTES), b"")
 
 
 def is_glob(path: Path) -> bool:

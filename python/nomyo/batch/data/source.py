@@ -191,10 +191,12 @@ class DataSource:
         """Open the input: check its columns, count its rows and take its digest."""
         if self.path == STREAM:
             self._files = [stdin_file(self._folder, lambda: cancelled() or stopped())]
+        for file in self._files:
+            file.cancelled = cancelled
         try:
             self.readers = self._opened_readers()
             self._check_columns()
-            self.counts = [reader.count() for reader in self.readers if not cancelled()]
+            self.counts = [reader.count() for reader in self.readers]
             self._rows = sum(self.counts)
             size_bytes, digest = self._digest()
         except BaseException:

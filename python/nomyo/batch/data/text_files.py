@@ -55,7 +55,7 @@ class JsonLines:
 
     def count(self) -> int:
         """Return the number of lines that are not blank."""
-        return sum(1 for _ in self.lines())
+        return sum(1 for _ in self._file.until_cancelled(self.lines()))
 
     def records(self, columns: Collection[str] | None = None) -> Iterator[Record]:
         """Yield all rows."""
@@ -117,7 +117,7 @@ class SeparatedValues:
 
     def count(self) -> int:
         """Return the number of rows below the header."""
-        return sum(1 for _ in self.records())
+        return sum(1 for _ in self._file.until_cancelled(self.records()))
 
     def schema(self) -> Any:
         """Return a schema in which everything is text."""
