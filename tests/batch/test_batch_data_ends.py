@@ -46,6 +46,19 @@ from nomyo.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
+# The command, whose deadline comes when it looks at stdin for the first time.
+LATE_AT_STDIN = """
+import sys, time
+from nomyo.batch.data import files
+now, ready = time.time, files._is_ready
+def is_ready(stdin):
+    time.time = lambda: now() + 1e10
+    return ready(stdin)
+files._is_ready = is_ready
+from nomyo.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
@@ -181,6 +194,22 @@ def test_signal_while_stdin_is_read_ends_the_batch(
     assert not [path for path in tmp_path.iterdir() if path.name not in ("journal", "journal.batch")]
 
 
+def test_deadline_while_stdin_is_read_ends_the_batch(
+    noting: PromptNotingRouter, words: list[str], journal: Path
+) -> None:
+    """The deadline is moved to the past when the wait has begun, so that no slow start comes after it."""
+    late = [sys.executable, "-c", LATE_AT_STDIN]
+    whole = command(Path("-"), Path("-"), noting.url, *words, "--deadline", "2099-01-01T00:00")
+    with started([*late, *whole[3:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.wait(timeout=20) == 4
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+    assert "the deadline came while stdin was read: nothing was sent" in said
+    assert "Traceback" not in said
+    assert noting.prompts == []
+    assert size_bytes(journal) == 0
+
+
 @pytest.mark.parametrize("name", ["in.jsonl", "in.csv", "in.jsonl.gz", "in.arrow", "in.parquet"])
 @pytest.mark.parametrize("looks", [1, 4])
 def test_input_is_not_read_to_its_end_for_a_cancelled_run(
@@ -188,7 +217,7 @@ def test_input_is_not_read_to_its_end_for_a_cancelled_run(
 ) -> None:
     monkeypatch.setattr(files, "_CHUNK_BYTES", 16)
     write(tmp_path / name)
-    asked = []
+    asked: list[None] = []
     source = DataSource(tmp_path / name, tmp_path / "out.jsonl", DataOptions(prompt_column="q", model="m"))
     source.check_input()
 

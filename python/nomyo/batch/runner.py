@@ -15,6 +15,7 @@ from nomyo._create_request import prepare
 from nomyo.batch.admission import Admission
 from nomyo.batch.budget import Budget, checked_budget
 from nomyo.batch.client_options import BatchOptions, as_of_client, check_names
+from nomyo.batch.data.files import DeadlineError, StoppedError
 from nomyo.batch.data.options import DataOptions
 from nomyo.batch.data.source import source_of
 from nomyo.batch.governor import Governor, Limits
@@ -133,9 +134,16 @@ async def run_async(
         stopping.attach(sender)
         with suppress(NotSent), sender.spending.until_deadline(sender.stop_at_limit):
             sender.reached = await sender.unless_stopped(lambda: check_router(client))
-        opened = await open_files(
-            source, lambda: stopping.requested, ordered, retry_errors, concurrency, seal, budget.counts
-        )
+        with _deadline_told(stopping):
+            opened = await open_files(
+                source,
+                lambda: stopping.requested or sender.spending.is_late(),
+                ordered,
+                retry_errors,
+                concurrency,
+                seal,
+                budget.counts,
+            )
         with closing(source), _told_to_go_on():
             async with opened.journal:
                 with no_caller_fault(), sender.spending.until_deadline(sender.stop_at_limit):
@@ -162,6 +170,18 @@ def _sender(client: SecureCompletionClient, admission: Admission, **options: Any
         **options,
     )
     return sender
+
+
+@contextmanager
+def _deadline_told(stop: Stop) -> Iterator[None]:
+    """Tell the deadline, which ends the wait for stdin, too, from a stop by the user."""
+    try:
+        yield
+        return
+    except StoppedError:
+        if stop.requested:
+            raise
+    raise DeadlineError("the deadline came while stdin was read: nothing was sent, because not all rows are known")
 
 
 @contextmanager

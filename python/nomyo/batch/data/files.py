@@ -36,6 +36,10 @@ class StoppedError(BatchError):
     """The run was stopped before its input was known."""
 
 
+class DeadlineError(BatchError):
+    """The deadline came before the input was known."""
+
+
 @dataclass(slots=True)
 class InputFile:
     """A file of an input."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from nomyo._speed import run_loop
-from nomyo.batch.data.files import StoppedError
+from nomyo.batch.data.files import DeadlineError, StoppedError
 from nomyo.batch.data.source import journal_path
 from nomyo.batch.governor import Limits
 from nomyo.batch.governor.governor import DIRECTORY_VARIABLE
@@ -24,7 +24,7 @@ from nomyo.cli.batch.data_options import TableOptions
 from nomyo.cli.batch.dry_run import Bounds, show_estimate
 from nomyo.cli.batch.interruptible import progress_on_stderr, until_interrupted
 from nomyo.cli.batch.limit_options import LimitOptions
-from nomyo.cli.batch.outcome import show_summary
+from nomyo.cli.batch.outcome import LIMIT_REACHED, show_summary
 from nomyo.cli.command_app import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
@@ -271,6 +271,9 @@ def _run(source: Path, output: Path, options: Mapping[str, Any], *, as_json: boo
     except StoppedError as error:
         report(NAME, str(error))
         return INTERRUPTED
+    except DeadlineError as error:
+        report_failure(NAME, error, as_json=as_json)
+        return LIMIT_REACHED
     except FAILURES as error:
         if isinstance(error, (ValueError, TypeError)) and exit_code(error) == USAGE:  # click cannot judge it
             raise bad_option(error, _OPTIONS) from None
