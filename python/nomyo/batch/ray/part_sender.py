@@ -7,7 +7,6 @@ text.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from nomyo._counts import total
+from nomyo._finite_json import ascii_json
 from nomyo.batch.append_log import AppendLog
 from nomyo.batch.error_codes import ErrorCodes
 from nomyo.batch.ray.completions import Completions, Options, Outcome
@@ -103,7 +103,7 @@ class _PartRun:
             if is_sent or await self._send_missing(rows, part, retry_errors=retry_errors):
                 await asyncio.to_thread(rows.complete, self._file)
             marks = await asyncio.to_thread(self._file.kept_marks, retry_errors=False)
-        told = {"codes": json.dumps(self._codes), "reasons": json.dumps(dict(self._reasons.most_frequent_first()))}
+        told = {"codes": ascii_json(self._codes), "reasons": ascii_json(dict(self._reasons.most_frequent_first()))}
         return _counts(part, marks or [], self._tokens, limit=self._completions.limit, **told)
 
     async def _send_missing(self, rows: PartRows, part: Part, *, retry_errors: bool) -> bool:
