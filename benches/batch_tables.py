@@ -26,9 +26,8 @@ from replaying import TEXT, Replay, replaying_server
 import nomyo.batch
 from nomyo.batch.data.dry_run import rows_of
 from nomyo.batch.estimate import estimate
-from nomyo.batch.progress import NoProgress
-from support.batch_scale import FIGURES
-from support.soak import SAMPLES, growth, sample
+from support.batch_scale import FIGURES, Sampling
+from support.soak import growth
 
 KINDS = ("jsonl", "parquet")
 ROUNDS = 3
@@ -57,21 +56,6 @@ def write(path: Path, rows: int) -> Path:
 
 def _rows(first: int, last: int) -> Iterator[dict[str, Any]]:
     return ({"id": number, "question": f"{number} {TEXT}"} for number in range(first, last))
-
-
-class Sampling(NoProgress):
-    """Samples the process while rows are done."""
-
-    def __init__(self, rows: int) -> None:
-        self._every = max(1, rows // SAMPLES)
-        self._rows = 0
-        self.samples: list[dict[str, float]] = []
-
-    def row(self, **_: Any) -> None:
-        """Count a row."""
-        self._rows += 1
-        if self._rows % self._every == 0:
-            self.samples.append(sample())
 
 
 def sent(source: str, rows: int, options: dict[str, Any]) -> dict[str, Any]:
