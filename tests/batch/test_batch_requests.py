@@ -206,6 +206,25 @@ def test_only_options_are_called_as_they_are_typed(options: list[str], words: st
     assert words in " ".join(done.stderr.decode().split())
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--prompt-column", "question"], "--model is needed"),
+        (["-m", "m"], "--model, --system and --param need --prompt-column, --messages-column or --template;"),
+        (["--prompt-column", "q", "--template", "t"], "--prompt-column, --messages-column and --template,"),
+        (["--template", "t", "-m", "m"], "--template: in.parquet has no column 'topik'"),
+    ],
+)
+def test_options_that_are_missing_are_called_as_they_are_typed(
+    options: list[str], words: str, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(table.parent)
+    Path("t").write_text("{{ topik }}")
+    done = command(table.name, "--dry-run", *options)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.decode().split())
+
+
 def test_stdin_to_stdout(router: Any, key_options: list[str], tmp_path: Path) -> None:
     rows = b'{"q": "a"}\n{"q": null}\n\n{"q": "c"}\n'
     options = ["--base-url", router.url, "--allow-http", *key_options, "--prompt-column", "q", "--model", "m"]

@@ -16,6 +16,12 @@ from nomyo.batch.data.options import DataOptions
 from nomyo.batch.records import Row
 
 OPTION_NAMES: Final = {
+    # `model`, `system` and `template` are words, too: they are options only in these phrases.
+    "model, system and parameters": "--model, --system and --param",
+    "model is needed": "--model is needed",
+    "messages_column and template": "--messages-column and --template",
+    "messages_column or template": "--messages-column or --template",
+    "template:": "--template:",
     "prompt_column": "--prompt-column",
     "messages_column": "--messages-column",
     "seal_input_columns": "--seal-input-columns",
