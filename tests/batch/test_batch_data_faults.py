@@ -127,7 +127,8 @@ def test_texts_that_are_not_utf_8_are_errors_of_their_rows(
         ("in.arrow", b"ARROW1\0\0" + bytes(20), "cannot be read as Arrow IPC"),
         ("in.arrow", CANARY.encode() * 9, "cannot be read as Arrow IPC"),
         ("in.csv", b'q,r\na,"' + CANARY.encode(), "in.csv: the quotes of row 1 are never closed"),
-        ("in.csv", b"q,q\na,b\n", "same name for two columns"),
+        ("in.csv", b'q,"r\n' + CANARY.encode(), "in.csv: the quotes of the header are never closed"),
+        ("in.csv", b"q,r,r\na,b,c\n", "in.csv has the same name for two columns: 'r'"),
         ("in.csv", b"q\xff,r\na,b\n", "the first row of in.csv is not CSV"),
         ("in.csv", b"", "has no column 'q'; it has no column"),
         (

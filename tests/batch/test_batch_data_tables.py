@@ -128,7 +128,7 @@ class RayDataset:
         (TABLE.schema, TypeError, r"it is pyarrow\.lib\.Schema\."),
         (pa.RecordBatchReader.from_batches(TABLE.schema, broken()), TypeError, r"whole table with columns \(\w+\)\."),
         (RayDataset(), TypeError, r"write_parquet\(FOLDER\), and give that; or, .*concat_tables\(.*to_arrow_refs\(\)"),
-        (TABLE.rename_columns(["id", "id"]), nomyo.BatchError, "same name for two columns"),
+        (TABLE.rename_columns(["id", "id"]), nomyo.BatchError, "the same name for two columns: 'id'"),
         (pa.table({"question": [1]}), ValueError, "must be text, and it is int64"),
         (pa.table({"questions": ["a"]}), ValueError, r"no column 'question'\. Did you mean 'questions'\?"),
     ],

@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from nomyo._near_names import suggestion
 from nomyo.batch.data.libraries import library
-from nomyo.batch.data.records import Reader
+from nomyo.batch.data.records import Reader, cut_name
 from nomyo.batch.data.text_files import SeparatedValues
 
 _SHOWN: Final = 10
-_SHOWN_CHARACTERS: Final = 40
 
 
 def check_there(option: str, name: str, names: Sequence[str], where: str) -> None:
@@ -30,13 +29,8 @@ def check_there(option: str, name: str, names: Sequence[str], where: str) -> Non
         return
     near = suggestion(name, names, 0.6)
     more = ", ..." if len(names) > _SHOWN else ""
-    there = near or (f"; it has {', '.join(map(_quoted, names[:_SHOWN]))}{more}" if names else "; it has no column")
+    there = near or (f"; it has {', '.join(map(cut_name, names[:_SHOWN]))}{more}" if names else "; it has no column")
     raise ValueError(f"{option}: {where} has no column {name!r}{there}")
-
-
-def _quoted(name: str) -> str:
-    """Return a name between quotation marks, cut: in a file of CSV without a header, names are the cells of a row."""
-    return repr(name) if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]!r}..."
 
 
 def check_type(option: str, name: str, reader: Reader, *, nested: bool = False) -> None:

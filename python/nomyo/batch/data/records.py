@@ -12,6 +12,8 @@ TARGET_BYTES: Final = 4 << 20
 """About how much of an input is in memory at once, if its cells are small."""
 MOST_ROWS: Final = 1024
 NAME_NOT_UTF8: Final = "{} has a column whose name, or a name within it, is not UTF-8: rename it"
+SAME_NAME: Final = "{} has the same name for two columns: {}"
+_SHOWN_CHARACTERS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ def names_of(schema: Any, where: str) -> list[str]:
         if not _is_named_in_utf8(schema.field(place)):
             raise DamagedFileError(NAME_NOT_UTF8.format(where))
         names.append(schema.field(place).name)
-    if repeated_name(names) is not None:
-        raise DamagedFileError(f"{where} has the same name for two columns")
+    if (repeated := repeated_name(names)) is not None:
+        raise DamagedFileError(SAME_NAME.format(where, cut_name(repeated)))
     return names
 
 
@@ -85,6 +87,11 @@ def _is_named_in_utf8(field: Any) -> bool:
     except UnicodeDecodeError:
         return False
     return all(_is_named_in_utf8(field.type.field(place)) for place in range(field.type.num_fields))
+
+
+def cut_name(name: str) -> str:
+    """Return a name between quotation marks, cut: in a file of CSV without a header, names are the cells of a row."""
+    return repr(name) if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]!r}..."
 
 
 def repeated_name(names: Sequence[str]) -> str | None:

@@ -20,7 +20,7 @@ from nomyo.batch.data.files import InputFile
 from nomyo.batch.data.formats import JSONL, TSV
 from nomyo.batch.data.libraries import library
 from nomyo.batch.data.plain_values import parsed_json, utf8_text
-from nomyo.batch.data.records import MOST_ROWS, TARGET_BYTES, Record, repeated_name
+from nomyo.batch.data.records import MOST_ROWS, SAME_NAME, TARGET_BYTES, Record, cut_name, repeated_name
 from nomyo.batch.input_lines import MAX_LINE_BYTES, NumberedLines
 from nomyo.batch.records import BOM
 
@@ -141,8 +141,8 @@ class SeparatedValues:
             raise DamagedFileError(
                 f"the first row of {self.name} is not {self._file.format.kind}: it must name the columns"
             )
-        if repeated_name(names) is not None:
-            raise DamagedFileError(f"{self.name} has the same name for two columns")
+        if (repeated := repeated_name(names)) is not None:
+            raise DamagedFileError(SAME_NAME.format(self.name, cut_name(repeated)))
         return names
 
     @contextmanager
@@ -165,7 +165,8 @@ class SeparatedValues:
                 return
             except csv.Error:
                 if lines.ended:
-                    raise DamagedFileError(f"{self.name}: the quotes of row {number - 1:,} are never closed") from None
+                    where = "the header" if number == 1 else f"row {number - 1:,}"
+                    raise DamagedFileError(f"{self.name}: the quotes of {where} are never closed") from None
                 yield Record({}, "the row is not CSV: a quotation mark stands where none may stand")
                 continue
             if row:
