@@ -237,7 +237,7 @@ class TestEndorsement:
     @pytest.fixture
     def policy(self) -> Policy:
         root = self.certificate("root", key_of("p256-root"), "root", key_of("p256-root"), ca=True)
-        return Policy(roots=(root,), least="endorsed")
+        return Policy({}, roots=(root,), least="endorsed")
 
     def leaf(self, **other: Any) -> bytes:
         values: dict[str, Any] = {"subject": "key", "key": key_of("rsa"), "issuer": "between", "ca": False}

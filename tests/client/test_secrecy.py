@@ -8,7 +8,7 @@ import inspect
 import logging
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +17,8 @@ import pytest
 
 import nomyo
 from nomyo import _core
+from nomyo.exchange.effects import Request, Response
+from nomyo.exchange.new_keys import NewKeys
 from support.faults import PUBLIC_KEY, Answer, FaultyRouter
 from support.our_frames import our_frames
 from support.peer import seal_for
@@ -174,6 +176,18 @@ def test_reprs_show_no_secrets(key_directory: Path, client_key: _core.PrivateKey
         shown = repr((settings, call, buffer, client_key)) + f"{buffer} {client_key}" + traceback.format_exc()
     for canary in CANARIES:
         assert canary not in shown
+
+
+def test_tools_that_walk_local_variables_see_no_secrets() -> None:
+    """Tools that report errors, like Sentry, show the items of mappings and sequences, and the repr of the rest."""
+    carriers = (
+        Request("POST", "https://router", {"Authorization": TOKEN}, b"", 1),
+        Response(407, b"", credentials=(TOKEN,)),
+        NewKeys(2048, None, PASSWORD),
+    )
+    for each in carriers:
+        assert not isinstance(each, Iterable)
+        assert not any(canary in repr(each) for canary in CANARIES)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ import re
 import ssl
 from collections.abc import Mapping
 from os import PathLike
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, NoReturn
 
 from .. import _core
@@ -38,7 +37,7 @@ _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s.*?-----END CERT
 class Policy(NamedTuple):
     """A policy, checked."""
 
-    pcrs: Mapping[tuple[str, int], frozenset[str]] = MappingProxyType({})
+    pcrs: Mapping[tuple[str, int], frozenset[str]]
     """The accepted values of each PCR, by bank and index, in lower-case hexadecimal."""
     keys: frozenset[str] = frozenset()
     """The fingerprints of the accepted keys; empty for any key."""
@@ -48,7 +47,7 @@ class Policy(NamedTuple):
     """The worst verdict that is accepted where attestation is required."""
 
 
-NO_POLICY: Final = Policy()
+NO_POLICY: Final = Policy({})
 
 
 class _MistakeError(Exception):

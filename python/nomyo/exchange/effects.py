@@ -6,8 +6,8 @@ neither threads nor event loops, and one flow serves the sync and the async clie
 beside each `yield`.
 
 The repr of an effect shows nothing of what it carries: drivers hold effects in local variables, and tracebacks show
-those. Effects are plain classes, and what they carry are named tuples: to make a dataclass takes half a millisecond of
-every start, to make a named tuple a tenth of one.
+those. Effects, requests and responses are plain classes: to make a dataclass takes half a millisecond of every start,
+and a tool that reports errors with their local variables shows what is in a named tuple.
 """
 
 from __future__ import annotations
@@ -42,38 +42,61 @@ class Timeouts(NamedTuple):
         return Timeouts(*(seconds if one is None else min(one, seconds) for one in self))
 
 
-class Request(NamedTuple):
+class Request:
     """An HTTP request as the flow describes it; if it has no `timeouts`, the client's apply."""
 
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-    response_limit_bytes: int
-    timeouts: Timeouts | None = None
+    __slots__ = ("body", "headers", "method", "response_limit_bytes", "timeouts", "url")
 
-    def __repr__(self) -> str:
-        return object.__repr__(self)
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        response_limit_bytes: int,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.response_limit_bytes = response_limit_bytes
+        self.timeouts = timeouts
 
 
-class Response(NamedTuple):
+class Response:
     """An HTTP response within its bounds.
 
-    `fault` says why `body` is empty although there was one: it was compressed, or larger than its bound.
+    Args:
+        status: The HTTP status.
+        body: The body; empty if there is a `fault`.
+        retry_after: The seconds that the header Retry-After asks for, in decimal figures.
+        fault: Why there is no body although one came: it was compressed, or larger than its bound.
+        credentials: Those of a proxy or of the caller's client that the request carried; errors must not quote them.
+        rate_headers: What the answer says of the service's limits (`x-ratelimit-...`), by names in lower case.
     """
 
-    status: int
-    body: bytes
-    retry_after: str | None = None
-    """The seconds that the header Retry-After asks for, in decimal figures."""
-    fault: str | None = None
-    credentials: tuple[str, ...] = ()
-    """Credentials of a proxy or of the caller's client that the request carried; errors must not quote them."""
-    rate_headers: Mapping[str, str] = MappingProxyType({})
-    """What the answer says of the service's limits (`x-ratelimit-...`), by names in lower case."""
+    __slots__ = ("body", "credentials", "fault", "rate_headers", "retry_after", "status")
 
-    def __repr__(self) -> str:
-        return object.__repr__(self)
+    def __init__(
+        self,
+        status: int,
+        body: bytes,
+        retry_after: str | None = None,
+        fault: str | None = None,
+        credentials: tuple[str, ...] = (),
+        rate_headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.retry_after = retry_after
+        self.fault = fault
+        self.credentials = credentials
+        self.rate_headers = rate_headers
+
+    def with_credentials(self, credentials: tuple[str, ...]) -> Response:
+        """Return the same response to a request that carried credentials."""
+        return Response(self.status, self.body, self.retry_after, self.fault, credentials, self.rate_headers)
 
 
 class NetworkFailure(NamedTuple):

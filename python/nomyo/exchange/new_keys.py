@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .paths import absolute_path, check_path
 from .settings import DEFAULT_KEY_DIR, Default, Password, Settings, check_key_size, check_password
@@ -17,16 +17,21 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }
 
 
-class NewKeys(NamedTuple):
-    """What pair to generate, and where to write it."""
+class NewKeys:
+    """What pair to generate, and where to write it.
 
-    bits: int
-    directory: str | None
-    """The directory to write it to; None keeps it in memory."""
-    password: Password | None
+    Args:
+        bits: The size of the pair.
+        directory: The directory to write it to; None keeps it in memory.
+        password: For the file of the private key.
+    """
 
-    def __repr__(self) -> str:
-        return object.__repr__(self)
+    __slots__ = ("bits", "directory", "password")
+
+    def __init__(self, bits: int, directory: str | None, password: Password | None) -> None:
+        self.bits = bits
+        self.directory = directory
+        self.password = password
 
 
 def new_keys(settings: Settings, options: Mapping[str, Any] | None, named: Mapping[str, Any]) -> NewKeys:

@@ -128,7 +128,7 @@ def answer_of(request: Request, error: httpx.HTTPStatusError) -> Response:
     body = Body(request, error.response.status_code, error.response.headers.raw)
     with suppress(httpx.StreamError):
         body.take(error.response.content)
-    return body.response()._replace(credentials=credentials_in(error.request.headers.multi_items()))
+    return body.response().with_credentials(credentials_in(error.request.headers.multi_items()))
 
 
 def _fields(raw_headers: RawHeaders) -> Fields:

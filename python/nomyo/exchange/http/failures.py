@@ -146,7 +146,7 @@ def answer_by(proxy: Proxy | None, response: Response) -> Response | NetworkFail
     if not proxy.tunnels and (response.status == _PROXY_AUTHENTICATION or forbidden):
         return refused_by(proxy, response.status)
     proxy.was_reached = True
-    return response._replace(credentials=credentials_in(proxy.headers.items()))
+    return response.with_credentials(credentials_in(proxy.headers.items()))
 
 
 def failure_of(error: BaseException) -> NetworkFailure:
