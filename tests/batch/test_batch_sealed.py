@@ -39,6 +39,7 @@ from support.batch_scene import (
     runner,
     write_input,
 )
+from support.canary import files_with
 from support.faults import Answer
 from support.process import run_python, under_memlock_limit
 from support.waiting import until
@@ -140,10 +141,10 @@ def test_killed_batch_goes_on_without_the_private_key_and_leaves_content_nowhere
                     process.kill()
                     assert process.stderr
                     assert CANARY.encode() not in process.stderr.read()
-                assert holders(tmp_path) == [source]
+                assert files_with(CANARY, tmp_path) == [source]
             done = batch(source, output, noting.url, *options)
         assert done.returncode == 3, done.stderr
-        assert holders(tmp_path) == [source]
+        assert files_with(CANARY, tmp_path) == [source]
         assert len(noting.prompts) <= 200 + KILLS * 2 * 8
     finally:
         shutil.move(private, archive / "private_key.pem")
@@ -152,7 +153,7 @@ def test_killed_batch_goes_on_without_the_private_key_and_leaves_content_nowhere
     found = [(line_of(row), outcome(row)[0]) for row in read]
     assert found == [(1, None), *((n + 2, row["custom_id"]) for n, row in enumerate(rows)), (202, None)]
     open_command(output, "-o", tmp_path / "plain.jsonl", "--key-dir", archive)
-    assert holders(tmp_path) == [source, tmp_path / "plain.jsonl"]
+    assert files_with(CANARY, tmp_path) == [source, tmp_path / "plain.jsonl"]
 
 
 def grow(output: Path, by_bytes: int, process: subprocess.Popen[bytes]) -> None:
@@ -162,12 +163,6 @@ def grow(output: Path, by_bytes: int, process: subprocess.Popen[bytes]) -> None:
 
 def size_bytes(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def holders(*places: Path) -> list[Path]:
-    """Return the files that hold the canary, those of shared memory among them."""
-    files = [path for place in (*places, Path("/dev/shm")) for path in place.rglob("*") if path.is_file()]
-    return sorted(path for path in files if CANARY.encode() in path.read_bytes())
 
 
 @pytest.mark.parametrize("ordered", [False, True])

@@ -35,9 +35,20 @@ def environment(place: Path) -> dict[str, str]:
 
 
 def holders(place: Path) -> list[str]:
-    """Return the files that hold the canary, those of shared memory among them."""
-    files = [path for root in (place, Path("/dev/shm")) for path in root.rglob("*") if path.is_file()]
-    return sorted(path.name for path in files if CANARY.encode() in path.read_bytes())
+    """Return the names of the files that hold the canary, those of shared memory among them."""
+    return sorted(path.name for path in files_with(CANARY, place))
+
+
+def files_with(word: str, *places: Path) -> list[Path]:
+    """Return the files that hold a word, those of shared memory among them."""
+    return sorted(path for root in (*places, Path("/dev/shm")) for path in root.rglob("*") if _has(path, word))
+
+
+def _has(path: Path, word: str) -> bool:
+    try:
+        return path.is_file() and word.encode() in path.read_bytes()
+    except FileNotFoundError:  # another process removed it meanwhile
+        return False
 
 
 def nameless_in(directory: Path) -> str:
