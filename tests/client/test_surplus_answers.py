@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import ssl
+import sys
+import termios
 import threading
 from typing import Any
 
@@ -105,6 +108,12 @@ def test_surplus_on_a_connection_at_rest_answers_nobody(what: str) -> None:
     assert [each.body for each in outcomes if isinstance(each, Response)] == [named(1), named(2), named(3)]
 
 
+def _has_arrived(connection: socket.socket) -> bool:
+    """Return whether the other side's system has all that was sent, the end included (tcp(7), SIOCOUTQ)."""
+    waiting = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(waiting, sys.byteorder) == 0
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("what", [*SURPLUS, "the end"])
 def test_surplus_that_came_while_the_loop_was_held_up_answers_nobody(
@@ -126,6 +135,7 @@ def test_surplus_that_came_while_the_loop_was_held_up_answers_nobody(
                 connection.sendall(SURPLUS[what])
             else:
                 connection.shutdown(socket.SHUT_RDWR)
+            until(lambda: _has_arrived(connection))
             sent.set()
 
     async def found(url: str) -> list[Response | NetworkFailure]:
